@@ -1,0 +1,65 @@
+"""Flags that the commands share, and how they end on a user's mistake."""
+
+import pathlib
+import sys
+from collections.abc import Callable
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+CONFIG = config_flags.DEFINE_config_file(
+  'config',
+  None,
+  'File with the experiment, such as experiments/configs/digits.py; '
+  '--config.KEY=VALUE changes one of its values.',
+)
+WORKDIR = flags.DEFINE_string(
+  'workdir',
+  None,
+  'Folder of the run: checkpoints, metrics, events. Default: '
+  'runs/<config name>.',
+)
+DATA_DIR = flags.DEFINE_string(
+  'data_dir',
+  None,
+  'Folder of prepared TFDS data sets. Default: that of TFDS, '
+  '~/tensorflow_datasets.',
+)
+DEBUG = flags.DEFINE_bool(
+  'debug', False, 'Show the traceback of an error in the config or the data.'
+)
+
+
+def workdir() -> pathlib.Path:
+  """Returns --workdir, or `runs/<config name>[-<variant>]`."""
+  if WORKDIR.value:
+    return pathlib.Path(WORKDIR.value)
+  filename, _, variant = config_flags.get_config_filename(
+    flags.FLAGS['config']
+  ).partition(':')
+  name = pathlib.Path(filename).stem
+  return pathlib.Path('runs') / (f'{name}-{variant}' if variant else name)
+
+
+def run(command: Callable[[], None]) -> None:
+  """Parses the flags and runs a command.
+
+  A ValueError or OSError is a mistake in the config, the data or the disk: it
+  ends with its message alone and exit code 2, or as usual with --debug.
+  """
+  flags.mark_flag_as_required('config')
+
+  def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+      raise app.UsageError(f'Unknown arguments: {argv[1:]}')
+    # The libraries' notes go unseen; what matters we print ourselves.
+    logging.set_verbosity(logging.ERROR)
+    try:
+      command()
+    except (ValueError, OSError) as error:
+      if DEBUG.value:
+        raise
+      print(f'Error: {error}', file=sys.stderr)
+      sys.exit(2)
+
+  app.run(main)

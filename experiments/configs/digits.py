@@ -1,0 +1,50 @@
+"""MNIST-5k digits, pixel by pixel: the run that works everywhere.
+
+  python -m experiments.train --config=experiments/configs/digits.py
+
+Nothing is downloaded; the 5,000 digits come with the package.
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Returns the experiment."""
+  config = ml_collections.ConfigDict()
+  config.task = 'image_classification'
+  config.seed = 0
+  config.batch_size = 64
+  config.train_steps = 1200
+  config.log_every = 50
+  config.eval_every = 200
+  config.checkpoint_every = 200
+
+  config.data = dict(
+    name='digits',
+    max_rotation=10.0,
+    max_shear=0.15,
+    max_scale=0.1,
+    max_shift=2.0,
+  )
+  config.preprocessor = dict(name='pixels')
+  config.positions = dict(
+    name='fourier', num_bands=16, max_resolution=(28, 28), spacing='linear'
+  )
+  config.encoder = dict(
+    num_latents=32,
+    latent_channels=96,
+    cross_attends=(1, 1),
+    self_attends_per_block=3,
+    self_attend_heads=4,
+  )
+  config.loss = dict(label_smoothing=0.0)
+  config.optimizer = dict(
+    name='adamw', weight_decay=0.05, b2=0.99, clip_norm=1.0
+  )
+  config.schedule = dict(
+    name='flat_then_cosine', learning_rate=2e-3, flat=0.3, warmup_steps=100
+  )
+  config.checkpoints = dict(
+    keep_last=2, best_metric='eval/accuracy', best_mode='max'
+  )
+  return config

@@ -1,0 +1,148 @@
+"""Checks of configs before anything is computed.
+
+A section of a config is exactly the keyword arguments of one constructor; an
+error says which key is wrong, what is allowed, and suggests the nearest.
+"""
+
+import difflib
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import ml_collections
+
+T = TypeVar('T')
+
+# The top-level keys of every config that the runner itself reads.
+RUN_KEYS = {
+  'task': str,
+  'seed': int,
+  'batch_size': int,
+  'train_steps': int,
+  'log_every': int,
+  'eval_every': int,
+  'checkpoint_every': int,
+}
+_RUN_SECTIONS = ('optimizer', 'schedule', 'checkpoints')
+
+
+def check_keys(
+  config: ml_collections.ConfigDict, task_sections: Sequence[str]
+) -> None:
+  """Raises a ValueError unless the top level has just the keys that are read.
+
+  Args:
+    config: of a run.
+    task_sections: the sections that its task reads.
+  """
+  expected = {*RUN_KEYS, *_RUN_SECTIONS, *task_sections}
+  for key in config:
+    if key not in expected:
+      raise ValueError(
+        f'Unknown config key {key!r}{_suggestion(key, expected)} Known at the '
+        f'top level: {sorted(expected)}.'
+      )
+  missing = sorted(expected - set(config))
+  if missing:
+    raise ValueError(f'The config lacks {missing}.')
+  for key, kind in RUN_KEYS.items():
+    _check_type(f'config.{key}', config[key], kind)
+    if kind is int and key != 'seed' and config[key] < 1:
+      raise ValueError(f'config.{key} must be at least 1, got {config[key]}.')
+
+
+def construct(
+  section: str,
+  constructor: Callable[..., T],
+  arguments: Mapping[str, Any],
+  *positional: Any,
+) -> T:
+  """Calls a constructor with a section of the config, checked.
+
+  Args:
+    section: its name in the config, for messages.
+    constructor: takes the section as keyword arguments.
+    arguments: the section.
+    *positional: what the constructor takes besides.
+
+  Returns:
+    What the constructor returns.
+
+  Raises:
+    ValueError: a key is unknown or missing, or a value of the wrong type.
+  """
+  parameters = {
+    name: parameter
+    for name, parameter in inspect.signature(constructor).parameters.items()
+    if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name != 'name'
+  }
+  hints = typing.get_type_hints(
+    constructor.__init__ if inspect.isclass(constructor) else constructor
+  )
+  for key, value in arguments.items():
+    if key not in parameters:
+      raise ValueError(
+        f'Unknown config key {section}.{key}{_suggestion(key, parameters)} '
+        f'Known there: {sorted(parameters)}.'
+      )
+    _check_type(f'config.{section}.{key}', value, hints[key])
+  missing = [
+    name
+    for name, parameter in parameters.items()
+    if parameter.default is parameter.empty and name not in arguments
+  ]
+  if missing:
+    raise ValueError(f'config.{section} lacks {missing}.')
+  return constructor(*positional, **arguments)
+
+
+def choose(
+  section: str,
+  constructors: Mapping[str, Callable[..., T]],
+  arguments: Mapping[str, Any],
+  *positional: Any,
+) -> T:
+  """Like `construct`, with the constructor that the section's `name` says."""
+  arguments = dict(arguments)
+  name = arguments.pop('name', None)
+  if name not in constructors:
+    raise ValueError(
+      f'config.{section}.name is {name!r}'
+      f'{_suggestion(str(name), constructors)} Choose one of '
+      f'{sorted(constructors)}.'
+    )
+  return construct(section, constructors[name], arguments, *positional)
+
+
+def _suggestion(key: str, known: typing.Iterable[str]) -> str:
+  close = difflib.get_close_matches(key, list(known), n=1)
+  return f'; did you mean {close[0]!r}?' if close else '.'
+
+
+def _check_type(path: str, value: Any, hint: Any) -> None:
+  if not _matches(value, hint):
+    expected = hint.__name__ if inspect.isclass(hint) else str(hint)
+    raise ValueError(
+      f'{path} must be {expected.replace("collections.abc.", "")}, got '
+      f'{value!r} of type {type(value).__name__}.'
+    )
+
+
+def _matches(value: Any, hint: Any) -> bool:
+  """Whether a value is of a plain type; unknown annotations admit anything."""
+  if typing.get_origin(hint) in (types.UnionType, typing.Union):
+    return any(_matches(value, option) for option in typing.get_args(hint))
+  if typing.get_origin(hint) is Sequence:
+    (item,) = typing.get_args(hint)
+    return isinstance(value, tuple | list) and all(
+      _matches(element, item) for element in value
+    )
+  if hint is None or hint is types.NoneType:
+    return value is None
+  if hint is float:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+  if hint is int:
+    return isinstance(value, int) and not isinstance(value, bool)
+  return hint not in (str, bool) or isinstance(value, hint)

@@ -1,0 +1,487 @@
+"""Image augmentation on the host: decode, crop, RandAugment, resize, normalise.
+
+Images are uint8 RGB arrays `[H, W, 3]` with values 0..255 unless a docstring
+says otherwise. Every random choice comes from the `np.random.Generator` that
+the caller hands in, so an example depends on its seed alone.
+
+The recipe is that of the released Perceiver training code (Perceiver, section
+4.1; Perceiver IO, appendix A.1). OpenCV does all the pixel work: decoding,
+resizing and warping are 1.3, 5 and 2 times as fast as Pillow's. Pillow only
+reads the size in an image's header, which OpenCV cannot do alone.
+"""
+
+import io
+import math
+import typing
+
+import cv2
+import numpy as np
+import PIL.Image
+
+# The data loader runs one example a thread or process. OpenCV's own threads
+# would only compete with those, and do not survive a fork.
+cv2.setNumThreads(0)
+
+CROP_AREA = (0.08, 1.0)  # share of the image's area
+CROP_ASPECT = (3 / 4, 4 / 3)  # width / height
+CROP_LEAST_COVERED = 0.1  # share of the image that a crop must keep
+CROP_ATTEMPTS = 10
+CENTRE_CROP = 224 / 256  # side of the centre crop / short side of the image
+MEAN_RGB = 255 * np.array([0.485, 0.456, 0.406], np.float32)
+STDDEV_RGB = 255 * np.array([0.229, 0.224, 0.225], np.float32)
+FILL = 128  # grey that RandAugment puts where an op leaves no image
+
+_DECODE_FLAGS = {
+  1: cv2.IMREAD_COLOR,
+  2: cv2.IMREAD_REDUCED_COLOR_2,
+  4: cv2.IMREAD_REDUCED_COLOR_4,
+  8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+_MAX_MAGNITUDE = 10
+
+
+class Box(typing.NamedTuple):
+  """A crop in pixels of the whole image; `top` and `left` are inclusive."""
+
+  top: int
+  left: int
+  height: int
+  width: int
+
+
+# Decoding.
+
+
+def encoded_shape(encoded: bytes, name: str) -> tuple[int, int]:
+  """Returns (height, width) from the header of an encoded image.
+
+  Args:
+    encoded: a JPEG or PNG file.
+    name: the record's name, for the error message.
+
+  Raises:
+    ValueError: the bytes do not begin like an image.
+  """
+  try:
+    width, height = PIL.Image.open(io.BytesIO(encoded)).size
+  except (OSError, SyntaxError) as error:
+    raise ValueError(_undecodable(encoded, name)) from error
+  return height, width
+
+
+def decode(encoded: bytes, name: str, reduction: int = 1) -> np.ndarray:
+  """Decodes a JPEG or PNG file, whatever its colour space, to RGB.
+
+  Greyscale becomes three equal channels, CMYK is converted, transparency is
+  dropped. An EXIF orientation is ignored: the labels and the papers' results
+  belong to the images as stored.
+
+  Args:
+    encoded: the file's bytes.
+    name: the record's name, for the error message.
+    reduction: 1, 2, 4 or 8; both sides of the result are divided by it. For a
+      JPEG the decoder leaves out high frequencies, which costs less than
+      decoding and shrinking.
+
+  Returns:
+    uint8 `[height / reduction, width / reduction, 3]`, sides rounded up (JPEG).
+
+  Raises:
+    ValueError: the bytes are not a whole image.
+  """
+  flags = _DECODE_FLAGS[reduction] | cv2.IMREAD_IGNORE_ORIENTATION
+  array = np.frombuffer(encoded, np.uint8)
+  image = cv2.imdecode(array, flags) if array.size else None
+  if image is None:
+    raise ValueError(_undecodable(encoded, name))
+  return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def decode_crop(
+  encoded: bytes, box: Box, min_side: int, name: str
+) -> tuple[np.ndarray, int]:
+  """Decodes the part of an image inside `box`, at reduced scale if it is big.
+
+  Args:
+    encoded: a JPEG or PNG file.
+    box: the part wanted, in pixels of the whole image.
+    min_side: the largest reduction is taken that leaves both sides of the crop
+      at least this long; none if the crop is smaller already.
+    name: the record's name, for error messages.
+
+  Returns:
+    uint8 `[box.height / reduction, box.width / reduction, 3]` and the reduction
+    (1, 2, 4 or 8). With a reduction, edges move by at most half a pixel of the
+    result.
+
+  Raises:
+    ValueError: the bytes are not a whole image, or the box lies outside it.
+  """
+  short_side = min(box.height, box.width)
+  reduction = max(
+    r for r in _DECODE_FLAGS if r == 1 or short_side >= r * min_side
+  )
+  image = decode(encoded, name, reduction)
+  # Nearest edges, halves upwards: two edges `min_side * reduction` apart then
+  # stay `min_side` apart.
+  top, left, bottom, right = (
+    (edge + reduction // 2) // reduction
+    for edge in (box.top, box.left, box.top + box.height, box.left + box.width)
+  )
+  height, width = image.shape[:2]
+  if not (0 <= top < bottom <= height and 0 <= left < right <= width):
+    raise ValueError(
+      f'{name}: {box} does not lie in the image, which has {height} x {width}'
+      f' pixels at reduction {reduction}; make the box from `encoded_shape`.'
+    )
+  return image[top:bottom, left:right], reduction
+
+
+def _undecodable(encoded: bytes, name: str) -> str:
+  return (
+    f'{name}: {len(encoded)} bytes beginning {encoded[:8]!r} are not a whole'
+    ' JPEG or PNG image. Prepare the data set again, or leave this record out.'
+  )
+
+
+# Cropping, resizing and normalising.
+
+
+def sample_crop(height: int, width: int, rng: np.random.Generator) -> Box:
+  """Draws an Inception crop as TensorFlow's sample_distorted_bounding_box.
+
+  The aspect ratio is uniform (not log-uniform), then the crop's height is
+  uniform over all that fit (so small areas are likelier than with a uniform
+  area). The released code asks for an area of at least 0.08 and for at least
+  0.1 of the image to be covered: the second rules. When no attempt succeeds,
+  which takes a very long image, the result is the centre crop.
+
+  Args:
+    height: of the image, in pixels.
+    width: of the image, in pixels.
+    rng: source of randomness.
+  """
+  for _ in range(CROP_ATTEMPTS):
+    aspect = rng.uniform(*CROP_ASPECT)
+    shortest, tallest = (
+      round(math.sqrt(share * height * width / aspect)) for share in CROP_AREA
+    )
+    tallest = min(tallest, height, int(width / aspect))
+    crop_height = int(rng.integers(min(shortest, tallest), tallest + 1))
+    crop_width = round(crop_height * aspect)
+    if crop_height * crop_width >= CROP_LEAST_COVERED * height * width:
+      top = int(rng.integers(height - crop_height + 1))
+      left = int(rng.integers(width - crop_width + 1))
+      return Box(top, left, crop_height, crop_width)
+  return centre_crop(height, width)
+
+
+def centre_crop(height: int, width: int) -> Box:
+  """Returns the square used in evaluation: 224/256 of the short side."""
+  side = max(1, int(CENTRE_CROP * min(height, width)))
+  return Box((height - side + 1) // 2, (width - side + 1) // 2, side, side)
+
+
+def random_flip(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+  """Mirrors left and right with probability one half."""
+  return cv2.flip(image, 1) if rng.random() < 0.5 else image
+
+
+def resize(image: np.ndarray, side: int) -> np.ndarray:
+  """Resizes to a square by bicubic interpolation.
+
+  As in the released code there is no low-pass filter before shrinking, and
+  overshoots are kept: values may lie outside 0..255.
+
+  Args:
+    image: uint8 `[H, W, 3]`.
+    side: of the result, in pixels.
+
+  Returns:
+    float32 `[side, side, 3]`.
+  """
+  return cv2.resize(
+    image.astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC
+  )
+
+
+def normalise(image: np.ndarray) -> np.ndarray:
+  """Maps float32 `[H, W, 3]`, 0..255, to zero mean and unit variance."""
+  height, width, _ = image.shape
+  # Rows of whole pixels: numpy is ten times slower on a last axis of three.
+  rows = image.reshape(height, -1) - np.tile(MEAN_RGB, width)
+  rows *= np.tile(1 / STDDEV_RGB, width)
+  return rows.reshape(image.shape)
+
+
+# RandAugment's ops: each maps an image to a new image of the same size.
+
+
+def auto_contrast(image: np.ndarray) -> np.ndarray:
+  """Stretches each channel linearly to the full range."""
+  table = np.tile(np.arange(256.0)[:, None], 3)  # [256, 3]
+  for c, counts in enumerate(_histograms(image)):
+    low, high = np.flatnonzero(counts)[[0, -1]]
+    if high > low:
+      scale = 255 / (high - low)
+      table[:, c] = np.clip(table[:, c] * scale - low * scale, 0, 255)
+  return _map_values(image, table)
+
+
+def equalize(image: np.ndarray) -> np.ndarray:
+  """Flattens each channel's histogram, with Pillow's rounding."""
+  table = np.tile(np.arange(256)[:, None], 3)  # [256, 3]
+  for c, counts in enumerate(_histograms(image)):
+    step = (counts.sum() - counts[np.flatnonzero(counts)[-1]]) // 255
+    if step:
+      below = np.cumsum(counts) - counts
+      table[:, c] = np.minimum((below + step // 2) // step, 255)
+  return _map_values(image, table)
+
+
+def invert(image: np.ndarray) -> np.ndarray:
+  """Returns the negative."""
+  return cv2.bitwise_not(image)
+
+
+def posterize(image: np.ndarray, bits: int) -> np.ndarray:
+  """Keeps the highest `bits` bits of each value; 0 gives black."""
+  return image & np.uint8(256 - (1 << (8 - bits)))
+
+
+def solarize(image: np.ndarray, threshold: int) -> np.ndarray:
+  """Inverts the values from `threshold` on."""
+  values = np.arange(256)
+  return _map_values(image, np.where(values < threshold, values, 255 - values))
+
+
+def solarize_add(image: np.ndarray, addition: int) -> np.ndarray:
+  """Adds to the values below 128."""
+  values = np.arange(256)
+  brighter = np.clip(values + addition, 0, 255)
+  return _map_values(image, np.where(values < 128, brighter, values))
+
+
+def color(image: np.ndarray, factor: float) -> np.ndarray:
+  """Changes saturation: 0 is greyscale, 1 the image itself."""
+  grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+  return _blend(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), image, factor)
+
+
+def contrast(image: np.ndarray, factor: float) -> np.ndarray:
+  """Changes contrast: 0 is the mean grey, 1 the image itself.
+
+  (The released code blends with its histogram's mean count, not the mean grey;
+  the two differ only where `factor` is not 1.)
+  """
+  grey = round(float(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).mean()))
+  return _blend(np.full_like(image, grey), image, factor)
+
+
+def brightness(image: np.ndarray, factor: float) -> np.ndarray:
+  """Changes brightness: 0 is black, 1 the image itself."""
+  return _blend(np.zeros_like(image), image, factor)
+
+
+def sharpness(image: np.ndarray, factor: float) -> np.ndarray:
+  """Changes sharpness: 0 is a 3 x 3 blur, 1 the image itself."""
+  kernel = np.float32([[1, 1, 1], [1, 5, 1], [1, 1, 1]]) / 13
+  smooth = image.copy()  # the border stays as it is
+  smooth[1:-1, 1:-1] = cv2.filter2D(image, -1, kernel)[1:-1, 1:-1]
+  return _blend(smooth, image, factor)
+
+
+def rotate(image: np.ndarray, degrees: float) -> np.ndarray:
+  """Rotates anticlockwise about the centre."""
+  height, width = image.shape[:2]
+  centre = ((width - 1) / 2, (height - 1) / 2)
+  matrix = cv2.getRotationMatrix2D(centre, -degrees, 1.0)
+  return _warp(image, matrix)
+
+
+def shear_x(image: np.ndarray, slope: float) -> np.ndarray:
+  """Row y of the result is row y of the image from column `slope * y` on."""
+  return _warp(image, np.array([[1, slope, 0], [0, 1, 0]], np.float64))
+
+
+def shear_y(image: np.ndarray, slope: float) -> np.ndarray:
+  """Column x of the result is column x of the image from row `slope * x` on."""
+  return _warp(image, np.array([[1, 0, 0], [slope, 1, 0]], np.float64))
+
+
+def translate_x(image: np.ndarray, pixels: float) -> np.ndarray:
+  """Moves the image to the left."""
+  return _warp(image, np.array([[1, 0, pixels], [0, 1, 0]], np.float64))
+
+
+def translate_y(image: np.ndarray, pixels: float) -> np.ndarray:
+  """Moves the image upwards."""
+  return _warp(image, np.array([[1, 0, 0], [0, 1, pixels]], np.float64))
+
+
+def cutout(image: np.ndarray, y: int, x: int, half_side: int) -> np.ndarray:
+  """Greys a square around pixel (y, x), cut off at the image's edges."""
+  result = image.copy()
+  rows = slice(max(0, y - half_side), y + half_side)
+  result[rows, max(0, x - half_side) : x + half_side] = FILL
+  return result
+
+
+def _histograms(image: np.ndarray) -> np.ndarray:
+  """Counts values: int `[3, 256]`, a row for each channel."""
+  counts = [
+    cv2.calcHist([image], [c], None, [256], [0, 256]).ravel() for c in range(3)
+  ]
+  return np.array(counts, np.int64)  # exact: float32 counts below 2**24
+
+
+def _map_values(image: np.ndarray, table: np.ndarray) -> np.ndarray:
+  """Looks values up in `[256]` or, per channel, `[256, 3]` (truncated)."""
+  return cv2.LUT(image, table.astype(np.uint8)[None])
+
+
+def _blend(start: np.ndarray, end: np.ndarray, factor: float) -> np.ndarray:
+  """Goes from `start` to `end` and beyond: (1 - factor) start + factor end."""
+  return cv2.addWeighted(start, 1 - factor, end, factor, 0)
+
+
+def _warp(image: np.ndarray, to_source: np.ndarray) -> np.ndarray:
+  """Takes pixel (x, y) from `to_source @ (x, y, 1)`, nearest, or grey."""
+  return cv2.warpAffine(
+    image,
+    to_source,
+    image.shape[1::-1],
+    flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP,
+    borderValue=(FILL,) * 3,
+  )
+
+
+class _Draw(typing.NamedTuple):
+  """What one layer of RandAugment drew."""
+
+  level: float  # 0 to 1
+  sign: int  # -1 or 1
+  pixel_scale: float
+  centre: tuple[float, float]  # y and x, each a share of the side
+
+
+def _enhance(draw: _Draw) -> float:
+  return 0.1 + 1.8 * draw.level  # 1, no change, at magnitude 5
+
+
+def _pixels(draw: _Draw) -> float:
+  return 100 * draw.level * draw.sign * draw.pixel_scale
+
+
+def _cutout(image: np.ndarray, draw: _Draw) -> np.ndarray:
+  y, x = (int(c * n) for c, n in zip(draw.centre, image.shape, strict=False))
+  return cutout(image, y, x, int(40 * draw.level * draw.pixel_scale))
+
+
+RANDAUGMENT_OPS = {
+  'AutoContrast': lambda image, draw: auto_contrast(image),
+  'Equalize': lambda image, draw: equalize(image),
+  'Invert': lambda image, draw: invert(image),
+  'Rotate': lambda image, draw: rotate(image, 30 * draw.level * draw.sign),
+  'Posterize': lambda image, draw: posterize(image, int(4 * draw.level)),
+  'Solarize': lambda image, draw: solarize(image, int(256 * draw.level)),
+  'SolarizeAdd': lambda image, draw: solarize_add(image, int(110 * draw.level)),
+  'Color': lambda image, draw: color(image, _enhance(draw)),
+  'Contrast': lambda image, draw: contrast(image, _enhance(draw)),
+  'Brightness': lambda image, draw: brightness(image, _enhance(draw)),
+  'Sharpness': lambda image, draw: sharpness(image, _enhance(draw)),
+  'ShearX': lambda image, draw: shear_x(image, 0.3 * draw.level * draw.sign),
+  'ShearY': lambda image, draw: shear_y(image, 0.3 * draw.level * draw.sign),
+  'TranslateX': lambda image, draw: translate_x(image, _pixels(draw)),
+  'TranslateY': lambda image, draw: translate_y(image, _pixels(draw)),
+  'Cutout': _cutout,
+}
+
+
+def randaugment(
+  image: np.ndarray,
+  rng: np.random.Generator,
+  *,
+  num_layers: int,
+  magnitude: float,
+  pixel_scale: float = 1.0,
+) -> np.ndarray:
+  """Applies RandAugment (arXiv 1909.13719) as the released code does.
+
+  Each layer applies one of the 16 ops, all equally likely, always (no chance
+  of doing nothing), at the same magnitude. The papers use 4 layers at
+  magnitude 5; at 5 exactly, Color, Contrast, Brightness and Sharpness have
+  factor 1 and change nothing.
+
+  Args:
+    image: uint8 `[H, W, 3]`.
+    rng: source of randomness.
+    num_layers: ops applied one after the other.
+    magnitude: 0 to 10, the strength of every op that has one.
+    pixel_scale: multiplies lengths given in pixels (translations, Cutout);
+      1/reduction for an image decoded at reduced scale.
+
+  Raises:
+    ValueError: the magnitude is not in 0..10.
+  """
+  if not 0 <= magnitude <= _MAX_MAGNITUDE:
+    raise ValueError(
+      f'magnitude is {magnitude}; expected 0 to {_MAX_MAGNITUDE} (5 in the'
+      ' papers).'
+    )
+  ops = tuple(RANDAUGMENT_OPS.values())
+  for index in rng.integers(len(ops), size=num_layers):
+    sign = 1 if rng.random() < 0.5 else -1
+    centre = (rng.random(), rng.random())
+    level = magnitude / _MAX_MAGNITUDE
+    image = ops[index](image, _Draw(level, sign, pixel_scale, centre))
+  return image
+
+
+# Small images.
+
+
+def random_affine(
+  image: np.ndarray,
+  rng: np.random.Generator,
+  *,
+  max_rotation: float,
+  max_shear: float,
+  scale: tuple[float, float],
+  max_shift: float,
+) -> np.ndarray:
+  """Rotates, shears, scales about the centre, and shifts: for small digits.
+
+  Bilinear; what comes from outside the image is 0.
+
+  Args:
+    image: uint8 `[H, W]` or `[H, W, C]`, C at most 4.
+    rng: source of randomness.
+    max_rotation: degrees; the angle is uniform in +- this.
+    max_shear: horizontal pixels a vertical pixel, uniform in +- this.
+    scale: least and greatest scale, uniform between; above 1 enlarges.
+    max_shift: pixels; each direction is uniform in +- this.
+
+  Returns:
+    A new image of the same shape and dtype.
+  """
+  angle, shear, shift_x, shift_y = rng.uniform(-1, 1, size=4) * (
+    math.radians(max_rotation),
+    max_shear,
+    max_shift,
+    max_shift,
+  )
+  factor = rng.uniform(*scale)
+  cos, sin = factor * math.cos(angle), factor * math.sin(angle)
+  # Where a source point goes, relative to the centre: rotation @ shear.
+  a, b, c, d = cos, cos * shear - sin, sin, sin * shear + cos
+  height, width = image.shape[:2]
+  x, y = (width - 1) / 2, (height - 1) / 2
+  matrix = np.array(
+    [
+      [a, b, x + shift_x - a * x - b * y],
+      [c, d, y + shift_y - c * x - d * y],
+    ]
+  )
+  warped = cv2.warpAffine(image, matrix, (width, height))
+  return warped.reshape(image.shape)  # OpenCV drops a channel axis of one

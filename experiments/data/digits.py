@@ -1,0 +1,97 @@
+"""Digits: 5,000 handwritten digits of MNIST, embedded in this package.
+
+5,000 digits, 500 a class; the first 4,000 train, the last 1,000 are held out.
+Source and licence: NOTICE. 3-nearest-neighbours on the pixels reach 93.5 %.
+"""
+
+import functools
+import pathlib
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from experiments.data.augmentation import random_affine
+from experiments.data.pipeline import Dataset, Example, InMemory
+
+_FILE = pathlib.Path(__file__).parent / 'embedded' / 'digits.npz'
+_NUM_TRAIN = 4000
+# Of the training pixels, in [0, 1].
+_MEAN, _STDDEV = 0.13, 0.31
+
+
+class Digits(tfds.core.GeneratorBasedBuilder):
+  """TFDS builder; nothing is downloaded and TensorFlow is not needed."""
+
+  VERSION = tfds.core.Version('1.0.0')
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    return self.dataset_info_from_configs(
+      features=tfds.features.FeaturesDict(
+        {
+          'image': tfds.features.Tensor(shape=(28, 28), dtype=np.uint8),
+          'label': tfds.features.ClassLabel(num_classes=10),
+        }
+      ),
+      description=__doc__,
+    )
+
+  def _split_generators(self, dl_manager):
+    del dl_manager
+    return {
+      'train': self._generate_examples(slice(0, _NUM_TRAIN)),
+      'test': self._generate_examples(slice(_NUM_TRAIN, None)),
+    }
+
+  def _generate_examples(self, part: slice):
+    with np.load(_FILE, allow_pickle=False) as arrays:
+      images, labels = arrays['image'][part], arrays['label'][part]
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+      yield i, {'image': image, 'label': int(label)}
+
+
+def digits(
+  data_dir: str | None,
+  *,
+  max_rotation: float,
+  max_shear: float,
+  max_scale: float,
+  max_shift: float,
+) -> Dataset:
+  """Prepares the data set on first use and reads it into memory.
+
+  Args:
+    data_dir: where TFDS keeps prepared data; None for its own default.
+    max_rotation: of training digits, in degrees.
+    max_shear: of training digits, horizontal pixels a vertical pixel.
+    max_scale: of training digits; 0.1 is from 0.9 to 1.1 times the size.
+    max_shift: of training digits, in pixels.
+
+  Returns:
+    Examples with `image` float32 `[28, 28, 1]` of about zero mean and unit
+    variance, and `label` int32.
+  """
+  builder = Digits(data_dir=data_dir, file_format='array_record')
+  builder.download_and_prepare()
+  augment = functools.partial(
+    random_affine,
+    max_rotation=max_rotation,
+    max_shear=max_shear,
+    scale=(1.0 - max_scale, 1.0 + max_scale),
+    max_shift=max_shift,
+  )
+
+  def train_example(example: Example, rng: np.random.Generator) -> Example:
+    return _normalize(augment(example['image'], rng), example['label'])
+
+  return Dataset(
+    train=InMemory(builder.as_data_source('train')),
+    augment=train_example,
+    evaluation=InMemory(builder.as_data_source('test')),
+    prepare=lambda example: _normalize(example['image'], example['label']),
+    num_classes=10,
+  )
+
+
+def _normalize(image: np.ndarray, label: int) -> Example:
+  image = (image.astype(np.float32) / 255.0 - _MEAN) / _STDDEV
+  return {'image': image[..., None], 'label': np.int32(label)}

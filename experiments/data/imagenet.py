@@ -1,0 +1,240 @@
+"""ImageNet (ILSVRC 2012) from TFDS, read without TensorFlow.
+
+The data set is prepared once, elsewhere if need be, as array_record; nothing
+here downloads or prepares anything. Records hand over their JPEG bytes, so
+that decoding, cropping and augmenting are one pass over the pixels that count
+(Perceiver, section 4.1; Perceiver IO, appendix A.1).
+
+An example, as stored: `image` JPEG bytes, `label` 0..999, `file_name` bytes.
+An example, as trained on: `image` float32 `[S, S, 3]`, normalised; `label`
+int32 scalar.
+"""
+
+import functools
+import os
+import typing
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from experiments.data import augmentation
+from experiments.data.pipeline import Dataset, Example
+
+# Any 5.x holds the same images and labels; 5.1 adds the unlabelled test split.
+NAME = 'imagenet2012:5.*.*'
+FORMAT = 'array_record'
+
+Split = typing.Literal['train', 'validation']
+
+
+def source(split: Split, data_dir: str | None) -> Sequence[Example]:
+  """Opens ImageNet for random access.
+
+  Args:
+    split: 'train' (1,281,167 examples) or 'validation' (50,000).
+    data_dir: the directory that holds `imagenet2012/`; None is TFDS's default,
+      `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
+
+  Returns:
+    A sequence of examples as stored; it can be pickled.
+
+  Raises:
+    FileNotFoundError: not prepared there; the message says how to.
+    ValueError: there is no such split.
+  """
+  if split not in typing.get_args(Split):
+    raise ValueError(
+      f'split is {split!r}; expected one of {typing.get_args(Split)}.'
+    )
+  return open_prepared(tfds.builder(NAME, data_dir=data_dir), split)
+
+
+def train_example(
+  example: Example,
+  rng: np.random.Generator,
+  *,
+  image_size: int = 224,
+  randaugment_layers: int = 4,
+  randaugment_magnitude: float = 5,
+) -> dict[str, np.ndarray]:
+  """Makes a training example: random crop, flip, RandAugment, resize.
+
+  Args:
+    example: as stored.
+    rng: source of all randomness.
+    image_size: S, the side of the result in pixels.
+    randaugment_layers: ops applied to each image; 0 for none.
+    randaugment_magnitude: their strength, 0 to 10.
+
+  Returns:
+    An example as trained on.
+
+  Raises:
+    ValueError: the record does not decode; the message has its `file_name`.
+  """
+  encoded, name = example['image'], _name(example)
+  height, width = augmentation.encoded_shape(encoded, name)
+  box = augmentation.sample_crop(height, width, rng)
+  image, reduction = augmentation.decode_crop(encoded, box, image_size, name)
+  image = augmentation.random_flip(image, rng)
+  image = augmentation.randaugment(
+    image,
+    rng,
+    num_layers=randaugment_layers,
+    magnitude=randaugment_magnitude,
+    pixel_scale=1 / reduction,
+  )
+  return _finish(image, example['label'], image_size)
+
+
+def eval_example(
+  example: Example, *, image_size: int = 224
+) -> dict[str, np.ndarray]:
+  """Makes an evaluation example: one centre crop, 224/256 of the short side.
+
+  The image is decoded at full scale, as for the published results.
+
+  Args:
+    example: as stored.
+    image_size: S, the side of the result in pixels.
+
+  Returns:
+    An example as trained on.
+
+  Raises:
+    ValueError: the record does not decode; the message has its `file_name`.
+  """
+  image = augmentation.decode(example['image'], _name(example))
+  top, left, height, width = augmentation.centre_crop(*image.shape[:2])
+  image = image[top : top + height, left : left + width]
+  return _finish(image, example['label'], image_size)
+
+
+def open_prepared(
+  builder: tfds.core.DatasetBuilder, split: str
+) -> Sequence[Example]:
+  """Opens a prepared data set of JPEG images and leaves them encoded.
+
+  Args:
+    builder: of a data set with an `image` feature.
+    split: a split's name.
+
+  Returns:
+    A sequence of examples as stored.
+
+  Raises:
+    FileNotFoundError: the data set, its array_record files or the split are
+      not in the builder's directory; the message says how to make them.
+  """
+  problem = _problem(builder, split)
+  if problem is not None:
+    raise FileNotFoundError(
+      f'{problem}\n\nIf it is prepared elsewhere, pass that directory as'
+      ' data_dir. experiments/configs/digits.py trains without any download.'
+    )
+  decoders = {'image': tfds.decode.SkipDecoding()}
+  return builder.as_data_source(split, decoders=decoders, file_format=FORMAT)
+
+
+def _problem(builder: tfds.core.DatasetBuilder, split: str) -> str | None:
+  """Says what is missing and the remedy, or returns None."""
+  info, directory = builder.info, os.fspath(builder.data_dir)
+  formats = {file_format.value for file_format in info.available_file_formats()}
+  if not info.splits:
+    return (
+      f'{info.full_name} is not prepared: there is no data set in'
+      f' {directory}.\n{_how_to_prepare(builder)}'
+    )
+  if FORMAT not in formats:
+    return (
+      f'{info.full_name} is prepared in {directory}, but as'
+      f' {", ".join(sorted(formats))}, which needs TensorFlow to read. Convert'
+      f' it once, in place:\n\n{_INSTALL}'
+      f'  tfds convert_format --dataset_version_dir={directory}'
+      f' --out_file_format={FORMAT}'
+    )
+  if split not in info.splits:
+    return (
+      f'{info.full_name} in {directory} has no split {split!r}, only'
+      f' {sorted(info.splits)}: its tar file was not there. Add --overwrite and'
+      f' prepare it again.\n{_how_to_prepare(builder)}'
+    )
+  missing = _missing_files(builder, split)
+  if missing:
+    return (
+      f'{info.full_name} in {directory} is not complete: {len(missing)} of the'
+      f' {info.splits[split].num_shards} files of {split!r} are missing, the'
+      f' first is {missing[0]}. Copy them there, or add --overwrite and prepare'
+      f' it again.\n{_how_to_prepare(builder)}'
+    )
+  return None
+
+
+def _missing_files(builder: tfds.core.DatasetBuilder, split: str) -> list[str]:
+  present = {path.name for path in builder.data_path.iterdir()}
+  template = builder.info.splits[split].filename_template
+  template = template.replace(filetype_suffix=FORMAT)
+  num_shards = builder.info.splits[split].num_shards
+  names = [path.name for path in template.sharded_filepaths(num_shards)]
+  return [name for name in names if name not in present]
+
+
+_INSTALL = '  pip install "perceiver-haiku[prepare]"  # brings TensorFlow\n'
+
+
+def _how_to_prepare(builder: tfds.core.DatasetBuilder) -> str:
+  root = builder.data_path.parent.parent
+  manual = root / 'downloads' / 'manual'
+  return (
+    f'Register at https://image-net.org/download-images, put'
+    f' ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar into {manual}, and'
+    f' prepare it once (hours, about 150 GiB more; training needs no'
+    f' TensorFlow):\n\n{_INSTALL}'
+    f'  tfds build {builder.name} --file_format={FORMAT} --data_dir={root}'
+    f' --manual_dir={manual}'
+  )
+
+
+def _name(example: Example) -> str:
+  return example['file_name'].decode()
+
+
+def _finish(
+  image: np.ndarray, label: int, image_size: int
+) -> dict[str, np.ndarray]:
+  """Resizes and normalises a uint8 `[H, W, 3]` crop."""
+  pixels = augmentation.normalise(augmentation.resize(image, image_size))
+  return {'image': pixels, 'label': np.int32(label)}
+
+
+def imagenet(
+  data_dir: str | None,
+  *,
+  image_size: int,
+  randaugment_layers: int,
+  randaugment_magnitude: float,
+) -> Dataset:
+  """ImageNet with the augmentation of the papers.
+
+  Args:
+    data_dir: the directory that holds `imagenet2012/`; None is TFDS's default.
+    image_size: side of the images in pixels.
+    randaugment_layers: ops applied to each training image; 0 for none.
+    randaugment_magnitude: their strength, 0 to 10.
+
+  Raises:
+    FileNotFoundError: not prepared there; the message says how to.
+  """
+  return Dataset(
+    train=source('train', data_dir),
+    augment=functools.partial(
+      train_example,
+      image_size=image_size,
+      randaugment_layers=randaugment_layers,
+      randaugment_magnitude=randaugment_magnitude,
+    ),
+    evaluation=source('validation', data_dir),
+    prepare=functools.partial(eval_example, image_size=image_size),
+    num_classes=1000,
+  )

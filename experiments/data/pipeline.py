@@ -1,0 +1,133 @@
+"""Examples in, batches out: the same streams for any number of hosts.
+
+The stream of training examples is a function of seed and position alone:
+Grain shuffles, repeats and augments by global position, each process takes
+every P-th example, and together they form the global batch. A run is therefore
+resumed from one number, the position of its next example.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import grain
+import jax
+import numpy as np
+
+# Threads that read and augment ahead, and batches they may be ahead.
+_READ_OPTIONS = grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)
+
+Example = Mapping[str, Any]
+
+
+class Source(Protocol):
+  """Random access to the raw examples of a split."""
+
+  def __len__(self) -> int: ...
+
+  def __getitem__(self, index: int) -> Example: ...
+
+
+class Dataset(NamedTuple):
+  """What a task trains and evaluates on.
+
+  Attributes:
+    train: raw training examples.
+    augment: raw example and random generator to a training example.
+    evaluation: raw held-out examples.
+    prepare: raw example to an evaluation example.
+    num_classes: number of classes.
+  """
+
+  train: Source
+  augment: Callable[[Example, np.random.Generator], Example]
+  evaluation: Source
+  prepare: Callable[[Example], Example]
+  num_classes: int
+
+
+class InMemory:
+  """A small source read once, then kept in memory."""
+
+  def __init__(self, source: Source):
+    self._examples = [source[i] for i in range(len(source))]
+
+  def __len__(self) -> int:
+    return len(self._examples)
+
+  def __getitem__(self, index: int) -> Example:
+    return self._examples[index]
+
+
+def check_not_empty(dataset: Dataset) -> None:
+  """Raises a ValueError when a split has no examples."""
+  for split, source in (
+    ('training', dataset.train),
+    ('evaluation', dataset.evaluation),
+  ):
+    if not len(source):
+      raise ValueError(
+        f'The {split} split has no examples. Delete its folder under '
+        '--data_dir to have it prepared again.'
+      )
+
+
+def example_batch(dataset: Dataset) -> Example:
+  """Returns a batch of one evaluation example, to learn shapes from."""
+  return next(evaluation_batches(dataset, jax.process_count()))
+
+
+def train_batches(
+  dataset: Dataset,
+  batch_size: int,
+  *,
+  seed: int,
+  position: int,
+) -> Iterator[Example]:
+  """Returns this process's endless stream of training batches.
+
+  Args:
+    dataset: with at least one training example.
+    batch_size: global; divisible by the number of processes.
+    seed: of order and augmentation.
+    position: examples of the global stream that were consumed before.
+
+  Returns:
+    Dicts of arrays `[batch_size / processes, ...]`, with `weight` all ones.
+  """
+  processes = jax.process_count()
+  stream = (
+    grain.MapDataset.source(dataset.train)
+    .seed(seed)
+    .shuffle()
+    .repeat()
+    .random_map(dataset.augment)
+    .map(lambda example: {**example, 'weight': np.float32(1.0)})
+  )
+  stream = stream[position + jax.process_index() :: processes]
+  stream = stream.batch(batch_size // processes, drop_remainder=True)
+  return iter(stream.to_iter_dataset(_READ_OPTIONS))
+
+
+def evaluation_batches(dataset: Dataset, batch_size: int) -> Iterator[Example]:
+  """Yields this process's share of the held-out examples once.
+
+  All processes yield the same number of batches; the last ones are filled up
+  with copies of weight zero, so every example counts exactly once.
+
+  Args:
+    dataset: with at least one evaluation example.
+    batch_size: global; divisible by the number of processes.
+
+  Yields:
+    Dicts of arrays `[batch_size / processes, ...]` with `weight` 0 or 1.
+  """
+  processes, process = jax.process_count(), jax.process_index()
+  local_size = batch_size // processes
+  total = len(dataset.evaluation)
+  for start in range(0, total, batch_size):
+    indices = start + process + processes * np.arange(local_size)
+    examples = [
+      dataset.prepare(dataset.evaluation[min(i, total - 1)]) for i in indices
+    ]
+    batch = jax.tree.map(lambda *leaves: np.stack(leaves), *examples)
+    yield {**batch, 'weight': (indices < total).astype(np.float32)}

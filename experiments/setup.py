@@ -1,0 +1,65 @@
+"""From a config to what training and evaluation have in common."""
+
+import pathlib
+from typing import NamedTuple
+
+import jax
+import ml_collections
+import optax
+
+from experiments import parallelism
+from experiments.checkpoints import Checkpoints
+from experiments.configuration import choose, construct
+from experiments.data.pipeline import check_not_empty, example_batch
+from experiments.optimizers import OPTIMIZERS, SCHEDULES
+from experiments.tasks import make_task
+from experiments.tasks.task import Task
+from experiments.train_state import Batch, TrainState, init_state
+
+
+class Setup(NamedTuple):
+  """A config turned into objects; nothing is computed or compiled yet.
+
+  Attributes:
+    task: model, loss and data.
+    schedule: learning rate by step.
+    optimizer: of the parameters.
+    batch: one example, for its shapes and dtypes.
+    template: shapes and dtypes of the train state.
+  """
+
+  task: Task
+  schedule: optax.Schedule
+  optimizer: optax.GradientTransformation
+  batch: Batch
+  template: TrainState
+
+
+def set_up(config: ml_collections.ConfigDict, data_dir: str | None) -> Setup:
+  """Builds everything that a config names, checking it on the way.
+
+  Args:
+    config: of a run.
+    data_dir: where TFDS keeps prepared data; None for its own default.
+
+  Raises:
+    ValueError: the config is wrong.
+    FileNotFoundError: the data set is not prepared.
+  """
+  task = make_task(config, data_dir)
+  parallelism.check_batch_size(config.batch_size)
+  check_not_empty(task.dataset)
+  schedule = choose('schedule', SCHEDULES, config.schedule, config.train_steps)
+  optimizer = choose('optimizer', OPTIMIZERS, config.optimizer, schedule)
+  batch = example_batch(task.dataset)
+  template = jax.eval_shape(
+    lambda: init_state(task.model, optimizer, config.seed, batch)
+  )
+  return Setup(task, schedule, optimizer, batch, template)
+
+
+def open_checkpoints(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path
+) -> Checkpoints:
+  """Opens the checkpoints of a run."""
+  return construct('checkpoints', Checkpoints, config.checkpoints, workdir)

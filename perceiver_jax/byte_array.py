@@ -1,0 +1,103 @@
+"""The input of every Perceiver: a byte array.
+
+Shapes: B batch, M inputs (the elements of the byte array), Cf feature
+channels, Cp position channels, C = Cf + Cp.
+
+Features and positions stay apart until attention needs them together: on a
+grid the positions are the same for every example and make up most of the
+channels (258 of 261 on ImageNet), so a batch holds them once.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class ByteArray(NamedTuple):
+  """What the latents attend to.
+
+  Attributes:
+    features: `[B, M, Cf]`, what was measured at each input element.
+    positions: where it was measured, encoded: `[M, Cp]` float32 when the batch
+      shares them, `[B, M, Cp]` when each example has its own, None without.
+    mask: `[B, M]` bool, True where there is an input and False where there is
+      padding; None when nothing is padded.
+  """
+
+  features: jax.Array
+  positions: jax.Array | None = None
+  mask: jax.Array | None = None
+
+  @property
+  def num_channels(self) -> int:
+    """C, the width of one element: features and positions together."""
+    position_channels = (
+      0 if self.positions is None else self.positions.shape[-1]
+    )
+    return self.features.shape[-1] + position_channels
+
+  def concatenate(self) -> jax.Array:
+    """Returns features and positions as one array `[B, M, C]`."""
+    if self.positions is None:
+      return self.features
+    positions = jnp.broadcast_to(
+      self.positions, (*self.features.shape[:2], self.positions.shape[-1])
+    )
+    return jnp.concatenate(
+      [self.features, positions.astype(self.features.dtype)], axis=-1
+    )
+
+  def zero_padding(self) -> 'ByteArray':
+    """Returns it with zeros as padding, so that padded NaNs cannot spread."""
+    if self.mask is None:
+      return self
+    positions = self.positions
+    if positions is not None and positions.ndim == 3:
+      positions = jnp.where(self.mask[..., None], positions, 0)
+    features = jnp.where(self.mask[..., None], self.features, 0)
+    return ByteArray(features, positions, self.mask)
+
+
+def permute(byte_array: ByteArray, order: jax.Array) -> ByteArray:
+  """Reorders the elements, features and positions together.
+
+  Args:
+    byte_array: M elements.
+    order: `[M]` int, which element comes at each place.
+
+  Returns:
+    The same set of elements in another order.
+  """
+  features, positions, mask = byte_array
+  return ByteArray(
+    features=features[:, order],
+    positions=None if positions is None else positions[..., order, :],
+    mask=None if mask is None else mask[:, order],
+  )
+
+
+def check_byte_array(byte_array: ByteArray) -> None:
+  """Raises a ValueError unless the three shapes fit together."""
+  features, positions, mask = byte_array
+  if features.ndim != 3:
+    raise ValueError(
+      f'ByteArray.features must be [B, M, Cf], got shape {features.shape}. '
+      'Flatten the spatial axes into M first.'
+    )
+  batch, elements, _ = features.shape
+  if positions is not None and positions.shape[:-1] not in (
+    (elements,),
+    (batch, elements),
+  ):
+    raise ValueError(
+      f'ByteArray.positions must be [{elements}, Cp] or [{batch}, {elements}, '
+      f'Cp] to go with features {features.shape}, got {positions.shape}.'
+    )
+  if mask is not None and (
+    mask.shape != (batch, elements) or mask.dtype != jnp.bool_
+  ):
+    raise ValueError(
+      f'ByteArray.mask must be bool [{batch}, {elements}] to go with features '
+      f'{features.shape}, got {mask.dtype} {mask.shape}.'
+    )

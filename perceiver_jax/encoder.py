@@ -1,0 +1,214 @@
+"""The Perceiver encoder: cross-attends between latent Transformer blocks.
+
+Shapes: B batch, N latents, M inputs, D latent channels.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Sequence
+
+import haiku as hk
+import jax
+
+from perceiver_jax.byte_array import ByteArray, check_byte_array
+from perceiver_jax.layers import check_dropout_rate
+from perceiver_jax.transformer import CrossAttend, SelfAttend
+
+# Haiku scope under which parameters have a leading axis, one row a layer.
+LAYER_STACK = 'layers'
+
+
+def is_layer_stack(module_name: str) -> bool:
+  """Whether the parameters of this module are those of several layers.
+
+  Args:
+    module_name: outer key of a Haiku parameter tree.
+
+  Returns:
+    True when each of its arrays has a leading axis `[layers, ...]`.
+  """
+  return LAYER_STACK in module_name.split('/')
+
+
+@dataclasses.dataclass(kw_only=True)
+class LatentBlock(hk.Module):
+  """A latent Transformer: self-attend layers, stacked and compiled once.
+
+  Attributes:
+    num_layers: self-attend layers, each with its own parameters.
+    num_heads: heads of each layer.
+    widening_factor: of the MLPs.
+    dropout_rate: see `SelfAttend`.
+    name: Haiku name.
+  """
+
+  num_layers: int
+  num_heads: int = 8
+  widening_factor: int = 1
+  dropout_rate: float = 0.0
+  name: str | None = None
+
+  def __call__(self, latents: jax.Array, *, is_training: bool) -> jax.Array:
+    """Maps latents `[B, N, D]` to latents `[B, N, D]`."""
+    if not self.num_layers:
+      return latents
+
+    def layer(latents: jax.Array) -> jax.Array:
+      return SelfAttend(
+        num_heads=self.num_heads,
+        widening_factor=self.widening_factor,
+        dropout_rate=self.dropout_rate,
+        name='self_attend',
+      )(latents, is_training=is_training)
+
+    return hk.layer_stack(self.num_layers, name=LAYER_STACK)(layer)(latents)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Encoder(hk.Module):
+  """Byte array in, latents out (Perceiver, section 3; figure 1).
+
+  Learned latents cross-attend to the byte array between blocks of a latent
+  Transformer. `cross_attends` says where: the first paper's ImageNet model is
+  `(1,) * 8`, Perceiver IO is `(1, 0, 0, 0, 0, 0, 0, 0)`, the ablation with
+  cross-attends at the start is `(4, 0, ...)`.
+
+  Attributes:
+    num_latents: N.
+    latent_channels: D.
+    cross_attends: the number of cross-attends before each latent block.
+    self_attends_per_block: layers of each latent Transformer; 0 for the
+      ablation without any (Perceiver, table 5).
+    cross_attend_heads: heads of the cross-attends.
+    self_attend_heads: heads of the latent Transformer; they divide D.
+    cross_attend_qk_channels: width of queries, keys and values of the
+      cross-attends; default the width of the inputs.
+    cross_attend_widening_factor: of the MLP of the cross-attends.
+    self_attend_widening_factor: of the MLPs of the latent Transformer.
+    share_cross_attends: all cross-attends but the first share parameters.
+      Sharing the first too made training unstable (Perceiver, section 4.1).
+    share_latent_blocks: all latent blocks share parameters.
+    dropout_rate: the papers use none.
+    latents_init_stddev: of a truncated normal (Perceiver, appendix C).
+    name: Haiku name.
+  """
+
+  num_latents: int
+  latent_channels: int
+  cross_attends: Sequence[int]
+  self_attends_per_block: int
+  cross_attend_heads: int = 1
+  self_attend_heads: int = 8
+  cross_attend_qk_channels: int | None = None
+  cross_attend_widening_factor: int = 1
+  self_attend_widening_factor: int = 1
+  share_cross_attends: bool = True
+  share_latent_blocks: bool = True
+  dropout_rate: float = 0.0
+  latents_init_stddev: float = 0.02
+  name: str | None = None
+
+  def __post_init__(self):
+    super().__post_init__()
+    check_dropout_rate(self.dropout_rate)
+    if min(self.cross_attends, default=0) < 0 or sum(self.cross_attends) == 0:
+      raise ValueError(
+        'cross_attends must give a number of cross-attends for each latent '
+        'block, at least one in all, such as (1, 1) or (1, 0, 0); got '
+        f'{self.cross_attends!r}.'
+      )
+    if self.latent_channels % self.self_attend_heads:
+      raise ValueError(
+        f'latent_channels = {self.latent_channels} cannot be divided into '
+        f'self_attend_heads = {self.self_attend_heads} heads. Choose '
+        'latent_channels as a multiple of the heads.'
+      )
+
+  def __call__(self, byte_array: ByteArray, *, is_training: bool) -> jax.Array:
+    """Encodes.
+
+    Args:
+      byte_array: M inputs.
+      is_training: whether dropout is active.
+
+    Returns:
+      Latents `[B, N, D]` in the dtype of the features.
+    """
+    check_byte_array(byte_array)
+    byte_array = byte_array.zero_padding()
+    stages = self._stages()
+    cross_attends = {
+      i: self._cross_attend(i)
+      for i in sorted({i for ids, _ in stages for i in ids})
+    }
+    latent_blocks = {
+      i: self._latent_block(i) for i in sorted({i for _, i in stages})
+    }
+    latents = self._initial_latents().astype(byte_array.features.dtype)
+    for stage, repeats in itertools.groupby(stages):
+
+      def apply_stage(latents: jax.Array, stage=stage) -> jax.Array:
+        cross_attend_ids, latent_block_id = stage
+        for i in cross_attend_ids:
+          latents = cross_attends[i](
+            latents, byte_array, is_training=is_training
+          )
+        return latent_blocks[latent_block_id](latents, is_training=is_training)
+
+      latents = _repeat(apply_stage, latents, times=len(list(repeats)))
+    return latents
+
+  def _stages(self) -> list[tuple[tuple[int, ...], int]]:
+    """For each latent block: which cross-attends come first, which block.
+
+    Numbers name parameter sets, so equal numbers share parameters.
+    """
+    stages, done = [], 0
+    for block, count in enumerate(self.cross_attends):
+      ids = range(done, done + count)
+      if self.share_cross_attends:
+        ids = [min(i, 1) for i in ids]
+      stages.append((tuple(ids), 0 if self.share_latent_blocks else block))
+      done += count
+    return stages
+
+  def _initial_latents(self) -> jax.Array:
+    """Returns `[1, N, D]`: the batch shares them until it attends."""
+    # Haiku truncates at two standard deviations, here +-0.04.
+    latents = hk.get_parameter(
+      'latents',
+      (self.num_latents, self.latent_channels),
+      init=hk.initializers.TruncatedNormal(self.latents_init_stddev),
+    )
+    return latents[None]
+
+  @hk.transparent  # Keeps the method out of the parameters' names.
+  def _cross_attend(self, i: int) -> CrossAttend:
+    return CrossAttend(
+      num_heads=self.cross_attend_heads,
+      qk_channels=self.cross_attend_qk_channels,
+      widening_factor=self.cross_attend_widening_factor,
+      dropout_rate=self.dropout_rate,
+      name=f'cross_attend_{i}',
+    )
+
+  @hk.transparent
+  def _latent_block(self, i: int) -> LatentBlock:
+    return LatentBlock(
+      num_layers=self.self_attends_per_block,
+      num_heads=self.self_attend_heads,
+      widening_factor=self.self_attend_widening_factor,
+      dropout_rate=self.dropout_rate,
+      name=f'latent_block_{i}',
+    )
+
+
+def _repeat(
+  function: Callable[[jax.Array], jax.Array], x: jax.Array, *, times: int
+) -> jax.Array:
+  """Applies the same modules several times, compiling them once."""
+  # Parameters cannot be created inside a scan: one call creates them all.
+  if times == 1 or hk.running_init():
+    return function(x)
+  x, _ = hk.scan(lambda x, _: (function(x), None), x, None, length=times)
+  return x

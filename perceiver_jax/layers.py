@@ -1,0 +1,87 @@
+"""Linear, LayerNorm and dropout: the one place for their settings.
+
+Parameters carry the same names as Haiku's own layers (`w`, `b`; `scale`,
+`offset`). `Linear` and `LayerNorm` also hand out their parameters, because a
+single-head cross-attend applies them on the latent side (see attention.py).
+"""
+
+import dataclasses
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+_LECUN_NORMAL = hk.initializers.VarianceScaling(1.0)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Linear(hk.Module):
+  """y = x w + b, with the initialisation of the papers' code.
+
+  Weights: `VarianceScaling(1.0)`, a truncated normal whose standard deviation
+  after truncation is 1/sqrt(fan in) (LeCun). Haiku's default for `hk.Linear`
+  is 0.88 times that. Biases start at zero.
+
+  Attributes:
+    output_channels: width of the result.
+    w_init: initialiser of the weights.
+    name: Haiku name; name layers by their role.
+  """
+
+  output_channels: int
+  w_init: hk.initializers.Initializer = _LECUN_NORMAL
+  name: str | None = None
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps `[..., C]` to `[..., output_channels]`."""
+    w, b = self.parameters(x.shape[-1])
+    return x @ w.astype(x.dtype) + b.astype(x.dtype)
+
+  def parameters(self, input_channels: int) -> tuple[jax.Array, jax.Array]:
+    """Returns w `[input_channels, output_channels]`, b `[output_channels]`."""
+    w_shape = (input_channels, self.output_channels)
+    w = hk.get_parameter('w', w_shape, init=self.w_init)
+    b = hk.get_parameter('b', (self.output_channels,), init=jnp.zeros)
+    return w, b
+
+
+LAYER_NORM_EPSILON = 1e-5
+
+
+def layer_norm(x: jax.Array, scale: jax.Array, offset: jax.Array) -> jax.Array:
+  """Normalises the last axis of `[..., C]` in float32; keeps the dtype of x."""
+  x32 = x.astype(jnp.float32)
+  centred = x32 - x32.mean(axis=-1, keepdims=True)
+  variance = jnp.square(centred).mean(axis=-1, keepdims=True)
+  normalised = centred * jax.lax.rsqrt(variance + LAYER_NORM_EPSILON)
+  return (normalised * scale + offset).astype(x.dtype)
+
+
+@dataclasses.dataclass(kw_only=True)
+class LayerNorm(hk.Module):
+  """Layer norm over the last axis, with scale and offset, in float32."""
+
+  name: str | None = None
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Normalises `[..., C]`; the result has the dtype of `x`."""
+    return layer_norm(x, *self.parameters(x.shape[-1]))
+
+  def parameters(self, channels: int) -> tuple[jax.Array, jax.Array]:
+    """Returns scale `[channels]` and offset `[channels]`."""
+    scale = hk.get_parameter('scale', (channels,), init=jnp.ones)
+    offset = hk.get_parameter('offset', (channels,), init=jnp.zeros)
+    return scale, offset
+
+
+def dropout(x: jax.Array, rate: float, *, is_training: bool) -> jax.Array:
+  """Dropout that asks for a random key only when it drops something."""
+  if not is_training or rate == 0.0:
+    return x
+  return hk.dropout(hk.next_rng_key(), rate, x)
+
+
+def check_dropout_rate(rate: float) -> None:
+  """Raises a ValueError unless 0 <= rate < 1."""
+  if not 0.0 <= rate < 1.0:
+    raise ValueError(f'dropout_rate must be in [0, 1), got {rate}.')

@@ -1,0 +1,68 @@
+"""The Perceiver of the first paper (arXiv 2103.03206): a classifier."""
+
+import dataclasses
+from collections.abc import Callable
+
+import haiku as hk
+import jax
+
+from perceiver_jax.byte_array import ByteArray
+from perceiver_jax.decoder import AveragePool
+from perceiver_jax.encoder import Encoder
+
+
+@dataclasses.dataclass(kw_only=True)
+class PerceiverClassifier(hk.Module):
+  """Byte array in, class logits out (Perceiver, figure 1).
+
+  On ImageNet (section 4.1) the input is 50,176 pixels of 261 channels, the
+  latents are 512 x 1024, 8 cross-attends are each followed by a latent
+  Transformer of 6 layers; with shared parameters that makes 44,912,254 of them.
+
+  Build it inside `hk.transform`, parts first:
+
+    model = PerceiverClassifier(
+      preprocessor=Pixels(
+        positions=FourierPositions(num_bands=64, max_resolution=(224, 224))
+      ),
+      encoder=Encoder(
+        num_latents=512,
+        latent_channels=1024,
+        cross_attends=(1,) * 8,
+        self_attends_per_block=6,
+      ),
+      num_classes=1000,
+    )
+    logits = model(images, is_training=True)
+
+  Attributes:
+    preprocessor: turns the raw input into a `ByteArray`; None when the caller
+      gives a `ByteArray`, with positions of his own for example.
+    encoder: where and how often the latents attend.
+    num_classes: number of classes.
+    name: Haiku name.
+  """
+
+  preprocessor: Callable[[jax.Array], ByteArray] | None
+  encoder: Encoder
+  num_classes: int
+  name: str | None = None
+
+  def __call__(
+    self, inputs: jax.Array | ByteArray, *, is_training: bool
+  ) -> jax.Array:
+    """Classifies.
+
+    Args:
+      inputs: what the preprocessor takes: images `[B, H, W, C]` for `Pixels`.
+      is_training: whether dropout is active; without it no rng is needed.
+
+    Returns:
+      Logits `[B, num_classes]` float32.
+    """
+    if self.preprocessor is not None:
+      inputs = self.preprocessor(inputs)
+    latents = self.encoder(inputs, is_training=is_training)
+    return AveragePool(num_outputs=self.num_classes, name='average_pool')(
+      latents
+    )

@@ -1,0 +1,192 @@
+"""Where the inputs are: positions of a grid or of free coordinates, encoded.
+
+Shapes: M positions, d dimensions, K frequency bands, Cp channels of the
+encoding. Positions are float32 whatever the dtype of the features: in bfloat16
+a Fourier feature of the highest bands is off by more than one.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+_SPACINGS = {'linear': np.linspace, 'log': np.geomspace}
+
+
+class PositionEncoding(Protocol):
+  """Encodes the positions of a grid."""
+
+  def __call__(self, grid_shape: Sequence[int]) -> jax.Array:
+    """Returns `[M, Cp]` float32 for a grid of M points in row-major order."""
+    ...
+
+
+def axis_coordinates(size: int) -> np.ndarray:
+  """Coordinates of an axis of the grid, `[size]` float64 from -1 to 1.
+
+  Both ends are included; they are relative to the crop that the model sees
+  (Perceiver, section 4.1). A single point lies at -1.
+  """
+  return np.linspace(-1.0, 1.0, size)
+
+
+def frequency_bands(
+  num_bands: int, max_resolution: float, spacing: str = 'linear'
+) -> np.ndarray:
+  """Frequencies from 1 to the Nyquist frequency `max_resolution / 2`.
+
+  Args:
+    num_bands: K.
+    max_resolution: samples along the axis at the highest resolution to tell
+      apart, at least 2.
+    spacing: 'linear' as in both papers' final text and the released code, or
+      'log' as in the first version of the first paper.
+
+  Returns:
+    `[K]` float64, in half cycles per unit, that is cycles over [-1, 1].
+
+  Raises:
+    ValueError: an argument is out of its range.
+  """
+  if spacing not in _SPACINGS:
+    raise ValueError(
+      f'spacing must be one of {sorted(_SPACINGS)}, got {spacing!r}.'
+    )
+  if num_bands < 1:
+    raise ValueError(f'num_bands must be at least 1, got {num_bands}.')
+  if max_resolution < 2:
+    raise ValueError(
+      f'max_resolution must be at least 2 on every axis (the Nyquist '
+      f'frequency is half of it, the lowest band is 1), got {max_resolution}.'
+    )
+  return _SPACINGS[spacing](1.0, max_resolution / 2, num_bands)
+
+
+def fourier_features(
+  coordinates: jax.Array,
+  *,
+  num_bands: int,
+  max_resolution: Sequence[float],
+  spacing: str = 'linear',
+) -> jax.Array:
+  """Fourier features of free coordinates (Perceiver, section 3.2).
+
+  Args:
+    coordinates: `[..., d]`, in [-1, 1] where the grid of a crop would be.
+    num_bands: K for each dimension.
+    max_resolution: d numbers, see `frequency_bands`.
+    spacing: of the bands, 'linear' or 'log'.
+
+  Returns:
+    `[..., d (2 K + 1)]` float32: the coordinates, then sin(pi f x) of all
+    bands of the first dimension, of the second, ..., then all cosines.
+
+  Raises:
+    ValueError: `max_resolution` does not have d numbers.
+  """
+  dimensions = coordinates.shape[-1]
+  if len(max_resolution) != dimensions:
+    raise ValueError(
+      f'max_resolution needs one number for each of the {dimensions} '
+      f'dimensions of coordinates {coordinates.shape}, got '
+      f'{tuple(max_resolution)}.'
+    )
+  coordinates = jnp.asarray(coordinates, jnp.float32)
+  angles = [
+    coordinates[..., i, None]
+    * jnp.asarray(
+      math.pi * frequency_bands(num_bands, resolution, spacing), jnp.float32
+    )
+    for i, resolution in enumerate(max_resolution)
+  ]
+  angles = jnp.concatenate(angles, axis=-1)  # [..., d K]
+  return jnp.concatenate(
+    [coordinates, jnp.sin(angles), jnp.cos(angles)], axis=-1
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FourierPositions:
+  """Fourier features of a grid (Perceiver, section 3.2). No parameters.
+
+  Attributes:
+    num_bands: K for each dimension.
+    max_resolution: for each dimension, see `frequency_bands`; ImageNet: the
+      crop size, (224, 224).
+    spacing: of the bands, 'linear' or 'log'.
+  """
+
+  num_bands: int
+  max_resolution: Sequence[int]
+  spacing: str = 'linear'
+
+  def __post_init__(self):
+    for resolution in self.max_resolution:
+      frequency_bands(self.num_bands, resolution, self.spacing)
+
+  def __call__(self, grid_shape: Sequence[int]) -> jax.Array:
+    """Returns `[M, d (2 K + 1)]`, ordered as in `fourier_features`."""
+    if len(grid_shape) != len(self.max_resolution):
+      raise ValueError(
+        f'max_resolution = {tuple(self.max_resolution)} needs one number for '
+        f'each of the {len(grid_shape)} axes of the grid {tuple(grid_shape)}.'
+      )
+    raw, sines, cosines = [], [], []
+    for axis, size in enumerate(grid_shape):
+      # A grid is separable: sines are taken of each axis alone, in float64.
+      coordinates = axis_coordinates(size)
+      angles = np.outer(
+        coordinates,
+        math.pi
+        * frequency_bands(
+          self.num_bands, self.max_resolution[axis], self.spacing
+        ),
+      )  # [size, K]
+      for parts, table in (
+        (raw, coordinates[:, None]),
+        (sines, np.sin(angles)),
+        (cosines, np.cos(angles)),
+      ):
+        parts.append(_spread(table.astype(np.float32), axis, grid_shape))
+    encoded = jnp.concatenate(raw + sines + cosines, axis=-1)
+    return encoded.reshape(-1, encoded.shape[-1])
+
+
+@dataclasses.dataclass(kw_only=True)
+class LearnedPositions(hk.Module):
+  """A learned vector for each position of a grid (Perceiver, section 4.1).
+
+  Attributes:
+    num_channels: Cp.
+    init_stddev: of the truncated normal; 1.0 worked best on ImageNet
+      (Perceiver, appendix B), Perceiver IO uses 0.02.
+    name: Haiku name.
+  """
+
+  num_channels: int
+  init_stddev: float = 0.02
+  name: str | None = None
+
+  def __call__(self, grid_shape: Sequence[int]) -> jax.Array:
+    """Returns `[M, num_channels]` float32."""
+    return hk.get_parameter(
+      'positions',
+      (math.prod(grid_shape), self.num_channels),
+      init=hk.initializers.TruncatedNormal(self.init_stddev),
+    )
+
+
+def _spread(
+  table: np.ndarray, axis: int, grid_shape: Sequence[int]
+) -> jax.Array:
+  """Repeats `[size, C]` of one axis over all others: `[*grid_shape, C]`."""
+  shape = [1] * len(grid_shape) + [table.shape[-1]]
+  shape[axis] = table.shape[0]
+  return jnp.broadcast_to(
+    jnp.asarray(table).reshape(shape), (*grid_shape, table.shape[-1])
+  )
