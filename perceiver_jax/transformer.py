@@ -9,7 +9,8 @@ import dataclasses
 import haiku as hk
 import jax
 
-from perceiver_jax.attention import Attention, NormalizedByteArray
+from perceiver_jax.absorbed_attention import NormalizedByteArray
+from perceiver_jax.attention import Attention
 from perceiver_jax.byte_array import ByteArray
 from perceiver_jax.layers import (
   LayerNorm,
