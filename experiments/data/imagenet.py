@@ -20,6 +20,7 @@ import tensorflow_datasets as tfds
 
 from experiments.data import augmentation
 from experiments.data.pipeline import Dataset, Example
+from experiments.data.randaugment import randaugment
 
 # Any 5.x holds the same images and labels; 5.1 adds the unlabelled test split.
 NAME = 'imagenet2012:5.*.*'
@@ -78,7 +79,7 @@ def train_example(
   box = augmentation.sample_crop(height, width, rng)
   image, reduction = augmentation.decode_crop(encoded, box, image_size, name)
   image = augmentation.random_flip(image, rng)
-  image = augmentation.randaugment(
+  image = randaugment(
     image,
     rng,
     num_layers=randaugment_layers,
