@@ -32,7 +32,11 @@ import jax
 import jax.numpy as jnp
 
 from perceiver_jax.byte_array import ByteArray
-from perceiver_jax.layers import LAYER_NORM_EPSILON, layer_norm
+from perceiver_jax.layers import (
+  LAYER_NORM_EPSILON,
+  at_least_float32,
+  layer_norm,
+)
 
 # Products with no more channels than this are done element by element: a
 # matrix product of such a width costs more than it computes.
@@ -79,7 +83,9 @@ def absorbed_attention(
     no True.
   """
   byte_array, scale, offset = inputs
-  keys = (query @ key_w.T.astype(query.dtype)).astype(jnp.float32) * scale
+  scale, offset = scale[None, None], offset[None, None]
+  keys = query @ key_w.T.astype(query.dtype)
+  keys = keys.astype(at_least_float32(query)) * scale
   keys = keys - keys.mean(axis=-1, keepdims=True)  # [B or 1, N, C]
   keys = keys / math.sqrt(query.shape[-1])
   mixed, total = _attend(
@@ -93,7 +99,7 @@ def absorbed_attention(
   mixed = mixed - mixed.mean(axis=-1, keepdims=True)
   mixed = mixed * scale + total[..., None] * offset  # [B, N, C]
   value_w, value_b = value
-  attended = mixed @ value_w + total[..., None] * value_b
+  attended = mixed @ value_w + total[..., None] * value_b[None, None]
   return attended.astype(query.dtype)
 
 
@@ -103,10 +109,11 @@ def inverse_stddev(byte_array: ByteArray) -> jax.Array:
   Features and positions are never brought together: the joint variance follows
   from those of the two parts and the gap between their means.
   """
-  features = byte_array.features.astype(jnp.float32)
+  features = byte_array.features
+  features = features.astype(at_least_float32(features))
   variance = features.var(axis=-1)
   if byte_array.positions is not None:
-    positions = byte_array.positions.astype(jnp.float32)
+    positions = byte_array.positions.astype(features.dtype)
     if positions.ndim == 2:
       positions = positions[None]  # [1, M, Cp]
     share = positions.shape[-1] / byte_array.num_channels
@@ -170,7 +177,7 @@ def _products(keys: jax.Array, part: jax.Array) -> jax.Array:
   """`[B or 1, N, c]` with `[B, m, c]` or `[m, c]` to `[B or 1, N, m]`."""
   channels = part.shape[-1]
   if channels <= _FEW_CHANNELS:
-    part = part.astype(jnp.float32) if part.ndim == 3 else part[None]
+    part = (part if part.ndim == 3 else part[None]).astype(keys.dtype)
     return sum(
       keys[:, :, None, i] * part[:, None, :, i] for i in range(channels)
     )
@@ -181,7 +188,7 @@ def _products(keys: jax.Array, part: jax.Array) -> jax.Array:
     f'{left},{right}->{result}',
     (keys[0] if shared else keys).astype(part.dtype),
     part,
-    preferred_element_type=jnp.float32,
+    preferred_element_type=keys.dtype,
   )
   return products if products.ndim == 3 else products[None]
 
@@ -195,7 +202,7 @@ def _mix(weights: jax.Array, part: jax.Array, sum_batch: bool) -> jax.Array:
     'bnm,mc->bnc' if shared else 'bnm,bmc->bnc',
     weights.astype(part.dtype),
     part,
-    preferred_element_type=jnp.float32,
+    preferred_element_type=weights.dtype,
   )
   return mixed.sum(axis=0, keepdims=True) if sum_batch else mixed
 
@@ -255,16 +262,16 @@ def _forward(chunk_size: int, keys: jax.Array, inputs: _Chunk):
     return (new_highest, total, mixed), ()
 
   carry = (
-    jnp.full(rows, -jnp.inf, jnp.float32),
-    jnp.zeros(rows, jnp.float32),
-    jnp.zeros((*rows, keys.shape[-1]), jnp.float32),
+    jnp.full(rows, -jnp.inf, keys.dtype),
+    jnp.zeros(rows, keys.dtype),
+    jnp.zeros((*rows, keys.shape[-1]), keys.dtype),
   )
   (highest, total, mixed), _ = _over_chunks(step, carry, num_inputs, chunk_size)
   empty = total == 0.0
   safe_total = jnp.where(empty, 1.0, total)
   # Where there is no input, exp(score - inf) makes the weights zero.
   log_total = jnp.where(empty, jnp.inf, highest + jnp.log(safe_total))
-  weight_sum = jnp.where(empty, 0.0, 1.0)
+  weight_sum = jnp.where(empty, 0.0, 1.0).astype(keys.dtype)
   return (mixed / safe_total[..., None], weight_sum), log_total
 
 
@@ -313,7 +320,7 @@ def _attend_bwd(chunk_size, residuals, cotangents):
     return keys_bar, inputs_bar
 
   keys_bar, inputs_bar = _over_chunks(
-    step, jnp.zeros(keys.shape, jnp.float32), inputs.num_inputs, chunk_size
+    step, jnp.zeros_like(keys), inputs.num_inputs, chunk_size
   )
   inputs_bar = inputs_bar or (None, None, None)
   return keys_bar, *inputs_bar, None

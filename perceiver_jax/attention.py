@@ -13,6 +13,7 @@ import dataclasses
 import math
 from typing import NamedTuple
 
+import einops
 import haiku as hk
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,13 @@ from perceiver_jax.absorbed_attention import (
   NormalizedByteArray,
   absorbed_attention,
 )
-from perceiver_jax.layers import Linear, check_dropout_rate, dropout
+from perceiver_jax.layers import (
+  Linear,
+  affine,
+  at_least_float32,
+  check_dropout_rate,
+  dropout,
+)
 
 
 class Projections(NamedTuple):
@@ -33,17 +40,17 @@ class Projections(NamedTuple):
 
 
 def masked_softmax(scores: jax.Array, mask: jax.Array | None) -> jax.Array:
-  """Softmax over the last axis in float32 that knows padding.
+  """Softmax over the last axis that knows padding.
 
   Args:
     scores: `[..., M]`.
     mask: bool, broadcastable to `scores`, True where there is an input.
 
   Returns:
-    float32 weights. They sum to one, except that a row with nothing but
-    padding has all weights zero (and zero gradient) instead of NaN.
+    Weights, in float32 or wider. They sum to one, except that a row with
+    nothing but padding has all weights zero (and zero gradient), not NaN.
   """
-  scores = scores.astype(jnp.float32)
+  scores = scores.astype(at_least_float32(scores))
   if mask is None:
     return jax.nn.softmax(scores, axis=-1)
   scores = jnp.where(mask, scores, -jnp.inf)
@@ -77,7 +84,10 @@ def dot_product_attention(
     `[B, N, H, Dv]`; zeros for an example whose mask has no True.
   """
   scores = jnp.einsum(
-    'bnhd,bmhd->bhnm', query, key, preferred_element_type=jnp.float32
+    'bnhd,bmhd->bhnm',
+    query,
+    key,
+    preferred_element_type=at_least_float32(query),
   )
   scores = scores / math.sqrt(query.shape[-1])
   weights = masked_softmax(
@@ -113,8 +123,9 @@ def project_and_attend(
   """
 
   def split_heads(x: jax.Array, linear: tuple[jax.Array, jax.Array]):
-    x = _affine(x, *linear)
-    return x.reshape(*x.shape[:-1], num_heads, x.shape[-1] // num_heads)
+    return einops.rearrange(
+      affine(x, *linear), 'b n (h c) -> b n h c', h=num_heads
+    )
 
   query = split_heads(queries, projections.query)
   attended = dot_product_attention(
@@ -125,11 +136,7 @@ def project_and_attend(
     dropout_rate=dropout_rate,
     is_training=is_training,
   )
-  return attended.reshape(*attended.shape[:2], -1)
-
-
-def _affine(x: jax.Array, w: jax.Array, b: jax.Array) -> jax.Array:
-  return x @ w.astype(x.dtype) + b.astype(x.dtype)
+  return einops.rearrange(attended, 'b n h c -> b n (h c)')
 
 
 def absorbing_pays(
@@ -236,7 +243,7 @@ class Attention(hk.Module):
       and absorbing_pays(num_queries, num_inputs, channels, projected)
     ):
       return absorbed_attention(
-        _affine(queries, *projections.query),
+        affine(queries, *projections.query),
         inputs,
         projections.key[0],
         projections.value,

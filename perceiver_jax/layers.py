@@ -34,8 +34,7 @@ class Linear(hk.Module):
 
   def __call__(self, x: jax.Array) -> jax.Array:
     """Maps `[..., C]` to `[..., output_channels]`."""
-    w, b = self.parameters(x.shape[-1])
-    return x @ w.astype(x.dtype) + b.astype(x.dtype)
+    return affine(x, *self.parameters(x.shape[-1]))
 
   def parameters(self, input_channels: int) -> tuple[jax.Array, jax.Array]:
     """Returns w `[input_channels, output_channels]`, b `[output_channels]`."""
@@ -48,13 +47,26 @@ class Linear(hk.Module):
 LAYER_NORM_EPSILON = 1e-5
 
 
+def at_least_float32(x: jax.Array) -> jnp.dtype:
+  """The dtype in which norms, softmax and long sums of x are computed."""
+  return jnp.promote_types(x.dtype, jnp.float32)
+
+
+def affine(x: jax.Array, w: jax.Array, b: jax.Array) -> jax.Array:
+  """Maps `[..., C in]` to `[..., C out]` by x w + b, in the dtype of x."""
+  y = x @ w.astype(x.dtype)
+  return y + jnp.broadcast_to(b.astype(x.dtype), y.shape)
+
+
 def layer_norm(x: jax.Array, scale: jax.Array, offset: jax.Array) -> jax.Array:
-  """Normalises the last axis of `[..., C]` in float32; keeps the dtype of x."""
-  x32 = x.astype(jnp.float32)
-  centred = x32 - x32.mean(axis=-1, keepdims=True)
+  """Normalises the last axis of `[..., C]`; the result has the dtype of x."""
+  dtype = x.dtype
+  x = x.astype(at_least_float32(x))
+  centred = x - x.mean(axis=-1, keepdims=True)
   variance = jnp.square(centred).mean(axis=-1, keepdims=True)
-  normalised = centred * jax.lax.rsqrt(variance + LAYER_NORM_EPSILON)
-  return (normalised * scale + offset).astype(x.dtype)
+  normalized = centred * jax.lax.rsqrt(variance + LAYER_NORM_EPSILON)
+  scaled = normalized * jnp.broadcast_to(scale, x.shape)
+  return (scaled + jnp.broadcast_to(offset, x.shape)).astype(dtype)
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
+import einops
 import haiku as hk
 import jax
 import jax.numpy as jnp
@@ -97,14 +98,16 @@ def fourier_features(
       f'{tuple(max_resolution)}.'
     )
   coordinates = jnp.asarray(coordinates, jnp.float32)
-  angles = [
-    coordinates[..., i, None]
-    * jnp.asarray(
-      math.pi * frequency_bands(num_bands, resolution, spacing), jnp.float32
-    )
-    for i, resolution in enumerate(max_resolution)
-  ]
-  angles = jnp.concatenate(angles, axis=-1)  # [..., d K]
+  bands = np.stack(
+    [frequency_bands(num_bands, r, spacing) for r in max_resolution]
+  )  # [d, K]
+  angles = jnp.einsum(
+    '...d,dk->...dk',
+    coordinates,
+    jnp.asarray(math.pi * bands, jnp.float32),
+    precision='highest',
+  )
+  angles = einops.rearrange(angles, '... d k -> ... (d k)')
   return jnp.concatenate(
     [coordinates, jnp.sin(angles), jnp.cos(angles)], axis=-1
   )

@@ -4,8 +4,8 @@ Shapes: B batch, M inputs, C channels of the raw input.
 """
 
 import dataclasses
-import math
 
+import einops
 import haiku as hk
 import jax
 import numpy as np
@@ -35,11 +35,10 @@ class Pixels(hk.Module):
     Returns:
       M = product of grid_shape inputs in row-major order.
     """
-    batch, *grid_shape, channels = images.shape
-    features = images.reshape(batch, math.prod(grid_shape), channels)
+    features = einops.rearrange(images, 'b ... c -> b (...) c')
     if self.positions is None:
       return ByteArray(features)
-    return ByteArray(features, self.positions(grid_shape))
+    return ByteArray(features, self.positions(images.shape[1:-1]))
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -1,0 +1,56 @@
+"""Packaging of perceiver-haiku (import name: perceiver_jax)."""
+
+import pathlib
+
+import setuptools
+
+_TFDS_COMMAND = [  # What `tfds build imagenet2012` needs besides TFDS itself.
+  'tensorflow>=2.19',
+  'apache-beam>=2.60',
+  'mlcroissant>=1.0',
+]
+_DEV = ['pytest>=8.3,<10', 'ruff>=0.15,<0.18']
+
+setuptools.setup(
+  name='perceiver-haiku',
+  version='0.1.0',
+  description='Perceiver and Perceiver IO in JAX and Haiku',
+  long_description=pathlib.Path('README.md').read_text(),
+  long_description_content_type='text/markdown',
+  license='Apache-2.0',
+  packages=setuptools.find_namespace_packages(
+    include=['perceiver_jax*', 'experiments*']
+  ),
+  package_data={'experiments.data': ['embedded/*.npz']},
+  python_requires='>=3.11',
+  install_requires=[
+    'absl-py>=2.1,<3',
+    'array_record>=0.8,<0.9',
+    'chex>=0.1.90,<0.2',
+    'dm-haiku>=0.0.16,<0.1',
+    'einops>=0.8,<0.9',
+    'grain>=0.2.14,<0.3',
+    'importlib_resources>=6',  # TFDS builders on Python 3.11.
+    'jax>=0.10.2,<0.12',
+    'ml_collections>=1.0,<2',
+    'numpy>=2.0,<3',
+    'opencv-python-headless>=4.10,<6',
+    'optax>=0.2.5,<0.3',
+    'orbax-checkpoint>=0.11.20,<0.13',
+    'pillow>=11,<14',
+    'tensorboardX>=2.6.2,<3',
+    'tensorflow-datasets>=4.9.9,<5',
+    'tqdm>=4.66,<5',
+  ],
+  extras_require={
+    'cuda': ['jax[cuda13]'],
+    'tpu': ['jax[tpu]'],
+    'prepare': _TFDS_COMMAND,
+    'dev': _DEV,
+  },
+  classifiers=[
+    'License :: OSI Approved :: Apache Software License',
+    'Programming Language :: Python :: 3',
+    'Topic :: Scientific/Engineering :: Artificial Intelligence',
+  ],
+)

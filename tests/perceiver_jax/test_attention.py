@@ -1,0 +1,300 @@
+"""Attention: closed forms, masks, and the absorbed form against the plain."""
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from perceiver_jax.absorbed_attention import (
+  NormalizedByteArray,
+  absorbed_attention,
+  inverse_stddev,
+)
+from perceiver_jax.attention import (
+  Attention,
+  Projections,
+  absorbing_pays,
+  dot_product_attention,
+  masked_softmax,
+  project_and_attend,
+)
+from perceiver_jax.byte_array import ByteArray
+from perceiver_jax.layers import affine
+
+
+def normal(seed, *shape):
+  return jax.random.normal(jax.random.key(seed), shape)
+
+
+def test_dot_product_attention_closed_form():
+  # Scores 0 and log 3 after scaling: weights 1/4 and 3/4.
+  query = jnp.full((1, 1, 1, 4), jnp.log(3.0) / 2)
+  key = jnp.stack([jnp.zeros(4), jnp.ones(4)])[None, :, None]
+  value = jnp.array([[[[8.0, 0.0]], [[0.0, 8.0]]]])
+  attended = dot_product_attention(query, key, value)
+  np.testing.assert_allclose(attended[0, 0, 0], [2.0, 6.0], rtol=1e-6)
+
+
+def test_heads_attend_apart():
+  query, key, value = (normal(i, 2, 5, 3, 4) for i in range(3))
+  together = dot_product_attention(query, key, value)
+  for head in range(3):
+    alone = dot_product_attention(
+      *(x[:, :, head : head + 1] for x in (query, key, value))
+    )
+    np.testing.assert_allclose(
+      together[:, :, head : head + 1], alone, rtol=1e-5
+    )
+
+
+def test_masked_softmax():
+  scores = jnp.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]])
+  mask = jnp.array([[True, True, False], [False, False, False]])
+  weights = masked_softmax(scores, mask)
+  e = np.exp(1.0)
+  np.testing.assert_allclose(
+    weights, [[1 / (1 + e), e / (1 + e), 0.0], [0.0, 0.0, 0.0]], rtol=1e-6
+  )
+  gradient = jax.grad(lambda s: (masked_softmax(s, mask) ** 2).sum())(scores)
+  assert np.isfinite(gradient).all()
+  np.testing.assert_array_equal(gradient[1], 0.0)
+
+
+def make_inputs(
+  batch, num_inputs, features, positions, mask, shared, dtype=jnp.float32
+):
+  """Inputs of uneven mean and scale, so that layer norm has work to do."""
+  byte_array = ByteArray(
+    (3.0 * normal(1, batch, num_inputs, features) + 1.0).astype(dtype),
+    None
+    if not positions
+    else normal(2, *(() if shared else (batch,)), num_inputs, positions),
+    None
+    if not mask
+    else jax.random.bernoulli(jax.random.key(3), 0.6, (batch, num_inputs)),
+  ).zero_padding()
+  channels = features + positions
+  return NormalizedByteArray(
+    byte_array, 1.0 + 0.3 * normal(4, channels), normal(5, channels)
+  )
+
+
+def make_projections(query_channels, channels, qk, v):
+  return Projections(
+    query=(normal(6, query_channels, qk) / 3, normal(7, qk)),
+    key=(normal(8, channels, qk) / 3, normal(9, qk)),
+    value=(normal(10, channels, v) / 3, normal(11, v)),
+  )
+
+
+def plain(queries, inputs, projections):
+  return project_and_attend(
+    queries,
+    inputs.concatenate(),
+    projections,
+    num_heads=1,
+    mask=inputs.byte_array.mask,
+  )
+
+
+def absorbed(queries, inputs, projections, chunk_size):
+  query_w, query_b = projections.query
+  return absorbed_attention(
+    affine(queries, query_w, query_b),
+    inputs,
+    projections.key[0],
+    projections.value,
+    chunk_size=chunk_size,
+  )
+
+
+CASES = [
+  # batch, query batch, M, Cf, Cp, mask, positions shared, chunk size
+  (2, 2, 20, 3, 10, False, True, 7),
+  (3, 1, 20, 3, 10, True, True, 7),
+  (2, 2, 12, 1, 6, True, False, 4),
+  (3, 1, 12, 1, 6, False, False, 5),
+  (2, 2, 9, 8, 0, True, True, 9),
+  (3, 1, 9, 8, 0, False, True, 2),
+  (2, 1, 1, 5, 4, False, True, 8),
+]
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_absorbed_equals_plain_with_all_gradients(case):
+  batch, query_batch, num_inputs, cf, cp, mask, shared, chunk_size = case
+  with jax.enable_x64(True):
+    inputs = make_inputs(
+      batch, num_inputs, cf, cp, mask, shared, dtype=jnp.float64
+    )
+    queries = normal(0, query_batch, 4, 6)
+    projections = make_projections(6, cf + cp, 5, 7)
+
+    def loss(form, queries, parts, scale, offset, projections):
+      byte_array = ByteArray(*parts, inputs.byte_array.mask)
+      attended = form(
+        queries, NormalizedByteArray(byte_array, scale, offset), projections
+      )
+      return (attended * normal(12, batch, 4, 7)).sum(), attended
+
+    arguments = (
+      queries,
+      inputs.byte_array[:2],
+      inputs.scale,
+      inputs.offset,
+      projections,
+    )
+    results = [
+      jax.jit(
+        jax.value_and_grad(
+          lambda *args, form=form: loss(form, *args),
+          argnums=range(5),
+          has_aux=True,
+        )
+      )(*arguments)
+      for form in (plain, lambda *args: absorbed(*args, chunk_size))
+    ]
+  expected, actual = results
+  jax.tree.map(
+    lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-11),
+    actual,
+    expected,
+  )
+
+
+@pytest.mark.parametrize('form', ['plain', 'absorbed'])
+def test_masked_inputs_are_as_if_cut_off(form):
+  inputs = make_inputs(2, 10, 3, 4, False, True)
+  queries, projections = normal(0, 2, 4, 6), make_projections(6, 7, 5, 5)
+  attend = (
+    plain if form == 'plain' else lambda *args: absorbed(*args, chunk_size=3)
+  )
+
+  def first_six(byte_array):
+    return ByteArray(byte_array.features[:, :6], byte_array.positions[:6])
+
+  cut = inputs._replace(byte_array=first_six(inputs.byte_array))
+  mask = jnp.arange(10)[None].repeat(2, axis=0) < 6
+  padded = inputs._replace(byte_array=inputs.byte_array._replace(mask=mask))
+  np.testing.assert_allclose(
+    attend(queries, padded, projections),
+    attend(queries, cut, projections),
+    rtol=2e-5,
+    atol=2e-6,
+  )
+
+
+@pytest.mark.parametrize('chunk_size', [3, 10])
+def test_an_example_of_padding_alone_gives_zeros_and_no_nan(chunk_size):
+  inputs = make_inputs(2, 10, 3, 4, False, True)
+  mask = jnp.stack([jnp.zeros(10, bool), jnp.ones(10, bool)])
+  queries, projections = normal(0, 2, 4, 6), make_projections(6, 7, 5, 5)
+
+  def attend(form, features):
+    byte_array = ByteArray(features, inputs.byte_array.positions, mask)
+    return form(queries, inputs._replace(byte_array=byte_array), projections)
+
+  for form in (plain, lambda *args: absorbed(*args, chunk_size)):
+    attended = attend(form, inputs.byte_array.features)
+    np.testing.assert_array_equal(attended[0], 0.0)
+    assert np.abs(attended[1]).min() > 0.0
+    gradient = jax.grad(lambda f, form=form: (attend(form, f) ** 2).sum())(
+      inputs.byte_array.features
+    )
+    assert np.isfinite(gradient).all()
+    np.testing.assert_array_equal(gradient[0], 0.0)
+
+
+def test_absorbed_stores_neither_scores_nor_keys():
+  num_inputs, queries = 8192, 64
+  inputs = make_inputs(1, num_inputs, 3, 32, False, True)
+  projections = make_projections(16, 35, 35, 35)
+
+  def memory(form):
+    def loss(queries, projections):
+      return (form(queries, inputs, projections) ** 2).sum()
+
+    gradient = jax.jit(jax.grad(loss, argnums=(0, 1)))
+    compiled = gradient.lower(normal(0, 1, queries, 16), projections).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+  scores = 4 * num_inputs * queries
+  chunked = memory(lambda *args: absorbed(*args, chunk_size=512))
+  assert chunked < scores < memory(plain)
+
+
+def test_inverse_stddev_of_the_joint_channels():
+  for positions, shared in ((6, True), (6, False), (0, True)):
+    byte_array = make_inputs(2, 5, 3, positions, False, shared).byte_array
+    expected = 1 / np.sqrt(
+      np.var(byte_array.concatenate(), axis=-1, dtype=np.float64) + 1e-5
+    )
+    np.testing.assert_allclose(inverse_stddev(byte_array), expected, rtol=1e-5)
+
+
+def test_absorbing_pays_when_it_takes_fewer_operations():
+  # ImageNet, 261 channels: 512 latents to 50,176 inputs.
+  assert absorbing_pays(512, 50_176, 261, 2 * 261)
+  # As many queries as inputs and narrow projections: projecting is cheaper.
+  assert not absorbing_pays(512, 512, 1024, 2 * 64)
+
+
+def transform_attention(**arguments):
+  def forward(queries, inputs, is_training):
+    return Attention(**arguments)(queries, inputs, is_training=is_training)
+
+  return hk.transform(forward)
+
+
+def test_module_chooses_a_form_and_both_agree():
+  inputs = make_inputs(2, 64, 3, 8, True, True)
+  queries = normal(0, 2, 4, 16)
+  model = transform_attention()
+  params = model.init(jax.random.key(0), queries, inputs, False)
+  projections = Projections(
+    *(
+      (params[f'attention/{name}']['w'], params[f'attention/{name}']['b'])
+      for name in ('query', 'key', 'value')
+    )
+  )
+  output = params['attention/output']
+  expected = plain(queries, inputs, projections) @ output['w']
+  jaxpr = jax.make_jaxpr(
+    lambda: model.apply(params, None, queries, inputs, False)
+  )()
+  assert 'custom_vjp' in str(jaxpr), 'the absorbed form was not chosen'
+  np.testing.assert_allclose(
+    model.apply(params, None, queries, inputs, False),
+    expected,
+    rtol=1e-4,
+    atol=1e-5,
+  )
+
+
+def test_attention_dropout_acts_in_training_alone():
+  inputs = make_inputs(2, 64, 3, 8, False, True)
+  queries = normal(0, 2, 4, 16)
+  model = transform_attention(dropout_rate=0.5)
+  params = model.init(jax.random.key(0), queries, inputs, True)
+  without = model.apply(params, None, queries, inputs, False)
+  drops = jax.vmap(lambda key: model.apply(params, key, queries, inputs, True))(
+    jax.random.split(jax.random.key(1), 400)
+  )
+  assert not np.allclose(drops[0], drops[1])
+  # Dropout keeps the expectation; 6 standard errors of the mean of 400.
+  deviation = np.abs(drops.mean(axis=0) - without)
+  assert (deviation < 6 * drops.std(axis=0) / np.sqrt(400)).all()
+
+
+def test_heads_must_divide_channels():
+  model = transform_attention(num_heads=4)
+  inputs = make_inputs(2, 6, 3, 7, False, True)
+  with pytest.raises(ValueError, match=r'qk_channels = 10 .* num_heads = 4'):
+    model.init(jax.random.key(0), normal(0, 2, 4, 16), inputs, False)
+
+
+def test_bad_dropout_rate():
+  model = transform_attention(dropout_rate=1.0)
+  with pytest.raises(ValueError, match=r'dropout_rate must be in \[0, 1\)'):
+    model.init(jax.random.key(0), normal(0, 1, 2, 4), normal(1, 1, 2, 4), False)

@@ -1,0 +1,66 @@
+"""Initial values, layer norm, dropout; metrics."""
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from perceiver_jax.layers import LayerNorm, Linear, dropout, layer_norm
+from perceiver_jax.metrics import Mean, compute, weighted_mean
+
+
+def test_linear_weights_have_the_papers_standard_deviation():
+  linear = hk.transform(lambda x: Linear(output_channels=512, name='out')(x))
+  params = linear.init(jax.random.key(0), jnp.zeros((1, 256)))['out']
+  # VarianceScaling(1.0): 1 / sqrt(fan in), where Haiku's default is 0.88 of it.
+  np.testing.assert_allclose(params['w'].std(), 1 / 16, rtol=0.01)
+  assert np.abs(params['w']).max() < 2.3 / 16
+  np.testing.assert_array_equal(params['b'], 0.0)
+
+
+def test_linear_is_an_affine_map():
+  linear = hk.without_apply_rng(
+    hk.transform(lambda x: Linear(output_channels=2, name='out')(x))
+  )
+  params = {'out': {'w': jnp.array([[1.0, 2.0]]), 'b': jnp.array([10.0, 0.5])}}
+  np.testing.assert_allclose(
+    linear.apply(params, jnp.array([[3.0]])), [[13.0, 6.5]]
+  )
+
+
+def test_layer_norm_closed_form_and_bfloat16():
+  x = jnp.array([[1.0, 3.0]])
+  normalized = layer_norm(x, jnp.array([2.0, 2.0]), jnp.array([0.0, 1.0]))
+  np.testing.assert_allclose(normalized, [[-2.0, 3.0]], rtol=1e-4)
+  # Statistics are taken in float32: 256 + small steps do not vanish.
+  x = 256.0 + jnp.arange(0, 16, 2, dtype=jnp.bfloat16)[None]
+  module = hk.transform(lambda x: LayerNorm()(x))
+  params = module.init(jax.random.key(0), x)
+  result = module.apply(params, None, x)
+  assert result.dtype == jnp.bfloat16
+  expected = (np.arange(8) - 3.5) / np.std(np.arange(8))
+  np.testing.assert_allclose(result[0].astype(np.float32), expected, rtol=0.01)
+
+
+def test_dropout_asks_for_no_key_when_it_drops_nothing():
+  x = jnp.ones(1000)
+  for rate, is_training in ((0.5, False), (0.0, True)):
+    keep = hk.transform(
+      lambda x, rate=rate, on=is_training: dropout(x, rate, is_training=on)
+    )
+    np.testing.assert_array_equal(keep.apply({}, None, x), x)
+  drop = hk.transform(lambda x: dropout(x, 0.25, is_training=True))
+  dropped = drop.apply({}, jax.random.key(0), x)
+  np.testing.assert_allclose(dropped[dropped > 0], 1 / 0.75, rtol=1e-6)
+  assert 0.2 < (dropped == 0).mean() < 0.3
+  with pytest.raises(Exception, match='PRNG'):
+    drop.apply({}, None, x)
+
+
+def test_metrics_add_up_over_uneven_batches():
+  first = weighted_mean(jnp.array([1.0, 2.0, 9.0]), jnp.array([1.0, 1.0, 0.0]))
+  second = weighted_mean(jnp.array([6.0]), jnp.array([1.0]))
+  assert compute([{'loss': first}, {'loss': second}]) == {'loss': 3.0}
+  nothing = Mean(jnp.zeros(()), jnp.zeros(()))
+  assert np.isnan(compute([{'loss': nothing}])['loss'])
