@@ -16,7 +16,7 @@ from absl import flags
 from experiments import command_line, parallelism
 from experiments.checkpoints import Checkpoints
 from experiments.data.pipeline import Dataset, evaluation_batches
-from experiments.setup import open_checkpoints, set_up
+from experiments.experiment import build_experiment, open_checkpoints
 from experiments.tasks.task import Task
 from experiments.train_state import Metrics, make_evaluation
 from perceiver_jax import metrics
@@ -62,7 +62,7 @@ def main() -> None:
   """Evaluates the checkpoint that --checkpoint names."""
   parallelism.configure_backend()
   config = command_line.CONFIG.value
-  setup = set_up(config, command_line.DATA_DIR.value)
+  experiment = build_experiment(config, command_line.DATA_DIR.value)
   workdir = command_line.workdir()
   if not (workdir / 'checkpoints').is_dir():
     raise ValueError(
@@ -71,12 +71,12 @@ def main() -> None:
     )
   with contextlib.closing(open_checkpoints(config, workdir)) as checkpoints:
     step = _chosen_step(checkpoints, _CHECKPOINT.value)
-    train_state, _ = checkpoints.restore(step, setup.template)
+    train_state, _ = checkpoints.restore(step, experiment.template)
   results = evaluate_dataset(
-    mapped_evaluation(setup.task),
+    mapped_evaluation(experiment.task),
     train_state.params,
     train_state.state,
-    setup.task.dataset,
+    experiment.task.dataset,
     config.batch_size,
   )
   print(json.dumps({'step': step, **results}))

@@ -10,19 +10,21 @@ import haiku as hk
 import jax
 import ml_collections
 
-from experiments.setup import Setup
+from experiments.experiment import Experiment
 
 
 def describe_run(
-  config: ml_collections.ConfigDict, setup: Setup, workdir: pathlib.Path
+  config: ml_collections.ConfigDict,
+  experiment: Experiment,
+  workdir: pathlib.Path,
 ) -> str:
   """Returns parameters by module, devices, batch sizes and the plan."""
-  dataset = setup.task.dataset
+  dataset = experiment.task.dataset
   devices = jax.device_count()
   epochs = config.train_steps * config.batch_size / len(dataset.train)
   return '\n'.join(
     [
-      parameter_table(setup.template.params),
+      parameter_table(experiment.template.params),
       f'Devices: {devices} x {jax.devices()[0].device_kind}; batch of '
       f'{config.batch_size}, {config.batch_size // devices} a device.',
       f'Data: {len(dataset.train):,} training and '

@@ -8,7 +8,9 @@ and stops; a second Ctrl-C stops at once.
 """
 
 import contextlib
+import functools
 import pathlib
+from collections.abc import Callable
 
 import jax
 import ml_collections
@@ -17,10 +19,20 @@ from experiments import command_line, parallelism
 from experiments.checkpoints import Checkpoints
 from experiments.data.pipeline import train_batches
 from experiments.evaluate import evaluate_dataset, mapped_evaluation
+from experiments.experiment import (
+  Experiment,
+  build_experiment,
+  open_checkpoints,
+)
 from experiments.interruption import Interruption
-from experiments.setup import Setup, open_checkpoints, set_up
 from experiments.summary import describe_config_changes, describe_run
-from experiments.train_state import TrainState, init_state, make_update
+from experiments.train_state import (
+  Batch,
+  Metrics,
+  TrainState,
+  init_state,
+  make_update,
+)
 from experiments.writers import Meter, MetricsWriter, Progress
 
 
@@ -44,15 +56,21 @@ def train_and_evaluate(
     ValueError: the config is wrong, or the workdir is of another config.
     OSError: the data is not prepared, or the workdir cannot be written.
   """
-  setup = set_up(config, data_dir)
-  print(describe_run(config, setup, workdir), flush=True)
+  experiment = build_experiment(config, data_dir)
+  print(describe_run(config, experiment, workdir), flush=True)
   _check_writable(workdir)
+  changes = describe_config_changes(config, workdir / 'config.json')
   with contextlib.closing(open_checkpoints(config, workdir)) as checkpoints:
-    train_state, position = _start(config, setup, checkpoints)
-    for change in describe_config_changes(config, workdir / 'config.json'):
-      print(f'Changed since the run began: {change}')
+    try:
+      train_state, position = _start(config, experiment, checkpoints)
+    except ValueError as error:
+      raise ValueError('\n'.join([str(error), *changes])) from error
+    for change in changes:
+      print(f'Changed since the run began: {change}', flush=True)
     (workdir / 'config.json').write_text(config.to_json(indent=2) + '\n')
-    results = _train(config, setup, train_state, position, checkpoints, workdir)
+    results = _train(
+      config, experiment, train_state, position, checkpoints, workdir
+    )
     best_step = checkpoints.best_step()
   _report(results, best_step, workdir)
   return results
@@ -60,43 +78,28 @@ def train_and_evaluate(
 
 def _train(
   config: ml_collections.ConfigDict,
-  setup: Setup,
+  experiment: Experiment,
   train_state: TrainState,
   position: int,
   checkpoints: Checkpoints,
   workdir: pathlib.Path,
 ) -> dict[str, float]:
   """The loop. Returns the results of the last step, or nothing."""
-  task, last_step = setup.task, config.train_steps
-  first_step = int(train_state.step)
-  update = parallelism.pmap_update(
-    make_update(
-      task.model,
-      task.loss_function,
-      setup.optimizer,
-      setup.schedule,
-      seed=config.seed,
-      axis_name=parallelism.AXIS,
-    )
+  dataset = experiment.task.dataset
+  first_step, last_step = int(train_state.step), config.train_steps
+  update = _mapped_update(config, experiment)
+  evaluate = functools.partial(
+    evaluate_dataset,
+    mapped_evaluation(experiment.task),
+    dataset=dataset,
+    batch_size=config.batch_size,
   )
-  evaluation = mapped_evaluation(task)
-  batches = train_batches(
-    task.dataset, config.batch_size, seed=config.seed, position=position
-  )
-
-  def evaluate() -> dict[str, float]:
-    return evaluate_dataset(
-      evaluation,
-      train_state.params,
-      train_state.state,
-      task.dataset,
-      config.batch_size,
-    )
-
   if first_step >= last_step:
     print(f'Step {first_step} was the last: only evaluating.', flush=True)
-    return evaluate()
-  results = {}
+    return evaluate(train_state.params, train_state.state)
+  batches = train_batches(
+    dataset, config.batch_size, seed=config.seed, position=position
+  )
   meter = Meter(config.batch_size)
   with (
     Interruption() as interruption,
@@ -110,26 +113,20 @@ def _train(
       position += config.batch_size
       meter.add(step_metrics)
       progress.advance()
-      due = {
-        name: step % every == 0 or step == last_step
-        for name, every in (
-          ('log', config.log_every),
-          ('eval', config.eval_every),
-          ('checkpoint', config.checkpoint_every),
-        )
-      }
-      row = meter.read() if due['log'] else {}
-      if row:
+      last, row, results = step == last_step, {}, {}
+      if last or step % config.log_every == 0:
+        row = meter.read()
         progress.report(step, row)
       with meter.paused():
-        results = evaluate() if due['eval'] else {}
-        if row or results:
-          writer.write(step, {**row, **results})
-        if results:
+        if last or step % config.eval_every == 0:
+          results = evaluate(train_state.params, train_state.state)
           progress.say(f'step {step}: {_format(results)}')
-        if due['checkpoint'] or results or interruption.requested:
-          checkpoints.save(train_state, position, results)
-      if interruption.requested and step < last_step:
+        if row or results:
+          writer.write(step, row | results)
+        stop = interruption.requested and not last
+        if results or stop or step % config.checkpoint_every == 0:
+          checkpoints.save(train_state, position, results or None)
+      if stop:
         progress.say(
           f'{interruption.requested}: saving step {step}. Run the same command '
           'again to continue.'
@@ -138,21 +135,39 @@ def _train(
   return results
 
 
+def _mapped_update(
+  config: ml_collections.ConfigDict, experiment: Experiment
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+  return parallelism.pmap_update(
+    make_update(
+      experiment.task.model,
+      experiment.task.loss_function,
+      experiment.optimizer,
+      experiment.schedule,
+      seed=config.seed,
+      axis_name=parallelism.AXIS,
+    )
+  )
+
+
 def _start(
-  config: ml_collections.ConfigDict, setup: Setup, checkpoints: Checkpoints
+  config: ml_collections.ConfigDict,
+  experiment: Experiment,
+  checkpoints: Checkpoints,
 ) -> tuple[TrainState, int]:
   """Returns the state and the position in the data to start from."""
   step = checkpoints.latest_step()
   if step is not None:
-    restored = checkpoints.restore(step, setup.template)
+    restored = checkpoints.restore(step, experiment.template)
     print(f'Resuming from the checkpoint of step {step}.', flush=True)
     return restored
   print('Starting from scratch.', flush=True)
-  batch = jax.tree.map(jax.numpy.zeros_like, setup.batch)
   initialize = jax.jit(
-    lambda: init_state(setup.task.model, setup.optimizer, config.seed, batch)
+    lambda batch: init_state(
+      experiment.task.model, experiment.optimizer, config.seed, batch
+    )
   )
-  return initialize(), 0
+  return initialize(experiment.batch), 0
 
 
 def _check_writable(workdir: pathlib.Path) -> None:

@@ -1,4 +1,4 @@
-"""From a config to what training and evaluation have in common."""
+"""From a config to an experiment: what all commands have in common."""
 
 import pathlib
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from experiments.tasks.task import Task
 from experiments.train_state import Batch, TrainState, init_state
 
 
-class Setup(NamedTuple):
+class Experiment(NamedTuple):
   """A config turned into objects; nothing is computed or compiled yet.
 
   Attributes:
@@ -35,7 +35,9 @@ class Setup(NamedTuple):
   template: TrainState
 
 
-def set_up(config: ml_collections.ConfigDict, data_dir: str | None) -> Setup:
+def build_experiment(
+  config: ml_collections.ConfigDict, data_dir: str | None
+) -> Experiment:
   """Builds everything that a config names, checking it on the way.
 
   Args:
@@ -55,7 +57,7 @@ def set_up(config: ml_collections.ConfigDict, data_dir: str | None) -> Setup:
   template = jax.eval_shape(
     lambda: init_state(task.model, optimizer, config.seed, batch)
   )
-  return Setup(task, schedule, optimizer, batch, template)
+  return Experiment(task, schedule, optimizer, batch, template)
 
 
 def open_checkpoints(
