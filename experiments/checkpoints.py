@@ -71,7 +71,10 @@ class Checkpoints:
     self._best = metric
     self._manager = ocp.CheckpointManager(
       self.directory,
-      item_names=('train_state', 'data'),
+      item_handlers={
+        'train_state': ocp.StandardCheckpointHandler(),
+        'data': ocp.JsonCheckpointHandler(),
+      },
       options=ocp.CheckpointManagerOptions(
         best_fn=metric,
         best_mode=best_mode,
