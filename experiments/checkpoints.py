@@ -60,15 +60,9 @@ class Checkpoints:
       )
 
     def metric(metrics: Mapping[str, float]) -> float:
-      if best_metric not in metrics:
-        raise ValueError(
-          f'checkpoints.best_metric = {best_metric!r} is not a metric of this '
-          f'task. Its metrics are {sorted(metrics)}.'
-        )
       return metrics[best_metric]
 
     self.directory = (workdir / 'checkpoints').absolute()
-    self._best = metric
     self._manager = ocp.CheckpointManager(
       self.directory,
       item_handlers={

@@ -49,8 +49,17 @@ def check_keys(
     raise ValueError(f'The config lacks {missing}.')
   for key, kind in RUN_KEYS.items():
     _check_type(f'config.{key}', config[key], kind)
-    if kind is int and key != 'seed' and config[key] < 1:
-      raise ValueError(f'config.{key} must be at least 1, got {config[key]}.')
+    lowest = 0 if key == 'seed' else 1
+    if kind is int and config[key] < lowest:
+      raise ValueError(
+        f'config.{key} must be at least {lowest}, got {config[key]}.'
+      )
+  for key in (*_RUN_SECTIONS, *task_sections):
+    if not isinstance(config[key], Mapping | ml_collections.ConfigDict):
+      raise ValueError(
+        f'config.{key} must be a section such as dict(name=...), got '
+        f'{config[key]!r}.'
+      )
 
 
 def construct(
@@ -58,6 +67,7 @@ def construct(
   constructor: Callable[..., T],
   arguments: Mapping[str, Any],
   *positional: Any,
+  given: Mapping[str, Any] | None = None,
 ) -> T:
   """Calls a constructor with a section of the config, checked.
 
@@ -66,6 +76,7 @@ def construct(
     constructor: takes the section as keyword arguments.
     arguments: the section.
     *positional: what the constructor takes besides.
+    given: keyword arguments that are not the config's to set.
 
   Returns:
     What the constructor returns.
@@ -73,10 +84,12 @@ def construct(
   Raises:
     ValueError: a key is unknown or missing, or a value of the wrong type.
   """
+  given = given or {}
   parameters = {
     name: parameter
     for name, parameter in inspect.signature(constructor).parameters.items()
-    if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name != 'name'
+    if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    and name not in ('name', *given)
   }
   hints = typing.get_type_hints(
     constructor.__init__ if inspect.isclass(constructor) else constructor
@@ -95,7 +108,7 @@ def construct(
   ]
   if missing:
     raise ValueError(f'config.{section} lacks {missing}.')
-  return constructor(*positional, **arguments)
+  return constructor(*positional, **arguments, **given)
 
 
 def choose(
@@ -103,17 +116,20 @@ def choose(
   constructors: Mapping[str, Callable[..., T]],
   arguments: Mapping[str, Any],
   *positional: Any,
+  given: Mapping[str, Any] | None = None,
 ) -> T:
   """Like `construct`, with the constructor that the section's `name` says."""
   arguments = dict(arguments)
   name = arguments.pop('name', None)
-  if name not in constructors:
+  if not isinstance(name, str) or name not in constructors:
     raise ValueError(
       f'config.{section}.name is {name!r}'
       f'{_suggestion(str(name), constructors)} Choose one of '
       f'{sorted(constructors)}.'
     )
-  return construct(section, constructors[name], arguments, *positional)
+  return construct(
+    section, constructors[name], arguments, *positional, given=given
+  )
 
 
 def _suggestion(key: str, known: typing.Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 import pathlib
 from typing import NamedTuple
 
+import haiku as hk
 import jax
 import ml_collections
 import optax
@@ -14,7 +15,7 @@ from experiments.data.pipeline import check_not_empty, example_batch
 from experiments.optimizers import OPTIMIZERS, SCHEDULES
 from experiments.tasks import make_task
 from experiments.tasks.task import Task
-from experiments.train_state import Batch, TrainState, init_state
+from experiments.train_state import Batch, Metrics, TrainState, init_state
 
 
 class Experiment(NamedTuple):
@@ -57,7 +58,30 @@ def build_experiment(
   template = jax.eval_shape(
     lambda: init_state(task.model, optimizer, config.seed, batch)
   )
+  _check_best_metric(
+    config.checkpoints.get('best_metric'), task, template, batch
+  )
   return Experiment(task, schedule, optimizer, batch, template)
+
+
+def _check_best_metric(
+  best_metric: str, task: Task, template: TrainState, batch: Batch
+) -> None:
+  """Finds out now, not at the first evaluation."""
+
+  def metrics_of(params: hk.Params, state: hk.State) -> Metrics:
+    predictions, _ = task.model.apply(
+      params, state, None, batch, is_training=False
+    )
+    return task.loss_function(predictions, batch)[1]
+
+  metrics = jax.eval_shape(metrics_of, template.params, template.state)
+  names = sorted(f'eval/{name}' for name in metrics)
+  if best_metric not in names:
+    raise ValueError(
+      f'config.checkpoints.best_metric = {best_metric!r} is not a metric of '
+      f'this task. Choose one of {names}.'
+    )
 
 
 def open_checkpoints(

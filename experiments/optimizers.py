@@ -81,8 +81,8 @@ def scale_by_trust_ratio() -> optax.GradientTransformation:
   """
 
   def ratio(update: jax.Array, param: jax.Array) -> jax.Array:
-    param_norm = jnp.linalg.norm(param)
-    update_norm = jnp.linalg.norm(update)
+    param_norm = jnp.sqrt(jnp.square(param).sum())
+    update_norm = jnp.sqrt(jnp.square(update).sum())
     usable = (param_norm > 0.0) & (update_norm > 0.0)
     safe_norm = jnp.where(usable, update_norm, 1.0)
     return update * jnp.where(usable, param_norm / safe_norm, 1.0)
@@ -90,10 +90,8 @@ def scale_by_trust_ratio() -> optax.GradientTransformation:
   def scale(module: str, name: str, update: jax.Array, param: jax.Array):
     if name in _UNDECAYED:
       return update
-    flat = [x.reshape(x.shape[0], -1) for x in (update, param)]
-    if is_layer_stack(module):
-      return jax.vmap(ratio)(*flat).reshape(update.shape)
-    return ratio(flat[0], flat[1]).reshape(update.shape)
+    each = jax.vmap(ratio) if is_layer_stack(module) else ratio
+    return each(update, param)
 
   def update_function(updates, state, params=None):
     if params is None:
@@ -128,14 +126,17 @@ def step(
     learning_rate: at the start.
     boundaries: shares of the run, between 0 and 1: 84 of 120 epochs are 0.7.
     factor: at each boundary.
-    warmup_steps: linear from zero.
+    warmup_steps: until the full rate; rises by 1 / warmup_steps a step.
   """
   if not all(0.0 < boundary < 1.0 for boundary in boundaries):
     raise ValueError(
       'schedule.boundaries are shares of the run between 0 and 1, got '
       f'{tuple(boundaries)}. For epoch 84 of 120 write 84 / 120.'
     )
-  steps = {round(boundary * train_steps): factor for boundary in boundaries}
+  steps = {}
+  for boundary in boundaries:  # In a short run, two may fall on one step.
+    at = round(boundary * train_steps)
+    steps[at] = steps.get(at, 1.0) * factor
   return _warmed_up(
     optax.piecewise_constant_schedule(learning_rate, steps), warmup_steps
   )
@@ -165,14 +166,15 @@ def flat_then_cosine(
     train_steps: of the run.
     learning_rate: of the flat part.
     flat: its share of the run, from 0 to below 1.
-    warmup_steps: linear from zero.
+    warmup_steps: until the full rate; rises by 1 / warmup_steps a step.
   """
   if not 0.0 <= flat < 1.0:
     raise ValueError(
       f'schedule.flat is a share of the run in [0, 1), got {flat}.'
     )
   flat_steps = round(flat * train_steps)
-  decay = optax.cosine_decay_schedule(learning_rate, train_steps - flat_steps)
+  decay_steps = max(1, train_steps - flat_steps)
+  decay = optax.cosine_decay_schedule(learning_rate, decay_steps)
   return _warmed_up(
     lambda count: decay(jnp.maximum(count - flat_steps, 0)), warmup_steps
   )
@@ -189,6 +191,10 @@ SCHEDULES = {
 
 def _warmed_up(schedule: optax.Schedule, warmup_steps: int) -> optax.Schedule:
   """Multiplies the schedule by a ramp from 1 / warmup_steps to 1."""
+  if warmup_steps < 0:
+    raise ValueError(
+      f'schedule.warmup_steps must not be negative, got {warmup_steps}.'
+    )
   if warmup_steps == 0:
     return schedule
   return lambda count: (

@@ -2,11 +2,13 @@
 
 import contextlib
 import json
+import math
 import pathlib
 import sys
 import time
 from collections.abc import Iterator, Mapping
 
+import jax
 import tqdm
 from tensorboardX import SummaryWriter
 
@@ -17,7 +19,7 @@ class MetricsWriter:
   """Writes metrics to `<workdir>/metrics.jsonl` and TensorBoard events.
 
   A line of metrics.jsonl is one JSON object: `step`, then flat names such as
-  `train/loss` with floats.
+  `train/loss` with floats, null where they are not finite.
   """
 
   def __init__(self, workdir: pathlib.Path, step: int):
@@ -29,7 +31,7 @@ class MetricsWriter:
         after its last checkpoint, is dropped.
     """
     path = workdir / 'metrics.jsonl'
-    kept = [line for line in _lines(path) if json.loads(line)['step'] <= step]
+    kept = [line for line in _lines(path) if _step_of(line, path) <= step]
     temporary = path.with_suffix('.tmp')
     temporary.write_text(''.join(kept))
     temporary.replace(path)
@@ -40,7 +42,11 @@ class MetricsWriter:
 
   def write(self, step: int, metrics: Mapping[str, float]) -> None:
     """Writes the metrics of a step."""
-    self._file.write(json.dumps({'step': step, **metrics}) + '\n')
+    row = {  # JSON has no NaN and no infinity.
+      name: value if math.isfinite(value) else None
+      for name, value in metrics.items()
+    }
+    self._file.write(json.dumps({'step': step, **row}) + '\n')
     self._file.flush()
     for name, value in metrics.items():
       self._events.add_scalar(name, value, step)
@@ -57,9 +63,7 @@ class Meter:
   def __init__(self, batch_size: int):
     """Starts the clock; `batch_size` is global."""
     self._batch_size = batch_size
-    self._batches = []
-    self._seconds_paused = 0.0
-    self._start = time.perf_counter()
+    self._restart()
 
   def add(self, step_metrics: Mapping[str, Mean]) -> None:
     """Keeps the metrics of a step on the device, without waiting for them."""
@@ -68,9 +72,12 @@ class Meter:
   @contextlib.contextmanager
   def paused(self) -> Iterator[None]:
     """Does not count the time spent in the block."""
+    jax.block_until_ready(self._batches)  # Queued steps are not the block's.
     start = time.perf_counter()
-    yield
-    self._seconds_paused += time.perf_counter() - start
+    try:
+      yield
+    finally:
+      self._seconds_paused += time.perf_counter() - start
 
   def read(self) -> dict[str, float]:
     """Returns the means since the last reading as `train/...`; starts anew."""
@@ -81,8 +88,13 @@ class Meter:
     examples = len(self._batches) * self._batch_size
     row['train/examples_per_second'] = examples / seconds
     row['train/seconds_per_step'] = seconds / len(self._batches)
-    self.__init__(self._batch_size)
+    self._restart()
     return row
+
+  def _restart(self) -> None:
+    self._batches = []
+    self._seconds_paused = 0.0
+    self._start = time.perf_counter()
 
 
 class Progress:
@@ -135,3 +147,13 @@ def _lines(path: pathlib.Path) -> list[str]:
   if not path.exists():
     return []
   return [line for line in path.open() if line.endswith('\n')]
+
+
+def _step_of(line: str, path: pathlib.Path) -> int:
+  try:
+    return json.loads(line)['step']
+  except (json.JSONDecodeError, KeyError, TypeError) as error:
+    raise ValueError(
+      f'{path} has a line that no run wrote: {line.strip()[:80]!r}. Repair or '
+      'remove the file.'
+    ) from error

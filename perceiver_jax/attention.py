@@ -122,16 +122,24 @@ def project_and_attend(
     `[B, N, H Dv]`; zeros for an example whose mask has no True.
   """
 
-  def split_heads(x: jax.Array, linear: tuple[jax.Array, jax.Array]):
-    return einops.rearrange(
-      affine(x, *linear), 'b n (h c) -> b n h c', h=num_heads
+  if queries is inputs:
+    # Self-attention: one wide product runs faster than three narrow ones.
+    w = jnp.concatenate([w for w, _ in projections], axis=-1)
+    b = jnp.concatenate([b for _, b in projections])
+    widths = [b.size for _, b in projections]
+    query, key, value = jnp.split(
+      affine(queries, w, b), [widths[0], widths[0] + widths[1]], axis=-1
     )
-
-  query = split_heads(queries, projections.query)
+  else:
+    query = affine(queries, *projections.query)
+    query = jnp.broadcast_to(query, (inputs.shape[0], *query.shape[1:]))
+    key = affine(inputs, *projections.key)
+    value = affine(inputs, *projections.value)
   attended = dot_product_attention(
-    jnp.broadcast_to(query, (inputs.shape[0], *query.shape[1:])),
-    split_heads(inputs, projections.key),
-    split_heads(inputs, projections.value),
+    *(
+      einops.rearrange(x, 'b n (h c) -> b n h c', h=num_heads)
+      for x in (query, key, value)
+    ),
     mask=mask,
     dropout_rate=dropout_rate,
     is_training=is_training,

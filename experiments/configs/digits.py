@@ -14,10 +14,10 @@ def get_config() -> ml_collections.ConfigDict:
   config.task = 'image_classification'
   config.seed = 0
   config.batch_size = 64
-  config.train_steps = 1200
-  config.log_every = 50
-  config.eval_every = 200
-  config.checkpoint_every = 200
+  config.train_steps = 2200
+  config.log_every = 100
+  config.eval_every = 400
+  config.checkpoint_every = 400
 
   config.data = dict(
     name='digits',
@@ -28,22 +28,21 @@ def get_config() -> ml_collections.ConfigDict:
   )
   config.preprocessor = dict(name='pixels')
   config.positions = dict(
-    name='fourier', num_bands=16, max_resolution=(28, 28), spacing='linear'
+    name='fourier', num_bands=8, max_resolution=(14, 14), spacing='linear'
   )
   config.encoder = dict(
     num_latents=32,
     latent_channels=96,
     cross_attends=(1, 1),
     self_attends_per_block=3,
-    self_attend_heads=4,
+    self_attend_heads=2,
+    cross_attend_qk_channels=96,
   )
   config.loss = dict(label_smoothing=0.0)
   config.optimizer = dict(
-    name='adamw', weight_decay=0.05, b2=0.99, clip_norm=1.0
+    name='adamw', weight_decay=0.05, b2=0.95, clip_norm=1.0
   )
-  config.schedule = dict(
-    name='flat_then_cosine', learning_rate=2e-3, flat=0.3, warmup_steps=100
-  )
+  config.schedule = dict(name='cosine', learning_rate=2e-3, warmup_steps=50)
   config.checkpoints = dict(
     keep_last=2, best_metric='eval/accuracy', best_mode='max'
   )

@@ -70,6 +70,8 @@ def digits(
     Examples with `image` float32 `[28, 28, 1]` of about zero mean and unit
     variance, and `label` int32.
   """
+  if not 0.0 <= max_scale < 1.0:
+    raise ValueError(f'data.max_scale must be in [0, 1), got {max_scale}.')
   builder = Digits(data_dir=data_dir, file_format='array_record')
   builder.download_and_prepare()
   augment = functools.partial(

@@ -11,10 +11,12 @@ _TASKS = {'image_classification': image_classification}
 
 def make_task(config: ml_collections.ConfigDict, data_dir: str | None) -> Task:
   """Returns the task of a config, after checking the config's keys."""
-  task = _TASKS.get(config.get('task'))
-  if task is None:
+  name = config.get('task')
+  if not isinstance(name, str) or name not in _TASKS:
     raise ValueError(
-      f'config.task is {config.get("task")!r}; choose one of {sorted(_TASKS)}.'
+      f'config.task is {name!r}; choose one of {sorted(_TASKS)}. The keys of '
+      f'this config are {sorted(config)}.'
     )
+  task = _TASKS[name]
   check_keys(config, task.SECTIONS)
   return task.make_task(config, data_dir)

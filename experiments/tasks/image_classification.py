@@ -59,7 +59,8 @@ def make_model(
     preprocessor = choose(
       'preprocessor',
       _PREPROCESSORS,
-      {**config.preprocessor, 'positions': positions},
+      config.preprocessor,
+      given={'positions': positions},
     )
     model = PerceiverClassifier(
       preprocessor=preprocessor,
@@ -91,6 +92,6 @@ def make_loss(*, label_smoothing: float):
       'loss': weighted_mean(losses, weights),
       'accuracy': weighted_mean(correct, weights),
     }
-    return losses.mean(), metrics
+    return losses.mean(), metrics  # Training examples have weight one.
 
   return loss_function

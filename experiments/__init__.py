@@ -1,0 +1,1 @@
+"""The runner: trains and evaluates any experiment from a config file."""

@@ -1,0 +1,1 @@
+"""Data sets and host pipelines: raw records in, batches of arrays out."""

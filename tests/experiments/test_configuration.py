@@ -1,0 +1,377 @@
+"""Mistakes in configs and what they are told; the configs we ship."""
+
+import contextlib
+import importlib
+import inspect
+import pathlib
+from collections.abc import Sequence
+
+import haiku as hk
+import jax
+import ml_collections
+import numpy as np
+import pytest
+
+from experiments import optimizers
+from experiments.checkpoints import Checkpoints
+from experiments.configs import digits as digits_config
+from experiments.configs import imagenet as imagenet_config
+from experiments.configuration import check_keys, choose, construct
+from experiments.data.digits import digits
+from experiments.tasks import image_classification, make_task
+
+CONFIGS = pathlib.Path(digits_config.__file__).parent
+
+
+def build(
+  steps: int,
+  *,
+  rate: float,
+  heads: int = 1,
+  label: str = 'x',
+  shared: bool = True,
+  norm: float | None = None,
+  sizes: Sequence[int] = (1,),
+  scales: Sequence[float] = (),
+  name: str | None = None,
+):
+  """A constructor with a parameter of each kind that configs know."""
+  del name
+  return steps, rate, heads, label, shared, norm, sizes, scales
+
+
+class Part:
+  """A constructor that is a class."""
+
+  def __init__(self, owner: str, *, width: int):
+    self.owner, self.width = owner, width
+
+
+def message(function, *arguments):
+  with pytest.raises(ValueError) as error:
+    function(*arguments)
+  return str(error.value)
+
+
+# construct
+
+
+def test_construct_passes_the_section_on():
+  built = construct('part', build, {'rate': 0.5, 'sizes': (1, 2)}, 7)
+  assert built == (7, 0.5, 1, 'x', True, None, (1, 2), ())
+
+
+def test_construct_takes_a_config_dict_and_a_class():
+  section = ml_collections.ConfigDict({'width': 3})
+  part = construct('part', Part, section, 'me')
+  assert (part.owner, part.width) == ('me', 3)
+
+
+def test_unknown_key_with_the_nearest_known():
+  text = message(construct, 'part', build, {'rate': 1.0, 'head': 2}, 7)
+  assert text == (
+    "Unknown config key part.head; did you mean 'heads'? Known there: "
+    "['heads', 'label', 'norm', 'rate', 'scales', 'shared', 'sizes']."
+  )
+
+
+@pytest.mark.parametrize('key', ['zzz', 'name', 'owner'])
+def test_unknown_key_without_anything_near(key):
+  # Haiku's `name` is a parameter, but not a config key.
+  text = message(construct, 'part', build, {'rate': 1.0, key: 'x'}, 7)
+  assert text.startswith(f'Unknown config key part.{key}. Known there:')
+
+
+def test_positional_parameters_are_not_config_keys():
+  text = message(construct, 'part', build, {'rate': 1.0, 'steps': 3}, 7)
+  assert text.startswith('Unknown config key part.steps')
+
+
+def test_all_missing_keys_are_named():
+  def two(*, a: int, b: int = 1, c: int):
+    return a, b, c
+
+  assert message(construct, 'part', two, {'b': 2}) == (
+    "config.part lacks ['a', 'c']."
+  )
+
+
+@pytest.mark.parametrize(
+  ('key', 'value', 'expected', 'got'),
+  [
+    ('heads', '4', 'int', "'4' of type str"),
+    ('heads', True, 'int', 'True of type bool'),
+    ('heads', 4.0, 'int', '4.0 of type float'),
+    ('heads', None, 'int', 'None of type NoneType'),
+    ('rate', '0.1', 'float', "'0.1' of type str"),
+    ('rate', False, 'float', 'False of type bool'),
+    ('rate', None, 'float', 'None of type NoneType'),
+    ('label', 3, 'str', '3 of type int'),
+    ('shared', 1, 'bool', '1 of type int'),
+    ('shared', 'no', 'bool', "'no' of type str"),
+    ('norm', 'none', 'float | None', "'none' of type str"),
+    ('sizes', 3, 'Sequence[int]', '3 of type int'),
+    ('sizes', '123', 'Sequence[int]', "'123' of type str"),
+    ('sizes', (1, 2.5), 'Sequence[int]', '(1, 2.5) of type tuple'),
+    ('sizes', (1, True), 'Sequence[int]', '(1, True) of type tuple'),
+    ('scales', (1.0, '2'), 'Sequence[float]', "(1.0, '2') of type tuple"),
+  ],
+)
+def test_wrong_types(key, value, expected, got):
+  text = message(construct, 'part', build, {'rate': 1.0, key: value}, 7)
+  assert text == f'config.part.{key} must be {expected}, got {got}.'
+
+
+@pytest.mark.parametrize(
+  ('key', 'value'),
+  [
+    ('rate', 1),  # --config.schedule.learning_rate=1
+    ('norm', None),
+    ('norm', 2.0),
+    ('norm', 2),
+    ('sizes', [1, 2]),
+    ('sizes', ()),
+    ('scales', (1, 2.5)),
+  ],
+)
+def test_types_that_will_do(key, value):
+  built = construct('part', build, {'rate': 0.5, key: value}, 7)
+  position = {'rate': 1, 'norm': 5, 'sizes': 6, 'scales': 7}[key]
+  assert built[position] == value
+
+
+# choose
+
+PARTS = {'build': build, 'part': Part}
+
+
+def test_choose_constructs_what_the_name_says():
+  arguments = {'name': 'part', 'width': 3}
+  part = choose('piece', PARTS, arguments, 'me')
+  assert (part.owner, part.width) == ('me', 3)
+  assert arguments == {'name': 'part', 'width': 3}  # not consumed
+
+
+def test_choose_with_a_wrong_name():
+  assert message(choose, 'piece', PARTS, {'name': 'biuld'}, 7) == (
+    "config.piece.name is 'biuld'; did you mean 'build'? Choose one of "
+    "['build', 'part']."
+  )
+
+
+def test_choose_without_a_name():
+  assert message(choose, 'piece', PARTS, {'width': 3}, 7) == (
+    "config.piece.name is None. Choose one of ['build', 'part']."
+  )
+
+
+def test_choose_checks_the_keys_of_the_chosen():
+  arguments = {'name': 'part', 'widht': 3}
+  text = message(choose, 'piece', PARTS, arguments, 'me')
+  assert text.startswith(
+    "Unknown config key piece.widht; did you mean 'width'?"
+  )
+
+
+# check_keys
+
+
+def check(config):
+  check_keys(config, image_classification.SECTIONS)
+
+
+def test_unknown_top_level_key():
+  config = digits_config.get_config()
+  config.batchsize = 32
+  text = message(check, config)
+  assert text.startswith(
+    "Unknown config key 'batchsize'; did you mean 'batch_size'? Known at the "
+    "top level: ['batch_size', 'checkpoint_every', 'checkpoints', 'data',"
+  )
+
+
+@pytest.mark.parametrize('key', list(digits_config.get_config()))
+def test_missing_top_level_key(key):
+  config = digits_config.get_config()
+  del config[key]
+  assert message(check, config) == f"The config lacks ['{key}']."
+
+
+@pytest.mark.parametrize(
+  ('key', 'value', 'got'),
+  [
+    ('batch_size', '64', "'64' of type str"),
+    ('train_steps', 10.0, '10.0 of type float'),
+    ('log_every', True, 'True of type bool'),
+    ('seed', None, 'None of type NoneType'),
+  ],
+)
+def test_top_level_types(key, value, got):
+  config = digits_config.get_config()
+  with config.ignore_type():
+    config[key] = value
+  assert message(check, config) == f'config.{key} must be int, got {got}.'
+
+
+@pytest.mark.parametrize(
+  'key',
+  [
+    'batch_size',
+    'train_steps',
+    'log_every',
+    'eval_every',
+    'checkpoint_every',
+  ],
+)
+@pytest.mark.parametrize('value', [0, -5])
+def test_numbers_below_one(key, value):
+  config = digits_config.get_config()
+  config[key] = value
+  assert message(check, config) == (
+    f'config.{key} must be at least 1, got {value}.'
+  )
+
+
+def test_seed_may_be_zero_but_not_negative():
+  # Grain takes no negative seed and says so only after the model compiled.
+  config = digits_config.get_config()
+  config.seed = 0
+  check(config)
+  config.seed = -1
+  assert 'config.seed' in message(check, config)
+
+
+def test_a_section_must_be_a_section():
+  config = digits_config.get_config()
+  with config.ignore_type():
+    config.optimizer = 'adamw'
+  assert 'config.optimizer' in message(check, config)
+
+
+def test_unknown_task(tmp_path):
+  config = digits_config.get_config()
+  config.task = 'image_clasification'
+  text = message(make_task, config, str(tmp_path))
+  assert "'image_clasification'" in text
+  assert "'image_classification'" in text
+
+
+def test_the_preprocessor_section_cannot_bring_its_own_positions():
+  # They have a section of their own; a key that nothing reads is a mistake.
+  config = digits_config.get_config()
+  config.preprocessor.positions = 'learned'
+  with pytest.raises(ValueError, match=r'preprocessor\.positions'):
+    shapes(config, (28, 28, 1), 10)
+
+
+def test_positions_may_be_left_out():
+  config = digits_config.get_config()
+  config.positions = {'name': 'none'}
+  params, _, logits = shapes(config, (28, 28, 1), 10)
+  assert logits.shape == (2, 10)
+  # The inputs are bare pixels, of one channel.
+  assert params['encoder/cross_attend_0/attention/key']['w'].shape[0] == 1
+
+
+# The configs we ship.
+
+# File, variant, shape of an image, classes, parameters.
+SHIPPED = [
+  ('digits', None, (28, 28, 1), 10, 262_038),
+  ('imagenet', 'fourier', (224, 224, 3), 1000, 44_912_254),
+  ('imagenet', 'learned', (224, 224, 3), 1000, 48_189_577),
+  ('imagenet', 'permuted', (224, 224, 3), 1000, 44_912_254),
+]
+
+
+def get_config(name, variant):
+  module = importlib.import_module(f'experiments.configs.{name}')
+  return module.get_config(*([variant] if variant else []))
+
+
+def shapes(config, image_shape, num_classes):
+  """Shapes of parameters, state and logits; nothing is computed."""
+  model = image_classification.make_model(config, num_classes)
+  batch = {'image': jax.ShapeDtypeStruct((2, *image_shape), np.float32)}
+
+  def init_and_apply(batch):
+    params, state = model.init(jax.random.key(0), batch, is_training=True)
+    logits, _ = model.apply(params, state, None, batch, is_training=False)
+    return params, state, logits
+
+  return jax.eval_shape(init_and_apply, batch)
+
+
+def test_every_config_file_is_tested_here():
+  files = {path.stem for path in CONFIGS.glob('*.py')} - {'__init__'}
+  assert files == {name for name, *_ in SHIPPED}
+
+
+@pytest.mark.parametrize(('name', 'variant', 'image', 'classes', '_'), SHIPPED)
+def test_shipped_config_passes_the_checks(name, variant, image, classes, _):
+  check(get_config(name, variant))
+
+
+@pytest.mark.parametrize(
+  ('name', 'variant', 'image', 'classes', 'size'), SHIPPED
+)
+def test_shipped_config_builds_model_and_optimizer(
+  name, variant, image, classes, size
+):
+  config = get_config(name, variant)
+  params, state, logits = shapes(config, image, classes)
+  assert logits.shape == (2, classes)
+  assert logits.dtype == np.float32
+  assert not state
+  assert hk.data_structures.tree_size(params) == size
+
+  schedule = choose(
+    'schedule', optimizers.SCHEDULES, config.schedule, config.train_steps
+  )
+  assert 0.0 < schedule(0) <= config.schedule.learning_rate
+  assert 0.0 <= schedule(config.train_steps - 1) < schedule(0)
+  optimizer = choose(
+    'optimizer', optimizers.OPTIMIZERS, config.optimizer, schedule
+  )
+
+  def step(params):
+    return optimizer.update(params, optimizer.init(params), params)[0]
+
+  updates = jax.eval_shape(step, params)
+  assert jax.tree.map(np.shape, updates) == jax.tree.map(np.shape, params)
+
+
+@pytest.mark.parametrize(('name', 'variant', 'image', 'classes', '_'), SHIPPED)
+def test_shipped_config_has_a_loss_and_checkpoints(
+  name, variant, image, classes, _, tmp_path
+):
+  config = get_config(name, variant)
+  loss_function = construct('loss', image_classification.make_loss, config.loss)
+  batch = {'label': np.zeros(4, np.int32), 'weight': np.ones(4, np.float32)}
+  loss, metrics = loss_function(np.zeros((4, classes), np.float32), batch)
+  np.testing.assert_allclose(loss, np.log(classes), rtol=1e-6)
+  assert config.checkpoints.best_metric in {f'eval/{key}' for key in metrics}
+  checkpoints = construct(
+    'checkpoints', Checkpoints, config.checkpoints, tmp_path
+  )
+  with contextlib.closing(checkpoints):
+    assert checkpoints.latest_step() is None
+
+
+def test_digits_config_has_the_keys_of_its_data():
+  section = dict(digits_config.get_config().data)
+  assert section.pop('name') == 'digits'
+  bound = inspect.signature(digits).bind(None, **section)  # or a TypeError
+  assert bound.kwargs == section
+
+
+@pytest.mark.parametrize('variant', ['fourier', 'learned', 'permuted'])
+def test_imagenet_config_fails_only_for_want_of_the_data(variant, tmp_path):
+  config = imagenet_config.get_config(variant)
+  with pytest.raises(FileNotFoundError, match='imagenet2012'):
+    make_task(config, str(tmp_path))
+
+
+def test_unknown_variant():
+  with pytest.raises(ValueError, match=r"'learned'.*got 'laerned'"):
+    imagenet_config.get_config('laerned')

@@ -1,0 +1,352 @@
+"""Who may import whom, read from the source: data flows one way."""
+
+import ast
+import graphlib
+import pathlib
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+PACKAGES = ('perceiver_jax', 'experiments')
+MAX_LINES = 400
+
+# What each module may import of ours. A module comes after all that it may
+# import, so an upward import needs a row moved, and a reason.
+MAY_IMPORT = {
+  # The library.
+  'perceiver_jax': [],
+  'perceiver_jax.layers': [],
+  'perceiver_jax.metrics': [],
+  'perceiver_jax.position_encoding': [],
+  'perceiver_jax.byte_array': [],
+  'perceiver_jax.absorbed_attention': [
+    'perceiver_jax.byte_array',
+    'perceiver_jax.layers',
+  ],
+  'perceiver_jax.attention': [
+    'perceiver_jax.absorbed_attention',
+    'perceiver_jax.layers',
+  ],
+  'perceiver_jax.transformer': [
+    'perceiver_jax.absorbed_attention',
+    'perceiver_jax.attention',
+    'perceiver_jax.byte_array',
+    'perceiver_jax.layers',
+  ],
+  'perceiver_jax.encoder': [
+    'perceiver_jax.byte_array',
+    'perceiver_jax.layers',
+    'perceiver_jax.transformer',
+  ],
+  'perceiver_jax.decoder': ['perceiver_jax.layers'],
+  'perceiver_jax.preprocessors': [
+    'perceiver_jax.byte_array',
+    'perceiver_jax.position_encoding',
+  ],
+  'perceiver_jax.models.classifier': [
+    'perceiver_jax.byte_array',
+    'perceiver_jax.decoder',
+    'perceiver_jax.encoder',
+  ],
+  'perceiver_jax.models': ['perceiver_jax.models.classifier'],
+  # The runner: parts that know nothing of each other.
+  'experiments': [],
+  'experiments.command_line': [],
+  'experiments.configuration': [],
+  'experiments.interruption': [],
+  'experiments.parallelism': [],
+  'experiments.optimizers': ['perceiver_jax.encoder'],
+  'experiments.train_state': ['perceiver_jax.metrics'],
+  'experiments.writers': ['perceiver_jax.metrics'],
+  'experiments.checkpoints': ['experiments.train_state'],
+  # Its data.
+  'experiments.data': [],
+  'experiments.data.pipeline': [],
+  'experiments.data.augmentation': [],
+  'experiments.data.randaugment': [],
+  'experiments.data.digits': [
+    'experiments.data.augmentation',
+    'experiments.data.pipeline',
+  ],
+  'experiments.data.imagenet': [
+    'experiments.data.augmentation',
+    'experiments.data.pipeline',
+    'experiments.data.randaugment',
+  ],
+  # Configs are values.
+  'experiments.configs': [],
+  'experiments.configs.digits': [],
+  'experiments.configs.imagenet': [],
+  # Tasks bind model, loss and data.
+  'experiments.tasks.task': [
+    'experiments.data.pipeline',
+    'experiments.train_state',
+  ],
+  'experiments.tasks.image_classification': [
+    'experiments.configuration',
+    'experiments.data.digits',
+    'experiments.data.imagenet',
+    'experiments.tasks.task',
+    'experiments.train_state',
+    'perceiver_jax.encoder',
+    'perceiver_jax.metrics',
+    'perceiver_jax.models',
+    'perceiver_jax.position_encoding',
+    'perceiver_jax.preprocessors',
+  ],
+  'experiments.tasks': [
+    'experiments.configuration',
+    'experiments.tasks.image_classification',
+    'experiments.tasks.task',
+  ],
+  # Commands, from a config.
+  'experiments.experiment': [
+    'experiments.checkpoints',
+    'experiments.configuration',
+    'experiments.data.pipeline',
+    'experiments.optimizers',
+    'experiments.parallelism',
+    'experiments.tasks',
+    'experiments.tasks.task',
+    'experiments.train_state',
+  ],
+  'experiments.summary': ['experiments.experiment'],
+  'experiments.evaluate': [
+    'experiments.checkpoints',
+    'experiments.command_line',
+    'experiments.data.pipeline',
+    'experiments.experiment',
+    'experiments.parallelism',
+    'experiments.tasks.task',
+    'experiments.train_state',
+    'perceiver_jax.metrics',
+  ],
+  'experiments.train': [
+    'experiments.checkpoints',
+    'experiments.command_line',
+    'experiments.data.pipeline',
+    'experiments.evaluate',
+    'experiments.experiment',
+    'experiments.interruption',
+    'experiments.parallelism',
+    'experiments.summary',
+    'experiments.train_state',
+    'experiments.writers',
+  ],
+}
+
+# Other people's packages that have one room only. (grain, orbax and the like
+# never enter the library: see LIBRARY_MAY_IMPORT.)
+ONLY_IN = {
+  'absl': ['experiments.command_line', 'experiments.evaluate'],
+  'cv2': ['experiments.data.augmentation', 'experiments.data.randaugment'],
+  'grain': ['experiments.data.pipeline'],
+  'orbax': ['experiments.checkpoints'],
+  'PIL': ['experiments.data.augmentation'],
+  'tensorboardX': ['experiments.writers'],
+  'tensorflow_datasets': [
+    'experiments.data.digits',
+    'experiments.data.imagenet',
+  ],
+  'tqdm': ['experiments.writers'],
+}
+LIBRARY_MAY_IMPORT = {'chex', 'einops', 'haiku', 'jax', 'numpy', 'optax'}
+
+
+def module_name(path: pathlib.Path) -> str:
+  """'perceiver_jax/models/__init__.py' is 'perceiver_jax.models'."""
+  parts = path.relative_to(ROOT).with_suffix('').parts
+  return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
+
+
+FILES = {
+  module_name(path): path
+  for package in PACKAGES
+  for path in sorted((ROOT / package).rglob('*.py'))
+}
+TREES = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
+
+
+def imports_of(tree: ast.AST, modules: set[str]) -> set[str]:
+  """All that is imported anywhere in a file, functions included.
+
+  Args:
+    tree: of the file.
+    modules: ours. `from a import b` imports a.b where that is one, else a.
+  """
+  found = set()
+  for node in ast.walk(tree):
+    if isinstance(node, ast.Import):
+      found.update(alias.name for alias in node.names)
+    if isinstance(node, ast.ImportFrom):
+      assert node.level == 0, f'line {node.lineno}: imports are absolute'
+      for alias in node.names:
+        inner = f'{node.module}.{alias.name}'
+        found.add(inner if inner in modules else node.module)
+  return found
+
+
+IMPORTS = {name: imports_of(tree, set(FILES)) for name, tree in TREES.items()}
+
+
+def ours(names: set[str]) -> set[str]:
+  return {name for name in names if name.split('.')[0] in PACKAGES}
+
+
+def packages(names: set[str]) -> set[str]:
+  """Top-level names of other people's packages."""
+  tops = {name.split('.')[0] for name in names}
+  return tops - set(sys.stdlib_module_names) - set(PACKAGES)
+
+
+def in_package(package: str) -> list[str]:
+  return [name for name in FILES if f'{name}.'.startswith(f'{package}.')]
+
+
+def test_imports_are_found_wherever_they_stand():
+  tree = ast.parse(
+    'import a.b as c\n'
+    'from d import e, f\n'
+    'def g():\n'
+    '  from h.i import j\n'
+    '  if c:\n'
+    '    import k\n'
+  )
+  assert imports_of(tree, {'d.e', 'h.i'}) == {'a.b', 'd.e', 'd', 'h.i', 'k'}
+
+
+def test_the_table_has_just_the_modules_that_exist():
+  # A new module needs a row of what it may import.
+  namespaces = {'experiments', 'experiments.configs', 'experiments.data'}
+  assert set(FILES) - set(MAY_IMPORT) == set()
+  assert set(MAY_IMPORT) - set(FILES) <= namespaces
+
+
+@pytest.mark.parametrize('name', list(FILES))
+def test_module_imports_only_what_it_may(name):
+  assert ours(IMPORTS[name]) <= set(MAY_IMPORT.get(name, []))
+
+
+@pytest.mark.parametrize('name', list(MAY_IMPORT))
+def test_the_table_allows_nothing_that_is_not_used(name):
+  if name in IMPORTS:
+    assert set(MAY_IMPORT[name]) <= ours(IMPORTS[name])
+
+
+def test_the_table_is_a_ladder():
+  above = list(MAY_IMPORT)
+  for i, (name, allowed) in enumerate(MAY_IMPORT.items()):
+    assert not set(allowed) - set(above[:i]), f'{name} imports upwards'
+
+
+def test_nothing_imports_in_a_circle():
+  graph = {name: ours(imported) for name, imported in IMPORTS.items()}
+  graphlib.TopologicalSorter(graph).prepare()  # or a CycleError
+
+
+@pytest.mark.parametrize('name', in_package('perceiver_jax'))
+def test_the_library_knows_no_runner_and_no_data(name):
+  imported = IMPORTS[name]
+  assert packages(imported) <= LIBRARY_MAY_IMPORT
+  assert 'experiments' not in {each.split('.')[0] for each in ours(imported)}
+
+
+@pytest.mark.parametrize('name', in_package('experiments.configs'))
+def test_configs_import_only_config_dicts(name):
+  assert packages(IMPORTS[name]) <= {'ml_collections'}
+  assert not ours(IMPORTS[name])
+
+
+@pytest.mark.parametrize('package', list(ONLY_IN))
+def test_a_foreign_package_stays_in_its_room(package):
+  rooms = {name for name in FILES if package in packages(IMPORTS[name])}
+  assert rooms == set(ONLY_IN[package])
+
+
+def test_nothing_of_ours_imports_the_tests():
+  for name, imported in IMPORTS.items():
+    assert 'tests' not in {each.split('.')[0] for each in imported}, name
+
+
+def test_pmap_is_known_to_one_file():
+  users = {
+    name
+    for name, tree in TREES.items()
+    for node in ast.walk(tree)
+    if (isinstance(node, ast.Attribute) and node.attr == 'pmap')
+    or (isinstance(node, ast.alias) and node.name == 'pmap')
+  }
+  assert users == {'experiments.parallelism'}
+
+
+def module_level(tree: ast.Module) -> ast.Module:
+  """A copy without the bodies of functions, which run only when called."""
+
+  class Strip(ast.NodeTransformer):
+    def visit_FunctionDef(self, node):
+      return ast.Pass()
+
+    visit_AsyncFunctionDef = visit_FunctionDef
+
+  return Strip().visit(ast.parse(ast.unparse(tree)))
+
+
+def test_module_level_is_told_from_the_inside_of_functions():
+  tree = ast.parse(
+    'try:\n  import a\nexcept ImportError:\n  pass\n'
+    'class C:\n  import b\n  def f(self):\n    import c\n'
+    'def g():\n  import d\n'
+  )
+  assert imports_of(module_level(tree), set()) == {'a', 'b'}
+
+
+def test_tensorflow_is_never_imported_with_a_module():
+  # TFDS imports it itself when a data set is prepared that needs it.
+  files = [*FILES.values(), *sorted((ROOT / 'tests').rglob('*.py'))]
+  assert len(files) > len(FILES) + 5
+  for path in files:
+    tree = module_level(ast.parse(path.read_text()))
+    assert 'tensorflow' not in packages(imports_of(tree, set())), path
+
+
+def public_without_docstring(body: list[ast.stmt], prefix: str) -> list[str]:
+  """Public functions, classes and their public methods that say nothing."""
+  silent = []
+  for node in body:
+    if not isinstance(
+      node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    ) or node.name.startswith('_'):
+      continue
+    name = f'{prefix}.{node.name}'
+    if ast.get_docstring(node) is None:
+      silent.append(name)
+    if isinstance(node, ast.ClassDef):
+      silent += public_without_docstring(node.body, name)
+  return silent
+
+
+def test_missing_docstrings_are_found():
+  tree = ast.parse(
+    'def a():\n  pass\n'
+    'class B:\n  """Says."""\n  def c(self):\n    pass\n  def _d(self):\n'
+    '    pass\n'
+    'def _e():\n  pass\n'
+  )
+  assert public_without_docstring(tree.body, 'm') == ['m.a', 'm.B.c']
+
+
+@pytest.mark.parametrize('name', list(FILES))
+def test_everything_public_has_a_docstring(name):
+  assert ast.get_docstring(TREES[name])
+  assert public_without_docstring(TREES[name].body, name) == []
+
+
+@pytest.mark.parametrize('name', list(FILES))
+def test_files_are_short(name):
+  assert len(FILES[name].read_text().splitlines()) <= MAX_LINES
+
+
+def test_there_is_no_utils():
+  # A module is named by its job.
+  assert not [n for n in FILES if n.split('.')[-1] in ('utils', 'helpers')]
