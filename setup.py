@@ -31,7 +31,7 @@ setuptools.setup(
     'einops>=0.8,<0.9',
     'grain>=0.2.14,<0.3',
     'importlib_resources>=6',  # TFDS builders on Python 3.11.
-    'jax>=0.10.2,<0.12',
+    'jax>=0.10.2,<0.11',
     'ml_collections>=1.0,<2',
     'numpy>=2.0,<3',
     'opencv-python-headless>=4.10,<6',
