@@ -73,6 +73,22 @@ def train(workdir, data_dir, *arguments, devices=1):
   return result.stdout
 
 
+def start(workdir, data_dir, until):
+  """Starts a run; returns its process once it has printed a line."""
+  arguments = (*SMALL, f'--workdir={workdir}', f'--data_dir={data_dir}')
+  process = subprocess.Popen(
+    command('experiments.train', 'digits.py', *arguments),
+    cwd=ROOT,
+    env=environment(1),
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+  for line in process.stdout:
+    if line.startswith(until):
+      break
+  return process
+
+
 def metrics(workdir):
   lines = (workdir / 'metrics.jsonl').read_text().splitlines()
   return [json.loads(line) for line in lines]
@@ -141,18 +157,8 @@ def test_eight_devices_compute_what_one_does(finished, tmp_path, data_dir):
 
 def test_interrupted_and_resumed_equals_unbroken(finished, tmp_path, data_dir):
   """SIGINT mid-run, then the same command: the same numbers to the bit."""
-  arguments = (*SMALL, f'--workdir={tmp_path}', f'--data_dir={data_dir}')
-  process = subprocess.Popen(
-    command('experiments.train', 'digits.py', *arguments),
-    cwd=ROOT,
-    env=environment(1),
-    stdout=subprocess.PIPE,
-    text=True,
-  )
-  for line in process.stdout:
-    if line.startswith('step 8/32'):
-      process.send_signal(signal.SIGINT)
-      break
+  process = start(tmp_path, data_dir, until='step 8/32')
+  process.send_signal(signal.SIGINT)
   rest = process.stdout.read()
   assert process.wait(timeout=60) == 0
   saved = int(re.search(r'SIGINT: saving step (\d+)', rest)[1])
@@ -167,17 +173,7 @@ def test_interrupted_and_resumed_equals_unbroken(finished, tmp_path, data_dir):
 
 def test_killed_and_resumed_equals_unbroken(finished, tmp_path, data_dir):
   """SIGKILL after a checkpoint: later metrics are computed again."""
-  arguments = (*SMALL, f'--workdir={tmp_path}', f'--data_dir={data_dir}')
-  process = subprocess.Popen(
-    command('experiments.train', 'digits.py', *arguments),
-    cwd=ROOT,
-    env=environment(1),
-    stdout=subprocess.PIPE,
-    text=True,
-  )
-  for line in process.stdout:
-    if line.startswith('step 24/32'):
-      break
+  process = start(tmp_path, data_dir, until='step 24/32')
   while not (tmp_path / 'checkpoints' / '16').exists():
     time.sleep(0.05)
   process.kill()
