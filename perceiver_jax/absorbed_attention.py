@@ -207,20 +207,6 @@ def _mix(weights: jax.Array, part: jax.Array, sum_batch: bool) -> jax.Array:
   return mixed.sum(axis=0, keepdims=True) if sum_batch else mixed
 
 
-@jax.tree_util.register_static
-class _Flags:
-  """Which of features, positions and inverse_std need a gradient."""
-
-  def __init__(self, values: tuple[bool, ...]):
-    self.values = values
-
-  def __eq__(self, other: Any) -> bool:
-    return self.values == other.values
-
-  def __hash__(self) -> int:
-    return hash(self.values)
-
-
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _attend(
   chunk_size: int,
@@ -285,13 +271,15 @@ def _scores(keys: jax.Array, chunk: _Chunk) -> jax.Array:
 def _attend_fwd(chunk_size, keys, features, positions, inverse_std, mask):
   primals = (features, positions, inverse_std, mask)
   inputs = _Chunk(*(None if x is None else x.value for x in primals))
-  wanted = tuple(x is not None and x.perturbed for x in primals[:3])
+  # Residuals are arrays and trees of them: an empty tree says yes, None no.
+  wanted = any(x is not None and x.perturbed for x in primals[:3])
+  inputs_wanted = () if wanted else None
   results, log_total = _forward(chunk_size, keys.value, inputs)
-  return results, (keys.value, inputs, results[0], log_total, _Flags(wanted))
+  return results, (keys.value, inputs, results[0], log_total, inputs_wanted)
 
 
 def _attend_bwd(chunk_size, residuals, cotangents):
-  keys, inputs, mixed, log_total, flags = residuals
+  keys, inputs, mixed, log_total, inputs_wanted = residuals
   mixed_bar = jnp.zeros_like(mixed)
   if not isinstance(cotangents[0], jax.custom_derivatives.SymbolicZero):
     mixed_bar = cotangents[0]
@@ -308,7 +296,7 @@ def _attend_bwd(chunk_size, residuals, cotangents):
     products_bar = scores_bar * inverse_std
     keys_bar = keys_bar + chunk.mix(products_bar, sum_batch=shared_keys)
     inputs_bar = ()
-    if any(flags.values):
+    if inputs_wanted is not None:
       parts_bar = _parts_bar(
         keys, products_bar, mixed_bar, weights * inverse_std, chunk
       )
