@@ -9,8 +9,11 @@ numbers without projecting the inputs. The `Attention` module takes the one
 that needs fewer operations.
 """
 
+import contextlib
+import contextvars
 import dataclasses
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import einops
@@ -166,6 +169,23 @@ def absorbing_pays(
   return absorbed < projected
 
 
+_PLAIN_ONLY = contextvars.ContextVar('plain_only', default=False)
+
+
+@contextlib.contextmanager
+def plain_attention() -> Iterator[None]:
+  """While it is open, `Attention` is traced in its plain form.
+
+  For counting operations as the papers do, and for comparing the forms. A
+  function that was traced (jitted) outside keeps the form it was traced with.
+  """
+  token = _PLAIN_ONLY.set(True)
+  try:
+    yield
+  finally:
+    _PLAIN_ONLY.reset(token)
+
+
 # Scores to hold at a time: 4 MiB in float32. On 2 CPU cores fewer inputs a
 # chunk make the products too small, more do not fit into the caches.
 _SCORES = 2**20
@@ -248,6 +268,7 @@ class Attention(hk.Module):
     if (
       self.num_heads == 1
       and not drops
+      and not _PLAIN_ONLY.get()
       and absorbing_pays(num_queries, num_inputs, channels, projected)
     ):
       return absorbed_attention(

@@ -48,6 +48,18 @@ class ByteArray(NamedTuple):
       [self.features, positions.astype(self.features.dtype)], axis=-1
     )
 
+  def with_mask(self, mask: jax.Array | None) -> 'ByteArray':
+    """Returns it with more of its elements declared padding.
+
+    Args:
+      mask: `[B, M]` bool, False for padding; None changes nothing.
+    """
+    if mask is None:
+      return self
+    if self.mask is not None:
+      mask = mask & self.mask
+    return self._replace(mask=mask)
+
   def zero_padding(self) -> 'ByteArray':
     """Returns it with zeros as padding, so that padded NaNs cannot spread."""
     if self.mask is None:

@@ -1,6 +1,7 @@
 """Latents in, outputs out.
 
-Shapes: B batch, N latents, D latent channels.
+Shapes: B batch, N latents, D latent channels, O outputs, E query channels, F
+output channels.
 """
 
 import dataclasses
@@ -9,7 +10,9 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
+from perceiver_jax.byte_array import ByteArray
 from perceiver_jax.layers import Linear
+from perceiver_jax.transformer import CrossAttend
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -35,3 +38,91 @@ class AveragePool(hk.Module):
       w_init=hk.initializers.Constant(0.0),
       name='logits',
     )(pooled)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Decoder(hk.Module):
+  """Output queries attend to the latents (Perceiver IO, section 3.1).
+
+  Outputs do not see each other: those for some of the queries are the same
+  whether or not the others are asked for.
+
+  Attributes:
+    output_channels: F, of a last linear layer; None to return what the
+      cross-attend gives, F = E.
+    num_heads: heads of the cross-attend.
+    qk_channels: width of its queries and keys; default D.
+    v_channels: width of its values; default `qk_channels`.
+    query_residual: see `CrossAttend`.
+    widening_factor: of its MLP.
+    dropout_rate: see `CrossAttend`.
+    approximate_gelu: see `MLP`.
+    zero_init: whether the last linear layer starts at zero.
+    name: Haiku name.
+  """
+
+  output_channels: int | None
+  num_heads: int = 1
+  qk_channels: int | None = None
+  v_channels: int | None = None
+  query_residual: bool = False
+  widening_factor: int = 1
+  dropout_rate: float = 0.0
+  approximate_gelu: bool = True
+  zero_init: bool = False
+  name: str | None = None
+
+  def __call__(
+    self,
+    queries: jax.Array,
+    latents: jax.Array,
+    *,
+    is_training: bool,
+    query_mask: jax.Array | None = None,
+  ) -> jax.Array:
+    """Decodes.
+
+    Args:
+      queries: `[B, O, E]`, or `[1, O, E]` when the batch shares them.
+      latents: `[B, N, D]`.
+      is_training: whether dropout is active.
+      query_mask: `[B, O]` bool, False where no output is wanted.
+
+    Returns:
+      `[B, O, F]`; zeros where `query_mask` is False.
+
+    Raises:
+      ValueError: the shape or dtype of `query_mask` does not fit.
+    """
+    if query_mask is not None:
+      _check_query_mask(query_mask, queries, latents)
+      queries = jnp.where(query_mask[..., None], queries, 0)
+    outputs = CrossAttend(
+      num_heads=self.num_heads,
+      qk_channels=self.qk_channels,
+      v_channels=self.v_channels,
+      query_residual=self.query_residual,
+      widening_factor=self.widening_factor,
+      dropout_rate=self.dropout_rate,
+      approximate_gelu=self.approximate_gelu,
+      name='cross_attend',
+    )(queries, ByteArray(latents), is_training=is_training)  # [B, O, E]
+    if self.output_channels is not None:
+      settings = {'w_init': jnp.zeros} if self.zero_init else {}
+      outputs = Linear(
+        output_channels=self.output_channels, name='output', **settings
+      )(outputs)
+    if query_mask is not None:
+      outputs = jnp.where(query_mask[..., None], outputs, 0)
+    return outputs
+
+
+def _check_query_mask(
+  query_mask: jax.Array, queries: jax.Array, latents: jax.Array
+) -> None:
+  expected = (latents.shape[0], queries.shape[1])
+  if query_mask.shape != expected or query_mask.dtype != jnp.bool_:
+    raise ValueError(
+      f'query_mask must be bool {list(expected)} to go with queries '
+      f'{queries.shape}, got {query_mask.dtype} {query_mask.shape}.'
+    )

@@ -37,15 +37,21 @@ class LatentBlock(hk.Module):
   Attributes:
     num_layers: self-attend layers, each with its own parameters.
     num_heads: heads of each layer.
+    qk_channels: see `SelfAttend`.
+    v_channels: see `SelfAttend`.
     widening_factor: of the MLPs.
     dropout_rate: see `SelfAttend`.
+    approximate_gelu: see `MLP`.
     name: Haiku name.
   """
 
   num_layers: int
   num_heads: int = 8
+  qk_channels: int | None = None
+  v_channels: int | None = None
   widening_factor: int = 1
   dropout_rate: float = 0.0
+  approximate_gelu: bool = True
   name: str | None = None
 
   def __call__(self, latents: jax.Array, *, is_training: bool) -> jax.Array:
@@ -56,8 +62,11 @@ class LatentBlock(hk.Module):
     def layer(latents: jax.Array) -> jax.Array:
       return SelfAttend(
         num_heads=self.num_heads,
+        qk_channels=self.qk_channels,
+        v_channels=self.v_channels,
         widening_factor=self.widening_factor,
         dropout_rate=self.dropout_rate,
+        approximate_gelu=self.approximate_gelu,
         name='self_attend',
       )(latents, is_training=is_training)
 
@@ -81,14 +90,19 @@ class Encoder(hk.Module):
       ablation without any (Perceiver, table 5).
     cross_attend_heads: heads of the cross-attends.
     self_attend_heads: heads of the latent Transformer; they divide D.
-    cross_attend_qk_channels: width of queries, keys and values of the
-      cross-attends; default the width of the inputs.
+    cross_attend_qk_channels: width of queries and keys of the cross-attends;
+      default the width of the inputs.
+    cross_attend_v_channels: width of their values; default that of the keys.
+    self_attend_qk_channels: width of queries and keys of the latent
+      Transformer; default D.
+    self_attend_v_channels: width of its values; default that of the keys.
     cross_attend_widening_factor: of the MLP of the cross-attends.
     self_attend_widening_factor: of the MLPs of the latent Transformer.
     share_cross_attends: all cross-attends but the first share parameters.
       Sharing the first too made training unstable (Perceiver, section 4.1).
     share_latent_blocks: all latent blocks share parameters.
     dropout_rate: the papers use none.
+    approximate_gelu: see `MLP`.
     latents_init_stddev: of a truncated normal (Perceiver, appendix C).
     name: Haiku name.
   """
@@ -100,11 +114,15 @@ class Encoder(hk.Module):
   cross_attend_heads: int = 1
   self_attend_heads: int = 8
   cross_attend_qk_channels: int | None = None
+  cross_attend_v_channels: int | None = None
+  self_attend_qk_channels: int | None = None
+  self_attend_v_channels: int | None = None
   cross_attend_widening_factor: int = 1
   self_attend_widening_factor: int = 1
   share_cross_attends: bool = True
   share_latent_blocks: bool = True
   dropout_rate: float = 0.0
+  approximate_gelu: bool = True
   latents_init_stddev: float = 0.02
   name: str | None = None
 
@@ -117,7 +135,10 @@ class Encoder(hk.Module):
         'block, at least one in all, such as (1, 1) or (1, 0, 0); got '
         f'{self.cross_attends!r}.'
       )
-    if self.latent_channels % self.self_attend_heads:
+    if (
+      self.self_attend_qk_channels is None
+      and self.latent_channels % self.self_attend_heads
+    ):
       raise ValueError(
         f'latent_channels = {self.latent_channels} cannot be divided into '
         f'self_attend_heads = {self.self_attend_heads} heads. Choose '
@@ -187,8 +208,10 @@ class Encoder(hk.Module):
     return CrossAttend(
       num_heads=self.cross_attend_heads,
       qk_channels=self.cross_attend_qk_channels,
+      v_channels=self.cross_attend_v_channels,
       widening_factor=self.cross_attend_widening_factor,
       dropout_rate=self.dropout_rate,
+      approximate_gelu=self.approximate_gelu,
       name=f'cross_attend_{i}',
     )
 
@@ -197,8 +220,11 @@ class Encoder(hk.Module):
     return LatentBlock(
       num_layers=self.self_attends_per_block,
       num_heads=self.self_attend_heads,
+      qk_channels=self.self_attend_qk_channels,
+      v_channels=self.self_attend_v_channels,
       widening_factor=self.self_attend_widening_factor,
       dropout_rate=self.dropout_rate,
+      approximate_gelu=self.approximate_gelu,
       name=f'latent_block_{i}',
     )
 

@@ -54,8 +54,7 @@ def at_least_float32(x: jax.Array) -> jnp.dtype:
 
 def affine(x: jax.Array, w: jax.Array, b: jax.Array) -> jax.Array:
   """Maps `[..., C in]` to `[..., C out]` by x w + b, in the dtype of x."""
-  y = x @ w.astype(x.dtype)
-  return y + jnp.broadcast_to(b.astype(x.dtype), y.shape)
+  return x @ w.astype(x.dtype) + _last_axis(b.astype(x.dtype), x.ndim)
 
 
 def layer_norm(x: jax.Array, scale: jax.Array, offset: jax.Array) -> jax.Array:
@@ -65,8 +64,13 @@ def layer_norm(x: jax.Array, scale: jax.Array, offset: jax.Array) -> jax.Array:
   centred = x - x.mean(axis=-1, keepdims=True)
   variance = jnp.square(centred).mean(axis=-1, keepdims=True)
   normalized = centred * jax.lax.rsqrt(variance + LAYER_NORM_EPSILON)
-  scaled = normalized * jnp.broadcast_to(scale, x.shape)
-  return (scaled + jnp.broadcast_to(offset, x.shape)).astype(dtype)
+  scaled = normalized * _last_axis(scale, x.ndim)
+  return (scaled + _last_axis(offset, x.ndim)).astype(dtype)
+
+
+def _last_axis(x: jax.Array, ndim: int) -> jax.Array:
+  """`[C]` with leading axes of size one: no larger copy is ever kept."""
+  return x.reshape((1,) * (ndim - 1) + x.shape)
 
 
 @dataclasses.dataclass(kw_only=True)

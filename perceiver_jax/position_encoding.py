@@ -16,24 +16,42 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from perceiver_jax.layers import Linear
+
 _SPACINGS = {'linear': np.linspace, 'log': np.geomspace}
 
 
 class PositionEncoding(Protocol):
-  """Encodes the positions of a grid."""
+  """Encodes the positions of a grid, all or some of them."""
 
-  def __call__(self, grid_shape: Sequence[int]) -> jax.Array:
-    """Returns `[M, Cp]` float32 for a grid of M points in row-major order."""
+  def __call__(
+    self, grid_shape: Sequence[int], indices: jax.Array | None = None
+  ) -> jax.Array:
+    """Encodes.
+
+    Args:
+      grid_shape: of M points, numbered in row-major order.
+      indices: `[...]` int, the numbers of the points to encode; None for all.
+
+    Returns:
+      `[M, Cp]` or `[..., Cp]` float32; some of the points get the same rows
+      as among all.
+    """
     ...
 
 
-def axis_coordinates(size: int) -> np.ndarray:
+def axis_coordinates(size: int, include_end: bool = True) -> np.ndarray:
   """Coordinates of an axis of the grid, `[size]` float64 from -1 to 1.
 
-  Both ends are included; they are relative to the crop that the model sees
-  (Perceiver, section 4.1). A single point lies at -1.
+  They are relative to the crop that the model sees (Perceiver, section 4.1). A
+  single point lies at -1.
+
+  Args:
+    size: number of points.
+    include_end: whether the last point lies at 1, or as far before it as the
+      points are apart.
   """
-  return np.linspace(-1.0, 1.0, size)
+  return np.linspace(-1.0, 1.0, size, endpoint=include_end)
 
 
 def frequency_bands(
@@ -122,42 +140,59 @@ class FourierPositions:
     max_resolution: for each dimension, see `frequency_bands`; ImageNet: the
       crop size, (224, 224).
     spacing: of the bands, 'linear' or 'log'.
+    include_end: see `axis_coordinates`. False for the output queries of the
+      released video autoencoder, whose points are at -1 + 2 i / n.
   """
 
   num_bands: int
   max_resolution: Sequence[int]
   spacing: str = 'linear'
+  include_end: bool = True
 
   def __post_init__(self):
     for resolution in self.max_resolution:
       frequency_bands(self.num_bands, resolution, self.spacing)
 
-  def __call__(self, grid_shape: Sequence[int]) -> jax.Array:
-    """Returns `[M, d (2 K + 1)]`, ordered as in `fourier_features`."""
+  def __call__(
+    self, grid_shape: Sequence[int], indices: jax.Array | None = None
+  ) -> jax.Array:
+    """Returns `[M or ..., d (2 K + 1)]`, ordered as in `fourier_features`."""
     if len(grid_shape) != len(self.max_resolution):
       raise ValueError(
         f'max_resolution = {tuple(self.max_resolution)} needs one number for '
         f'each of the {len(grid_shape)} axes of the grid {tuple(grid_shape)}.'
       )
-    raw, sines, cosines = [], [], []
-    for axis, size in enumerate(grid_shape):
-      # A grid is separable: sines are taken of each axis alone, in float64.
-      coordinates = axis_coordinates(size)
-      angles = np.outer(
-        coordinates,
-        math.pi
-        * frequency_bands(
-          self.num_bands, self.max_resolution[axis], self.spacing
-        ),
-      )  # [size, K]
-      for parts, table in (
-        (raw, coordinates[:, None]),
-        (sines, np.sin(angles)),
-        (cosines, np.cos(angles)),
-      ):
-        parts.append(_spread(table.astype(np.float32), axis, grid_shape))
-    encoded = jnp.concatenate(raw + sines + cosines, axis=-1)
-    return encoded.reshape(-1, encoded.shape[-1])
+    if indices is None:
+      places = np.ix_(*map(np.arange, grid_shape))
+      shape = tuple(grid_shape)
+    else:
+      check_indices(indices, grid_shape)
+      places = jnp.unravel_index(jnp.asarray(indices), grid_shape)
+      shape = indices.shape
+    # A grid is separable: sines are taken of each axis alone.
+    tables = [self._axis_tables(i, size) for i, size in enumerate(grid_shape)]
+    parts = [
+      jnp.broadcast_to(
+        (table if indices is None else jnp.asarray(table))[place],
+        (*shape, table.shape[-1]),
+      )
+      for kind in zip(*tables, strict=True)  # Raw of all axes, then sines, ...
+      for table, place in zip(kind, places, strict=True)
+    ]
+    encoded = jnp.concatenate(parts, axis=-1)
+    if indices is None:
+      return encoded.reshape(-1, encoded.shape[-1])
+    return encoded
+
+  def _axis_tables(self, axis: int, size: int) -> tuple[np.ndarray, ...]:
+    """Returns raw `[size, 1]`, sines and cosines `[size, K]` of an axis."""
+    coordinates = axis_coordinates(size, self.include_end)
+    bands = frequency_bands(
+      self.num_bands, self.max_resolution[axis], self.spacing
+    )
+    angles = np.outer(coordinates, math.pi * bands)
+    tables = (coordinates[:, None], np.sin(angles), np.cos(angles))
+    return tuple(table.astype(np.float32) for table in tables)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -175,21 +210,58 @@ class LearnedPositions(hk.Module):
   init_stddev: float = 0.02
   name: str | None = None
 
-  def __call__(self, grid_shape: Sequence[int]) -> jax.Array:
-    """Returns `[M, num_channels]` float32."""
-    return hk.get_parameter(
+  def __call__(
+    self, grid_shape: Sequence[int], indices: jax.Array | None = None
+  ) -> jax.Array:
+    """Returns `[M or ..., num_channels]` float32."""
+    table = hk.get_parameter(
       'positions',
       (math.prod(grid_shape), self.num_channels),
       init=hk.initializers.TruncatedNormal(self.init_stddev),
     )
+    if indices is None:
+      return table
+    check_indices(indices, grid_shape)
+    return table[indices]
 
 
-def _spread(
-  table: np.ndarray, axis: int, grid_shape: Sequence[int]
-) -> jax.Array:
-  """Repeats `[size, C]` of one axis over all others: `[*grid_shape, C]`."""
-  shape = [1] * len(grid_shape) + [table.shape[-1]]
-  shape[axis] = table.shape[0]
-  return jnp.broadcast_to(
-    jnp.asarray(table).reshape(shape), (*grid_shape, table.shape[-1])
-  )
+@dataclasses.dataclass(kw_only=True)
+class ProjectedPositions(hk.Module):
+  """Another encoding through a linear layer, as in released models.
+
+  Attributes:
+    positions: the encoding.
+    num_channels: Cp, after the layer.
+    name: Haiku name.
+  """
+
+  positions: PositionEncoding
+  num_channels: int
+  name: str | None = None
+
+  def __call__(
+    self, grid_shape: Sequence[int], indices: jax.Array | None = None
+  ) -> jax.Array:
+    """Returns `[M or ..., num_channels]` float32."""
+    return Linear(output_channels=self.num_channels, name='projection')(
+      self.positions(grid_shape, indices)
+    )
+
+
+def check_indices(indices: jax.Array, grid_shape: Sequence[int]) -> None:
+  """Raises a ValueError unless indices, where known, are points of the grid.
+
+  Args:
+    indices: `[...]` int; not known while it is traced, and then not checked.
+    grid_shape: of the points they number.
+  """
+  if not jnp.issubdtype(indices.dtype, jnp.integer):
+    raise ValueError(f'indices must be integers, got {indices.dtype}.')
+  if isinstance(indices, jax.core.Tracer) or not indices.size:
+    return
+  lowest, highest = np.min(indices), np.max(indices)
+  if lowest < 0 or highest >= math.prod(grid_shape):
+    raise ValueError(
+      f'indices must number points of the grid {tuple(grid_shape)}, from 0 to '
+      f'{math.prod(grid_shape) - 1}; got {lowest} to {highest}.'
+    )

@@ -1,14 +1,14 @@
 """The Perceiver of the first paper (arXiv 2103.03206): a classifier."""
 
 import dataclasses
-from collections.abc import Callable
+from typing import Any
 
 import haiku as hk
 import jax
 
-from perceiver_jax.byte_array import ByteArray
 from perceiver_jax.decoder import AveragePool
 from perceiver_jax.encoder import Encoder
+from perceiver_jax.preprocessors import Preprocessor, preprocess
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -43,26 +43,33 @@ class PerceiverClassifier(hk.Module):
     name: Haiku name.
   """
 
-  preprocessor: Callable[[jax.Array], ByteArray] | None
+  preprocessor: Preprocessor | None
   encoder: Encoder
   num_classes: int
   name: str | None = None
 
   def __call__(
-    self, inputs: jax.Array | ByteArray, *, is_training: bool
+    self,
+    inputs: Any,
+    *,
+    is_training: bool,
+    input_mask: jax.Array | None = None,
   ) -> jax.Array:
     """Classifies.
 
     Args:
-      inputs: what the preprocessor takes: images `[B, H, W, C]` for `Pixels`.
+      inputs: what the preprocessor takes: images `[B, H, W, C]` for `Pixels`,
+        an array for each modality for `Multimodal`.
       is_training: whether dropout is active; without it no rng is needed.
+      input_mask: `[B, M]` bool, False where an input is padding.
 
     Returns:
       Logits `[B, num_classes]` float32.
     """
-    if self.preprocessor is not None:
-      inputs = self.preprocessor(inputs)
-    latents = self.encoder(inputs, is_training=is_training)
+    byte_array = preprocess(self.preprocessor, inputs, is_training=is_training)
+    latents = self.encoder(
+      byte_array.with_mask(input_mask), is_training=is_training
+    )
     return AveragePool(num_outputs=self.num_classes, name='average_pool')(
       latents
     )
