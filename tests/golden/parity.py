@@ -1,0 +1,334 @@
+"""Our models with published weights, against what published code computed.
+
+  python -m tests.golden.parity
+
+prints the table of docs/parity.md. Needs nothing but this project: the golden
+files hold weights, inputs and outputs.
+"""
+
+import json
+import pathlib
+from typing import Any, NamedTuple
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from perceiver_jax import pretrained
+from perceiver_jax.decoder import Decoder
+from perceiver_jax.encoder import Encoder
+from perceiver_jax.frame_preprocessors import FramePatches
+from perceiver_jax.models import (
+  MaskedLanguageModel,
+  MultimodalAutoencoder,
+  OpticalFlow,
+  PerceiverIOClassifier,
+)
+from perceiver_jax.multimodal import Multimodal
+from perceiver_jax.position_encoding import (
+  FourierPositions,
+  LearnedPositions,
+  ProjectedPositions,
+)
+from perceiver_jax.postprocessors import AudioSamples, ClassLogits, PixelValues
+from perceiver_jax.preprocessors import (
+  AudioPatches,
+  Conv1x1,
+  ConvStem,
+  OneHot,
+  Patches,
+  Pixels,
+)
+from perceiver_jax.queries import GridQueries, LearnedQueries
+from perceiver_jax.token_embedding import TokenEmbedding
+
+FOLDER = pathlib.Path(__file__).parent
+
+
+class Golden(NamedTuple):
+  """A golden file."""
+
+  layout: str
+  config: dict[str, Any]
+  params: dict[str, np.ndarray]
+  state: dict[str, np.ndarray]
+  inputs: dict[str, np.ndarray]
+  outputs: dict[str, np.ndarray]
+  gradients: dict[str, np.ndarray]
+
+
+def load(layout: str, architecture: str) -> Golden:
+  """Reads a golden file."""
+  with np.load(
+    FOLDER / layout / f'{architecture}.npz', allow_pickle=False
+  ) as file:
+    config = json.loads(str(file['config']))
+    groups = {
+      group: {
+        key.removeprefix(f'{group}/'): file[key]
+        for key in file.files
+        if key.startswith(f'{group}/')
+      }
+      for group in ('params', 'state', 'inputs', 'outputs', 'gradients')
+    }
+  if layout == 'huggingface':  # One dict holds parameters and buffers there.
+    groups['params'] |= groups.pop('state')
+    groups['state'] = {}
+  return Golden(layout=layout, config=config, **groups)
+
+
+def make_model(golden: Golden) -> hk.TransformedWithState:
+  """Returns our model; `apply(params, state, None, inputs)`."""
+  build = {
+    'masked_lm': _masked_lm,
+    'optical_flow': _optical_flow,
+    'multimodal': _multimodal,
+  }.get(golden.config['architecture'], _image)
+
+  def forward(inputs):
+    return build(golden, {k: jnp.asarray(x) for k, x in inputs.items()})
+
+  return hk.transform_with_state(forward)
+
+
+def converted(
+  golden: Golden, model: hk.TransformedWithState
+) -> tuple[hk.Params, hk.State]:
+  """Returns the golden weights under our names."""
+  params, state = jax.eval_shape(model.init, jax.random.key(0), golden.inputs)
+  return pretrained.convert(
+    golden.params,
+    golden.state,
+    params,
+    state,
+    layout=golden.layout,
+    architecture=golden.config['architecture'],
+  )
+
+
+def compare(golden: Golden) -> dict[str, float]:
+  """Returns, for each output, the largest difference relative to its size."""
+  model = make_model(golden)
+  params, state = converted(golden, model)
+  outputs, _ = jax.jit(model.apply)(params, state, None, golden.inputs)
+  return {
+    name: relative_difference(np.asarray(x), reference(golden, name))
+    for name, x in outputs.items()
+  }
+
+
+def reference(golden: Golden, name: str) -> np.ndarray:
+  """Returns a golden output in our conventions."""
+  config = golden.config
+  if config['architecture'] == 'image_conv' and golden.layout == 'huggingface':
+    # Its own padding loses a row; that of the released code is compared.
+    name = f'{name}_same_padding'
+  expected = golden.outputs[name]
+  if name == 'flow':  # In pixels.
+    expected = expected * 20.0 / config['output_multiplied_by']
+  if 'query_mask' in golden.inputs and name == 'logits':
+    # The released code leaves numbers where no prediction is wanted.
+    expected = np.where(
+      golden.inputs['query_mask'][..., None].astype(bool), expected, np.nan
+    )
+  return expected
+
+
+def relative_difference(x: np.ndarray, expected: np.ndarray) -> float:
+  """Largest absolute difference over the largest absolute value."""
+  wanted = ~np.isnan(expected)
+  difference = np.abs(x - expected)[wanted].max()
+  return float(difference / np.abs(expected[wanted]).max())
+
+
+def _settings(golden: Golden, section: str) -> dict[str, Any]:
+  """What the importer says a section of the model must be set to."""
+  values = pretrained.settings(golden.layout, golden.config['architecture'])
+  prefix = f'{section}.'
+  return {
+    key.removeprefix(prefix): value
+    for key, value in values.items()
+    if key.startswith(prefix)
+  }
+
+
+def _encoder(golden: Golden) -> Encoder:
+  config = golden.config
+  cross, latent = config['cross_attend'], config['self_attend']
+  return Encoder(
+    num_latents=config['num_latents'],
+    latent_channels=config['latent_channels'],
+    cross_attends=(1,) + (0,) * (config['num_blocks'] - 1),
+    self_attends_per_block=config['num_layers'],
+    cross_attend_heads=cross['num_heads'],
+    cross_attend_qk_channels=cross['qk_channels'],
+    cross_attend_v_channels=cross['v_channels'],
+    self_attend_heads=latent['num_heads'],
+    self_attend_qk_channels=latent['qk_channels'],
+    self_attend_v_channels=latent['v_channels'],
+    **_settings(golden, 'encoder'),
+  )
+
+
+def _decoder(golden: Golden) -> Decoder:
+  config = golden.config['decoder']
+  return Decoder(
+    output_channels=config['output_channels'],
+    num_heads=config['num_heads'],
+    qk_channels=config['qk_channels'],
+    v_channels=config['v_channels'],
+    **_settings(golden, 'decoder'),
+  )
+
+
+def _fourier(config: dict[str, Any], **more: Any) -> FourierPositions:
+  return FourierPositions(
+    num_bands=config['num_bands'],
+    max_resolution=config['max_resolution'],
+    **more,
+  )
+
+
+def _image(golden: Golden, inputs: dict[str, jax.Array]):
+  config = golden.config['input']
+  architecture = golden.config['architecture']
+  if architecture == 'image_fourier':
+    preprocessor = Pixels(positions=_fourier(config['positions']))
+  elif architecture == 'image_conv':
+    preprocessor = ConvStem(
+      num_channels=config['num_channels'],
+      positions=_fourier(config['positions']),
+    )
+  else:
+    positions = config['positions']
+    preprocessor = Conv1x1(
+      num_channels=config['num_channels'],
+      positions=ProjectedPositions(
+        positions=LearnedPositions(num_channels=positions['num_channels']),
+        num_channels=positions['projected_channels'],
+      ),
+    )
+  model = PerceiverIOClassifier(
+    preprocessor=preprocessor,
+    encoder=_encoder(golden),
+    queries=LearnedQueries(
+      num_queries=1, num_channels=golden.config['decoder']['query_channels']
+    ),
+    decoder=_decoder(golden),
+  )
+  return {'logits': model(inputs['images'], is_training=hk.running_init())}
+
+
+def _masked_lm(golden: Golden, inputs: dict[str, jax.Array]):
+  config = golden.config
+  model = MaskedLanguageModel(
+    embedding=TokenEmbedding(
+      vocab_size=config['vocab_size'],
+      num_channels=config['embedding_channels'],
+      max_length=config['max_length'],
+    ),
+    encoder=_encoder(golden),
+    queries=LearnedQueries(
+      num_queries=config['max_length'],
+      num_channels=config['decoder']['query_channels'],
+    ),
+    decoder=_decoder(golden),
+  )
+  query_mask = inputs.get('query_mask')
+  logits = model(
+    inputs['tokens'],
+    is_training=hk.running_init(),
+    input_mask=inputs['mask'].astype(bool),
+    query_mask=None if query_mask is None else query_mask.astype(bool),
+  )
+  return {'logits': logits}
+
+
+def _optical_flow(golden: Golden, inputs: dict[str, jax.Array]):
+  config = golden.config['input']
+  model = OpticalFlow(
+    preprocessor=FramePatches(
+      patch_size=config['patch_size'],
+      num_channels=config['num_channels'],
+      concatenate_frames=True,
+      positions=_fourier(config['positions']),
+    ),
+    encoder=_encoder(golden),
+    decoder=_decoder(golden),
+  )
+  return {'flow': model(inputs['frames'], is_training=hk.running_init())}
+
+
+def _multimodal(golden: Golden, inputs: dict[str, jax.Array]):
+  config, samples = golden.config, golden.config['samples_per_patch']
+  raw, queries = config['input'], config['queries']
+  settings = _settings(golden, 'queries')
+
+  def query_positions(modality: str) -> GridQueries:
+    return GridQueries(
+      grid_shape=queries[modality]['grid_shape'],
+      positions=_fourier(
+        queries[modality]['positions'],
+        include_end=settings[f'{modality}.positions.include_end'],
+      ),
+    )
+
+  model = MultimodalAutoencoder(
+    # Not in alphabetical order, on purpose.
+    preprocessor=Multimodal(
+      preprocessors={
+        'label': OneHot(num_classes=config['num_classes']),
+        'image': Patches(
+          patch_shape=raw['image']['patch_shape'],
+          positions=_fourier(raw['image']['positions']),
+        ),
+        'audio': AudioPatches(
+          samples_per_patch=samples,
+          positions=_fourier(raw['audio']['positions']),
+        ),
+      },
+      min_padding=raw['min_padding'],
+      mask_rates={'label': 0.5, 'image': 0.0, 'audio': 0.0},
+      masked_in_evaluation=('label',),
+    ),
+    encoder=_encoder(golden),
+    queries={
+      'label': LearnedQueries(
+        num_queries=1,
+        num_channels=queries['label']['positions']['num_channels'],
+      ),
+      'image': query_positions('image'),
+      'audio': query_positions('audio'),
+    },
+    decoder=_decoder(golden),
+    postprocessors={
+      'image': PixelValues(num_channels=config['video_channels']),
+      'label': ClassLogits(num_classes=config['num_classes']),
+      'audio': AudioSamples(samples_per_patch=samples),
+    },
+    query_min_padding=queries['min_padding'],
+  )
+  return model(
+    {
+      'label': inputs['label'].argmax(axis=-1),
+      'image': inputs['image'],
+      'audio': inputs['audio'],
+    },
+    is_training=hk.running_init(),
+    points={'image': inputs['image_points'], 'audio': inputs['audio_points']},
+  )
+
+
+def main() -> None:
+  """Prints the table."""
+  print('| weights | model | output | largest relative difference |')
+  print('|---|---|---|---|')
+  for layout in pretrained.LAYOUTS:
+    for architecture in pretrained.ARCHITECTURES:
+      for output, difference in compare(load(layout, architecture)).items():
+        print(f'| {layout} | {architecture} | {output} | {difference:.1e} |')
+
+
+if __name__ == '__main__':
+  main()
