@@ -76,7 +76,7 @@ def main() -> None:
     mapped_evaluation(experiment.task),
     train_state.params,
     train_state.state,
-    experiment.task.dataset,
+    experiment.dataset,
     config.batch_size,
   )
   print(json.dumps({'step': step, **results}))

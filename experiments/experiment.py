@@ -11,7 +11,7 @@ import optax
 from experiments import parallelism
 from experiments.checkpoints import Checkpoints
 from experiments.configuration import choose, construct
-from experiments.data.pipeline import check_not_empty, example_batch
+from experiments.data.pipeline import Dataset, check_not_empty, example_batch
 from experiments.optimizers import OPTIMIZERS, SCHEDULES
 from experiments.tasks import make_task
 from experiments.tasks.task import Task
@@ -23,6 +23,7 @@ class Experiment(NamedTuple):
 
   Attributes:
     task: model, loss and data.
+    dataset: opened.
     schedule: learning rate by step.
     optimizer: of the parameters.
     batch: one example, for its shapes and dtypes.
@@ -30,6 +31,7 @@ class Experiment(NamedTuple):
   """
 
   task: Task
+  dataset: Dataset
   schedule: optax.Schedule
   optimizer: optax.GradientTransformation
   batch: Batch
@@ -51,17 +53,18 @@ def build_experiment(
   """
   task = make_task(config, data_dir)
   parallelism.check_batch_size(config.batch_size)
-  check_not_empty(task.dataset)
+  dataset = task.data.load()
+  check_not_empty(dataset)
   schedule = choose('schedule', SCHEDULES, config.schedule, config.train_steps)
   optimizer = choose('optimizer', OPTIMIZERS, config.optimizer, schedule)
-  batch = example_batch(task.dataset)
+  batch = example_batch(dataset)
   template = jax.eval_shape(
     lambda: init_state(task.model, optimizer, config.seed, batch)
   )
   _check_best_metric(
     config.checkpoints.get('best_metric'), task, template, batch
   )
-  return Experiment(task, schedule, optimizer, batch, template)
+  return Experiment(task, dataset, schedule, optimizer, batch, template)
 
 
 def _check_best_metric(

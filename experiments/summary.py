@@ -19,7 +19,7 @@ def describe_run(
   workdir: pathlib.Path,
 ) -> str:
   """Returns parameters by module, devices, batch sizes and the plan."""
-  dataset = experiment.task.dataset
+  dataset = experiment.dataset
   devices = jax.device_count()
   epochs = config.train_steps * config.batch_size / len(dataset.train)
   return '\n'.join(
@@ -29,7 +29,7 @@ def describe_run(
       f'{config.batch_size}, {config.batch_size // devices} a device.',
       f'Data: {len(dataset.train):,} training and '
       f'{len(dataset.evaluation):,} held-out examples of '
-      f'{dataset.num_classes} classes.',
+      f'{experiment.task.data.num_classes} classes.',
       f'Plan: {config.train_steps:,} steps ({epochs:.1f} epochs), evaluation '
       f'every {config.eval_every:,}, checkpoint every '
       f'{config.checkpoint_every:,}.',

@@ -85,7 +85,7 @@ def _train(
   workdir: pathlib.Path,
 ) -> dict[str, float]:
   """The loop. Returns the results of the last step, or nothing."""
-  dataset = experiment.task.dataset
+  dataset = experiment.dataset
   first_step, last_step = int(train_state.step), config.train_steps
   update = _mapped_update(config, experiment)
   evaluate = functools.partial(

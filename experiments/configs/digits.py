@@ -12,7 +12,7 @@ import ml_collections
 def get_config() -> ml_collections.ConfigDict:
   """Returns the experiment."""
   config = ml_collections.ConfigDict()
-  config.task = 'image_classification'
+  config.task = 'classification'
   config.seed = 0
   config.batch_size = 64
   config.train_steps = 3600
@@ -27,12 +27,12 @@ def get_config() -> ml_collections.ConfigDict:
     max_scale=0.1,
     max_shift=1.5,
   )
-  config.preprocessor = dict(name='pixels')
   # Half the Nyquist frequency of 28 pixels: bands that are at most 1 apart tell
   # all positions from each other, and low ones are learned fastest.
-  config.positions = dict(
+  positions = dict(
     name='fourier', num_bands=8, max_resolution=(14, 14), spacing='linear'
   )
+  config.inputs = dict(image=dict(name='pixels', positions=positions))
   config.encoder = dict(
     num_latents=32,
     latent_channels=64,
@@ -41,7 +41,7 @@ def get_config() -> ml_collections.ConfigDict:
     self_attend_heads=2,
     cross_attend_qk_channels=96,
   )
-  config.loss = dict(label_smoothing=0.0)
+  config.loss = dict(name='softmax', label_smoothing=0.0)
   config.optimizer = dict(
     name='adamw', weight_decay=0.05, b2=0.95, clip_norm=1.0
   )

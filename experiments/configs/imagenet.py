@@ -25,6 +25,13 @@ Variants:
 
 import ml_collections
 
+from perceiver_jax import published
+
+_MODELS = {
+  'fourier': published.IMAGENET,
+  'learned': published.IMAGENET_LEARNED,
+  'permuted': published.IMAGENET_PERMUTED,
+}
 _TRAIN_IMAGES = 1_281_167
 _EPOCHS = 120
 _BATCH_SIZE = 1024
@@ -39,13 +46,11 @@ def get_config(variant: str = 'fourier') -> ml_collections.ConfigDict:
   Raises:
     ValueError: there is no such variant.
   """
-  if variant not in ('fourier', 'learned', 'permuted'):
-    raise ValueError(
-      f"The variants are 'fourier', 'learned' and 'permuted', got {variant!r}."
-    )
+  if variant not in _MODELS:
+    raise ValueError(f'The variants are {list(_MODELS)}, got {variant!r}.')
   steps_per_epoch = _TRAIN_IMAGES // _BATCH_SIZE
   config = ml_collections.ConfigDict()
-  config.task = 'image_classification'
+  config.task = 'classification'
   config.seed = 0
   config.batch_size = _BATCH_SIZE
   config.train_steps = _EPOCHS * steps_per_epoch
@@ -59,21 +64,8 @@ def get_config(variant: str = 'fourier') -> ml_collections.ConfigDict:
     randaugment_layers=4,
     randaugment_magnitude=5.0,
   )
-  config.preprocessor = dict(name='pixels')
-  config.positions = dict(
-    name='fourier', num_bands=64, max_resolution=(224, 224), spacing='linear'
-  )
-  config.encoder = dict(
-    num_latents=512,
-    latent_channels=1024,
-    cross_attends=(1,) * 8,
-    self_attends_per_block=6,
-    cross_attend_heads=1,
-    self_attend_heads=8,
-    share_cross_attends=True,
-    share_latent_blocks=True,
-  )
-  config.loss = dict(label_smoothing=0.0)
+  config.update(_MODELS[variant])
+  config.loss = dict(name='softmax', label_smoothing=0.0)
   config.optimizer = dict(name='lamb', weight_decay=0.1, clip_norm=10.0)
   config.schedule = dict(
     name='step',
@@ -84,9 +76,4 @@ def get_config(variant: str = 'fourier') -> ml_collections.ConfigDict:
   config.checkpoints = dict(
     keep_last=2, best_metric='eval/accuracy', best_mode='max'
   )
-  if variant == 'learned':
-    config.positions = dict(name='learned', num_channels=128, init_stddev=1.0)
-    config.encoder.cross_attends = (1, 0, 0, 0, 0, 0, 0, 0)
-  if variant == 'permuted':
-    config.preprocessor = dict(name='permuted_pixels', seed=0)
   return config

@@ -11,7 +11,13 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from experiments.data.augmentation import random_affine
-from experiments.data.pipeline import Dataset, Example, InMemory
+from experiments.data.pipeline import (
+  Dataset,
+  DataSpec,
+  Example,
+  InMemory,
+  array_spec,
+)
 
 _FILE = pathlib.Path(__file__).parent / 'embedded' / 'digits.npz'
 _NUM_TRAIN = 4000
@@ -56,8 +62,8 @@ def digits(
   max_shear: float,
   max_scale: float,
   max_shift: float,
-) -> Dataset:
-  """Prepares the data set on first use and reads it into memory.
+) -> DataSpec:
+  """Digits; prepared on first use and read into memory.
 
   Args:
     data_dir: where TFDS keeps prepared data; None for its own default.
@@ -72,8 +78,6 @@ def digits(
   """
   if not 0.0 <= max_scale < 1.0:
     raise ValueError(f'data.max_scale must be in [0, 1), got {max_scale}.')
-  builder = Digits(data_dir=data_dir, file_format='array_record')
-  builder.download_and_prepare()
   augment = functools.partial(
     random_affine,
     max_rotation=max_rotation,
@@ -85,13 +89,21 @@ def digits(
   def train_example(example: Example, rng: np.random.Generator) -> Example:
     return _normalize(augment(example['image'], rng), example['label'])
 
-  return Dataset(
-    train=InMemory(builder.as_data_source('train')),
-    augment=train_example,
-    evaluation=InMemory(builder.as_data_source('test')),
-    prepare=lambda example: _normalize(example['image'], example['label']),
-    num_classes=10,
-  )
+  def load() -> Dataset:
+    builder = Digits(data_dir=data_dir, file_format='array_record')
+    builder.download_and_prepare()
+    return Dataset(
+      train=InMemory(builder.as_data_source('train')),
+      augment=train_example,
+      evaluation=InMemory(builder.as_data_source('test')),
+      prepare=lambda example: _normalize(example['image'], example['label']),
+    )
+
+  example = {
+    'image': array_spec(28, 28, 1),
+    'label': array_spec(dtype=np.int32),
+  }
+  return DataSpec(example=example, num_classes=10, load=load)
 
 
 def _normalize(image: np.ndarray, label: int) -> Example:

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from experiments.data import augmentation
-from experiments.data.pipeline import Dataset, Example
+from experiments.data.pipeline import Dataset, DataSpec, Example, array_spec
 from experiments.data.randaugment import randaugment
 
 # Any 5.x holds the same images and labels; 5.1 adds the unlabelled test split.
@@ -215,7 +215,7 @@ def imagenet(
   image_size: int,
   randaugment_layers: int,
   randaugment_magnitude: float,
-) -> Dataset:
+) -> DataSpec:
   """ImageNet with the augmentation of the papers.
 
   Args:
@@ -224,18 +224,26 @@ def imagenet(
     randaugment_layers: ops applied to each training image; 0 for none.
     randaugment_magnitude: their strength, 0 to 10.
 
-  Raises:
-    FileNotFoundError: not prepared there; the message says how to.
+  Returns:
+    What raises a FileNotFoundError, when it is loaded and not prepared there,
+    that says how to prepare it.
   """
-  return Dataset(
-    train=source('train', data_dir),
-    augment=functools.partial(
-      train_example,
-      image_size=image_size,
-      randaugment_layers=randaugment_layers,
-      randaugment_magnitude=randaugment_magnitude,
-    ),
-    evaluation=source('validation', data_dir),
-    prepare=functools.partial(eval_example, image_size=image_size),
-    num_classes=1000,
-  )
+
+  def load() -> Dataset:
+    return Dataset(
+      train=source('train', data_dir),
+      augment=functools.partial(
+        train_example,
+        image_size=image_size,
+        randaugment_layers=randaugment_layers,
+        randaugment_magnitude=randaugment_magnitude,
+      ),
+      evaluation=source('validation', data_dir),
+      prepare=functools.partial(eval_example, image_size=image_size),
+    )
+
+  example = {
+    'image': array_spec(image_size, image_size, 3),
+    'label': array_spec(dtype=np.int32),
+  }
+  return DataSpec(example=example, num_classes=1000, load=load)

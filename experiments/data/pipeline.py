@@ -35,14 +35,31 @@ class Dataset(NamedTuple):
     augment: raw example and random generator to a training example.
     evaluation: raw held-out examples.
     prepare: raw example to an evaluation example.
-    num_classes: number of classes.
   """
 
   train: Source
   augment: Callable[[Example, np.random.Generator], Example]
   evaluation: Source
   prepare: Callable[[Example], Example]
-  num_classes: int
+
+
+class DataSpec(NamedTuple):
+  """What a data set looks like, before anything is read.
+
+  Attributes:
+    example: shape and dtype of each array of an example.
+    num_classes: number of classes, where there are any.
+    load: opens the data set; raises an error when it is not there.
+  """
+
+  example: Mapping[str, jax.ShapeDtypeStruct]
+  num_classes: int | None
+  load: Callable[[], Dataset]
+
+
+def array_spec(*shape: int, dtype: Any = np.float32) -> jax.ShapeDtypeStruct:
+  """Returns the shape and dtype of an array of an example."""
+  return jax.ShapeDtypeStruct(shape, dtype)
 
 
 class InMemory:

@@ -3,10 +3,30 @@
 import ml_collections
 
 from experiments.configuration import check_keys
-from experiments.tasks import image_classification
+from experiments.tasks import (
+  autoencoding,
+  classification,
+  entity_encoding,
+  language,
+  optical_flow,
+)
 from experiments.tasks.task import Task
 
-_TASKS = {'image_classification': image_classification}
+# For each: which sections of a config it reads, and how it binds them.
+_TASKS = {
+  'classification': (classification.sections, classification.make_task),
+  'masked_language_modelling': (
+    language.masked_language_modelling_sections,
+    language.masked_language_modelling,
+  ),
+  'text_classification': (
+    language.text_classification_sections,
+    language.text_classification,
+  ),
+  'optical_flow': (optical_flow.sections, optical_flow.make_task),
+  'autoencoding': (autoencoding.sections, autoencoding.make_task),
+  'entity_encoding': (entity_encoding.sections, entity_encoding.make_task),
+}
 
 
 def make_task(config: ml_collections.ConfigDict, data_dir: str | None) -> Task:
@@ -17,6 +37,6 @@ def make_task(config: ml_collections.ConfigDict, data_dir: str | None) -> Task:
       f'config.task is {name!r}; choose one of {sorted(_TASKS)}. The keys of '
       f'this config are {sorted(config)}.'
     )
-  task = _TASKS[name]
-  check_keys(config, task.SECTIONS)
-  return task.make_task(config, data_dir)
+  sections, bind = _TASKS[name]
+  check_keys(config, sections(config))
+  return bind(config, data_dir)

@@ -1,4 +1,10 @@
-"""Image classification with the Perceiver of the first paper."""
+"""Classification of images, sound, video, points: Perceiver and Perceiver IO.
+
+The sections of a config: `inputs` has one for each modality, named like the
+arrays of a batch; with several, `packing` says how they are packed. A config
+with `queries` and `decoder` is a Perceiver IO, one without is the Perceiver of
+the first paper.
+"""
 
 from typing import Any
 
@@ -8,26 +14,34 @@ import ml_collections
 import optax
 
 from experiments.configuration import choose, construct
+from experiments.data import shapes
 from experiments.data.digits import digits
 from experiments.data.imagenet import imagenet
+from experiments.tasks.parts import make_preprocessor
 from experiments.tasks.task import Task
-from experiments.train_state import Batch, Metrics
+from experiments.train_state import Batch, LossFunction, Metrics
+from perceiver_jax.decoder import Decoder
 from perceiver_jax.encoder import Encoder
 from perceiver_jax.metrics import weighted_mean
-from perceiver_jax.models import PerceiverClassifier
-from perceiver_jax.position_encoding import FourierPositions, LearnedPositions
-from perceiver_jax.preprocessors import PermutedPixels, Pixels
+from perceiver_jax.models import PerceiverClassifier, PerceiverIOClassifier
+from perceiver_jax.queries import LearnedQueries
 
-# The sections of the config that this task reads.
-SECTIONS = ('data', 'preprocessor', 'positions', 'encoder', 'loss')
-
-_DATASETS = {'digits': digits, 'imagenet': imagenet}
-_PREPROCESSORS = {'pixels': Pixels, 'permuted_pixels': PermutedPixels}
-_POSITIONS = {
-  'fourier': FourierPositions,
-  'learned': LearnedPositions,
-  'none': lambda: None,
+_DATASETS = {
+  'digits': digits,
+  'imagenet': imagenet,
+  'audioset': shapes.audioset,
+  'modelnet40': shapes.modelnet40,
 }
+
+
+def sections(config: ml_collections.ConfigDict) -> tuple[str, ...]:
+  """Returns the sections of the config that this task reads."""
+  names = ['data', 'inputs', 'encoder', 'loss']
+  if len(config.get('inputs', ())) > 1:
+    names.append('packing')
+  if 'queries' in config or 'decoder' in config:
+    names += ['queries', 'decoder']
+  return tuple(names)
 
 
 def make_task(config: ml_collections.ConfigDict, data_dir: str | None) -> Task:
@@ -39,41 +53,50 @@ def make_task(config: ml_collections.ConfigDict, data_dir: str | None) -> Task:
 
   Raises:
     ValueError: the config is wrong.
-    FileNotFoundError: the data set is not prepared.
   """
-  dataset = choose('data', _DATASETS, config.data, data_dir)
+  data = choose('data', _DATASETS, config.data, data_dir)
   return Task(
-    model=make_model(config, dataset.num_classes),
-    loss_function=construct('loss', make_loss, config.loss),
-    dataset=dataset,
+    model=make_model(config, data.num_classes),
+    loss_function=choose('loss', LOSSES, config.loss),
+    data=data,
   )
 
 
 def make_model(
   config: ml_collections.ConfigDict, num_classes: int
 ) -> hk.TransformedWithState:
-  """Returns the model as pure functions of a batch with `image`."""
+  """Returns the model as pure functions of a batch of all modalities."""
 
   def forward(batch: Batch, is_training: bool) -> jax.Array:
-    positions = choose('positions', _POSITIONS, config.positions)
-    preprocessor = choose(
-      'preprocessor',
-      _PREPROCESSORS,
-      config.preprocessor,
-      given={'positions': positions},
+    parts = {
+      'preprocessor': make_preprocessor(config.inputs, config.get('packing')),
+      'encoder': construct('encoder', Encoder, config.encoder),
+    }
+    if 'decoder' in config:
+      queries = construct(
+        'queries', LearnedQueries, config.queries, given={'num_queries': 1}
+      )
+      decoder = construct(
+        'decoder',
+        Decoder,
+        config.decoder,
+        given={'output_channels': num_classes},
+      )
+      model = PerceiverIOClassifier(queries=queries, decoder=decoder, **parts)
+    else:
+      model = PerceiverClassifier(num_classes=num_classes, **parts)
+    inputs = {modality: batch[modality] for modality in config.inputs}
+    if len(inputs) == 1:
+      (inputs,) = inputs.values()
+    return model(
+      inputs, is_training=is_training, input_mask=batch.get('input_mask')
     )
-    model = PerceiverClassifier(
-      preprocessor=preprocessor,
-      encoder=construct('encoder', Encoder, config.encoder),
-      num_classes=num_classes,
-    )
-    return model(batch['image'], is_training=is_training)
 
   return hk.transform_with_state(forward)
 
 
-def make_loss(*, label_smoothing: float):
-  """Returns cross-entropy with softmax, and its metrics.
+def softmax_loss(*, label_smoothing: float) -> LossFunction:
+  """Returns cross-entropy of one class an example, and its metrics.
 
   Args:
     label_smoothing: share of the target spread over all classes.
@@ -95,3 +118,23 @@ def make_loss(*, label_smoothing: float):
     return losses.mean(), metrics  # Training examples have weight one.
 
   return loss_function
+
+
+def sigmoid_loss() -> LossFunction:
+  """Returns cross-entropy of any number of classes an example.
+
+  Labels are `[B, classes]`, 1 for each class that is there (Perceiver, section
+  4.2: AudioSet). The loss is the mean over classes.
+  """
+
+  def loss_function(
+    logits: jax.Array, batch: Batch
+  ) -> tuple[jax.Array, Metrics]:
+    losses = optax.sigmoid_binary_cross_entropy(logits, batch['label'])
+    losses = losses.mean(axis=-1)
+    return losses.mean(), {'loss': weighted_mean(losses, batch['weight'])}
+
+  return loss_function
+
+
+LOSSES = {'softmax': softmax_loss, 'sigmoid': sigmoid_loss}

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import haiku as hk
 
-from experiments.data.pipeline import Dataset
+from experiments.data.pipeline import DataSpec
 from experiments.train_state import LossFunction
 
 
@@ -13,10 +13,11 @@ class Task(NamedTuple):
 
   Attributes:
     model: pure functions; `apply(params, state, rng, batch, is_training)`.
-    loss_function: `(predictions, batch) -> (loss, metrics)`.
-    dataset: examples to train and evaluate on.
+    loss_function: `(predictions, batch) -> (loss, metrics)`; None where there
+      is a model, but nothing yet to train it with.
+    data: what an example is, and how to open the data set.
   """
 
   model: hk.TransformedWithState
-  loss_function: LossFunction
-  dataset: Dataset
+  loss_function: LossFunction | None
+  data: DataSpec

@@ -46,7 +46,6 @@ def dataset(num_train=10, num_evaluation=7):
     augment=lambda example, rng: {**example, 'noise': rng.random()},
     evaluation=Numbers(num_evaluation),
     prepare=lambda example: {'number': 10 * example['number']},
-    num_classes=2,
   )
 
 
@@ -264,8 +263,9 @@ sys.meta_path[sys.meta_path.index(PathFinder)] = WithoutTensorFlow
 import experiments.train
 from experiments.data.digits import digits
 
-data = digits(sys.argv[1], **{still})
-print(len(data.train), len(data.evaluation), data.num_classes)
+spec = digits(sys.argv[1], **{still})
+data = spec.load()
+print(len(data.train), len(data.evaluation), spec.num_classes)
 """
 
 
@@ -291,7 +291,7 @@ def data_dir(tmp_path_factory):
 @pytest.fixture(scope='module')
 def still(data_dir):
   """Digits that training does not move."""
-  return digits(str(data_dir), **STILL)
+  return digits(str(data_dir), **STILL).load()
 
 
 @pytest.fixture(scope='module')
@@ -318,7 +318,6 @@ def test_digits_have_4000_and_1000_examples_of_10_balanced_classes(
     counts = np.bincount([source[i]['label'] for i in range(len(source))])
     assert counts.tolist() == np.bincount(part).tolist()
   assert (len(still.train), len(still.evaluation)) == (4000, 1000)
-  assert still.num_classes == 10
 
 
 @pytest.mark.parametrize(
@@ -371,7 +370,7 @@ def test_training_digits_that_do_not_move_are_evaluation_digits(still):
 
 
 def test_training_digits_move(data_dir, still):
-  moving = digits(str(data_dir), **MOVING)
+  moving = digits(str(data_dir), **MOVING).load()
   example = moving.train[0]
   one, two, again = (
     moving.augment(example, np.random.default_rng(seed)) for seed in (1, 2, 1)
