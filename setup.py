@@ -38,6 +38,7 @@ setuptools.setup(
     'optax>=0.2.5,<0.3',
     'orbax-checkpoint>=0.11.20,<0.13',
     'pillow>=11,<14',
+    'safetensors>=0.5,<0.9',
     'tensorboardX>=2.6.2,<3',
     'tensorflow-datasets>=4.9.9,<5',
     'tqdm>=4.66,<5',

@@ -4,6 +4,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import haiku as hk
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
@@ -95,6 +96,29 @@ class Checkpoints:
     """Returns the step of the best evaluated checkpoint, None without any."""
     return self._manager.best_step()
 
+  def chosen_step(self, choice: str) -> int:
+    """Returns the step of a checkpoint that a user chose.
+
+    Args:
+      choice: 'best', 'latest' or a step.
+
+    Raises:
+      ValueError: it is none of these, or there is no such checkpoint yet.
+    """
+    if choice not in ('best', 'latest'):
+      if not choice.isdigit():
+        raise ValueError(
+          f"The checkpoint must be 'best', 'latest' or a step, got {choice!r}."
+        )
+      return int(choice)
+    step = self.best_step() if choice == 'best' else self.latest_step()
+    if step is None:
+      raise ValueError(
+        f'{self.directory} has no {choice} checkpoint yet; there are '
+        f'{sorted(self._manager.all_steps())}.'
+      )
+    return step
+
   def save(
     self,
     train_state: TrainState,
@@ -129,11 +153,7 @@ class Checkpoints:
     Raises:
       ValueError: there is no such checkpoint, or it is of another model.
     """
-    if step not in self._manager.all_steps():
-      raise ValueError(
-        f'There is no checkpoint of step {step} in {self.directory}; there '
-        f'are {sorted(self._manager.all_steps())}.'
-      )
+    self._check_exists(step)
     self._check_shapes(step, template)
     restored = self._manager.restore(
       step,
@@ -146,10 +166,47 @@ class Checkpoints:
     )
     return Restored(restored.train_state, restored.data['position'])
 
+  def restore_model(self, step: int) -> tuple[hk.Params, hk.State]:
+    """Reads parameters and Haiku state, of whatever model they are.
+
+    Args:
+      step: of an existing checkpoint.
+
+    Returns:
+      Numpy arrays; the optimizer state is not read.
+
+    Raises:
+      ValueError: there is no such checkpoint.
+    """
+    self._check_exists(step)
+    saved = self._manager.item_metadata(step).train_state
+    template = {
+      key: jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), saved[key])
+      for key in ('params', 'state')
+    }
+    # The manager's handler restores all of a tree or nothing.
+    with ocp.PyTreeCheckpointer() as checkpointer:
+      restored = checkpointer.restore(
+        self.directory / str(step) / 'train_state',
+        ocp.args.PyTreeRestore(
+          template,
+          restore_args=ocp.checkpoint_utils.construct_restore_args(template),
+          partial_restore=True,
+        ),
+      )
+    return restored['params'], restored['state']
+
   def close(self) -> None:
     """Waits until everything is written."""
     self._manager.wait_until_finished()
     self._manager.close()
+
+  def _check_exists(self, step: int) -> None:
+    if step not in self._manager.all_steps():
+      raise ValueError(
+        f'There is no checkpoint of step {step} in {self.directory}; there '
+        f'are {sorted(self._manager.all_steps())}.'
+      )
 
   def _check_shapes(self, step: int, template: TrainState) -> None:
     saved = _shapes(self._manager.item_metadata(step).train_state)

@@ -1,9 +1,11 @@
 """Flags that the commands share, and how they end on a user's mistake."""
 
+import json
 import pathlib
 import sys
 from collections.abc import Callable
 
+import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
@@ -11,7 +13,8 @@ CONFIG = config_flags.DEFINE_config_file(
   'config',
   None,
   'File with the experiment, such as experiments/configs/digits.py; '
-  '--config.KEY=VALUE changes one of its values.',
+  '--config.KEY=VALUE changes one of its values. Default: the config.json of '
+  '--workdir.',
 )
 WORKDIR = flags.DEFINE_string(
   'workdir',
@@ -30,15 +33,44 @@ DEBUG = flags.DEFINE_bool(
 )
 
 
+def config() -> ml_collections.ConfigDict:
+  """Returns --config, or the config of the run in --workdir.
+
+  Raises:
+    ValueError: there is neither.
+  """
+  if CONFIG.value is not None:
+    return CONFIG.value
+  if not WORKDIR.value:
+    raise ValueError(
+      'Name an experiment by --config=experiments/configs/NAME.py, or a run '
+      'that was begun by --workdir.'
+    )
+  path = pathlib.Path(WORKDIR.value) / 'config.json'
+  if not path.exists():
+    raise ValueError(
+      f'There is no run in {WORKDIR.value}, it has no config.json. Name an '
+      'experiment by --config.'
+    )
+  return ml_collections.ConfigDict(json.loads(path.read_text()))
+
+
 def workdir() -> pathlib.Path:
   """Returns --workdir, or `runs/<config name>[-<variant>]`."""
   if WORKDIR.value:
     return pathlib.Path(WORKDIR.value)
+  return pathlib.Path('runs') / config_name().replace(':', '-')
+
+
+def config_name() -> str:
+  """Returns `<config name>[:<variant>]` of --config; '' without."""
+  if CONFIG.value is None:
+    return ''
   filename, _, variant = config_flags.get_config_filename(
     flags.FLAGS['config']
   ).partition(':')
   name = pathlib.Path(filename).stem
-  return pathlib.Path('runs') / (f'{name}-{variant}' if variant else name)
+  return f'{name}:{variant}' if variant else name
 
 
 def run(command: Callable[[], None]) -> None:
@@ -47,7 +79,6 @@ def run(command: Callable[[], None]) -> None:
   A ValueError or OSError is a mistake in the config, the data or the disk: it
   ends with its message alone and exit code 2, or as usual with --debug.
   """
-  flags.mark_flag_as_required('config')
 
   def main(argv: list[str]) -> None:
     if len(argv) > 1:

@@ -26,6 +26,7 @@ RUN_KEYS = {
   'checkpoint_every': int,
 }
 _RUN_SECTIONS = ('optimizer', 'schedule', 'checkpoints')
+_OPTIONAL_SECTIONS = ('finetuning',)
 
 
 def check_keys(
@@ -38,11 +39,12 @@ def check_keys(
     task_sections: the sections that its task reads.
   """
   expected = {*RUN_KEYS, *_RUN_SECTIONS, *task_sections}
+  known = {*expected, *_OPTIONAL_SECTIONS}
   for key in config:
-    if key not in expected:
+    if key not in known:
       raise ValueError(
-        f'Unknown config key {key!r}{_suggestion(key, expected)} Known at the '
-        f'top level: {sorted(expected)}.'
+        f'Unknown config key {key!r}{suggestion(key, known)} Known at the '
+        f'top level: {sorted(known)}.'
       )
   missing = sorted(expected - set(config))
   if missing:
@@ -54,7 +56,8 @@ def check_keys(
       raise ValueError(
         f'config.{key} must be at least {lowest}, got {config[key]}.'
       )
-  for key in (*_RUN_SECTIONS, *task_sections):
+  optional = [key for key in _OPTIONAL_SECTIONS if key in config]
+  for key in (*_RUN_SECTIONS, *task_sections, *optional):
     if not isinstance(config[key], Mapping | ml_collections.ConfigDict):
       raise ValueError(
         f'config.{key} must be a section such as dict(name=...), got '
@@ -97,7 +100,7 @@ def construct(
   for key, value in arguments.items():
     if key not in parameters:
       raise ValueError(
-        f'Unknown config key {section}.{key}{_suggestion(key, parameters)} '
+        f'Unknown config key {section}.{key}{suggestion(key, parameters)} '
         f'Known there: {sorted(parameters)}.'
       )
     _check_type(f'config.{section}.{key}', value, hints[key])
@@ -124,7 +127,7 @@ def choose(
   if not isinstance(name, str) or name not in constructors:
     raise ValueError(
       f'config.{section}.name is {name!r}'
-      f'{_suggestion(str(name), constructors)} Choose one of '
+      f'{suggestion(str(name), constructors)} Choose one of '
       f'{sorted(constructors)}.'
     )
   return construct(
@@ -132,7 +135,8 @@ def choose(
   )
 
 
-def _suggestion(key: str, known: typing.Iterable[str]) -> str:
+def suggestion(key: str, known: typing.Iterable[str]) -> str:
+  """Returns '; did you mean ...?' with the nearest known key, or '.'."""
   close = difflib.get_close_matches(key, list(known), n=1)
   return f'; did you mean {close[0]!r}?' if close else '.'
 

@@ -14,7 +14,6 @@ import haiku as hk
 from absl import flags
 
 from experiments import command_line, parallelism
-from experiments.checkpoints import Checkpoints
 from experiments.data.pipeline import Dataset, evaluation_batches
 from experiments.experiment import build_experiment, open_checkpoints
 from experiments.tasks.task import Task
@@ -61,7 +60,7 @@ def mapped_evaluation(task: Task) -> Callable[..., Metrics]:
 def main() -> None:
   """Evaluates the checkpoint that --checkpoint names."""
   parallelism.configure_backend()
-  config = command_line.CONFIG.value
+  config = command_line.config()
   experiment = build_experiment(config, command_line.DATA_DIR.value)
   workdir = command_line.workdir()
   if not (workdir / 'checkpoints').is_dir():
@@ -70,7 +69,7 @@ def main() -> None:
       'python -m experiments.train, or name the run by --workdir.'
     )
   with contextlib.closing(open_checkpoints(config, workdir)) as checkpoints:
-    step = _chosen_step(checkpoints, _CHECKPOINT.value)
+    step = checkpoints.chosen_step(_CHECKPOINT.value)
     train_state, _ = checkpoints.restore(step, experiment.template)
   results = evaluate_dataset(
     mapped_evaluation(experiment.task),
@@ -80,23 +79,6 @@ def main() -> None:
     config.batch_size,
   )
   print(json.dumps({'step': step, **results}))
-
-
-def _chosen_step(checkpoints: Checkpoints, choice: str) -> int:
-  if choice in ('best', 'latest'):
-    step = (
-      checkpoints.best_step() if choice == 'best' else checkpoints.latest_step()
-    )
-    if step is None:
-      raise ValueError(
-        f'{checkpoints.directory} has no {choice} checkpoint yet.'
-      )
-    return step
-  if not choice.isdigit():
-    raise ValueError(
-      f"--checkpoint must be 'best', 'latest' or a step, got {choice!r}."
-    )
-  return int(choice)
 
 
 if __name__ == '__main__':

@@ -12,6 +12,7 @@ from experiments import parallelism
 from experiments.checkpoints import Checkpoints
 from experiments.configuration import choose, construct
 from experiments.data.pipeline import Dataset, check_not_empty, example_batch
+from experiments.finetuning import freeze
 from experiments.optimizers import OPTIMIZERS, SCHEDULES
 from experiments.tasks import make_task
 from experiments.tasks.task import Task
@@ -57,6 +58,8 @@ def build_experiment(
   check_not_empty(dataset)
   schedule = choose('schedule', SCHEDULES, config.schedule, config.train_steps)
   optimizer = choose('optimizer', OPTIMIZERS, config.optimizer, schedule)
+  if 'finetuning' in config:
+    task, optimizer = freeze(config, task, optimizer)
   batch = example_batch(dataset)
   template = jax.eval_shape(
     lambda: init_state(task.model, optimizer, config.seed, batch)

@@ -40,14 +40,24 @@ def describe_run(
 
 def parameter_table(params: hk.Params) -> str:
   """Returns a line a module, two levels deep, and the total."""
-  sizes = defaultdict(int)
-  for module, leaves in params.items():
-    name = '/'.join(module.split('/')[:2])
-    sizes[name] += sum(math.prod(leaf.shape) for leaf in leaves.values())
-  sizes['total'] = sum(sizes.values())
+  sizes = parameter_sizes(params, depth=2)
   width = max(map(len, sizes))
   rows = [f'  {name:<{width}}  {size:>12,}' for name, size in sizes.items()]
   return '\n'.join(['Parameters:', *rows])
+
+
+def parameter_sizes(params: hk.Params, *, depth: int) -> dict[str, int]:
+  """Returns the number of parameters of each module, and their 'total'.
+
+  Args:
+    params: of a model, or their shapes.
+    depth: leading names of a module's path that tell modules apart.
+  """
+  sizes = defaultdict(int)
+  for module, leaves in params.items():
+    name = '/'.join(module.split('/')[:depth])
+    sizes[name] += sum(math.prod(leaf.shape) for leaf in leaves.values())
+  return {**sizes, 'total': sum(sizes.values())}
 
 
 def describe_config_changes(

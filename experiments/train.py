@@ -33,6 +33,7 @@ from experiments.train_state import (
   init_state,
   make_update,
 )
+from experiments.transfer import load_source
 from experiments.writers import Meter, MetricsWriter, Progress
 
 
@@ -167,7 +168,12 @@ def _start(
       experiment.task.model, experiment.optimizer, config.seed, batch
     )
   )
-  return initialize(experiment.batch), 0
+  train_state = initialize(experiment.batch)
+  if 'finetuning' in config:
+    train_state = load_source(
+      config, experiment.task, experiment.optimizer, train_state
+    )
+  return train_state, 0
 
 
 def _check_writable(workdir: pathlib.Path) -> None:
@@ -205,7 +211,7 @@ def main() -> None:
   """Trains the experiment that --config names."""
   parallelism.configure_backend()
   train_and_evaluate(
-    command_line.CONFIG.value,
+    command_line.config(),
     command_line.workdir(),
     command_line.DATA_DIR.value,
   )

@@ -14,6 +14,14 @@ from perceiver_jax.byte_array import ByteArray, check_byte_array
 from perceiver_jax.layers import check_dropout_rate
 from perceiver_jax.transformer import CrossAttend, SelfAttend
 
+# What the gradient of a latent layer computes again instead of keeping it; the
+# values are policies of `jax.checkpoint`: what it keeps.
+REMATERIALIZATIONS = {
+  'none': None,
+  'elementwise': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+  'layers': jax.checkpoint_policies.nothing_saveable,
+}
+
 # Haiku scope under which parameters have a leading axis, one row a layer.
 LAYER_STACK = 'layers'
 
@@ -42,6 +50,7 @@ class LatentBlock(hk.Module):
     widening_factor: of the MLPs.
     dropout_rate: see `SelfAttend`.
     approximate_gelu: see `MLP`.
+    rematerialize: see `Encoder`.
     name: Haiku name.
   """
 
@@ -52,6 +61,7 @@ class LatentBlock(hk.Module):
   widening_factor: int = 1
   dropout_rate: float = 0.0
   approximate_gelu: bool = True
+  rematerialize: str = 'none'
   name: str | None = None
 
   def __call__(self, latents: jax.Array, *, is_training: bool) -> jax.Array:
@@ -70,6 +80,10 @@ class LatentBlock(hk.Module):
         name='self_attend',
       )(latents, is_training=is_training)
 
+    policy = REMATERIALIZATIONS[self.rematerialize]
+    if policy is not None:
+      # Layers are scanned, where nothing is shared with the backward pass.
+      layer = hk.remat(layer, policy=policy, prevent_cse=False)
     return hk.layer_stack(self.num_layers, name=LAYER_STACK)(layer)(latents)
 
 
@@ -104,6 +118,9 @@ class Encoder(hk.Module):
     dropout_rate: the papers use none.
     approximate_gelu: see `MLP`.
     latents_init_stddev: of a truncated normal (Perceiver, appendix C).
+    rematerialize: what the gradient computes again in every latent layer, to
+      save memory: 'none'; 'elementwise', all but products with parameters;
+      'layers', everything, so that only the latents between layers are kept.
     name: Haiku name.
   """
 
@@ -124,6 +141,7 @@ class Encoder(hk.Module):
   dropout_rate: float = 0.0
   approximate_gelu: bool = True
   latents_init_stddev: float = 0.02
+  rematerialize: str = 'none'
   name: str | None = None
 
   def __post_init__(self):
@@ -134,6 +152,11 @@ class Encoder(hk.Module):
         'cross_attends must give a number of cross-attends for each latent '
         'block, at least one in all, such as (1, 1) or (1, 0, 0); got '
         f'{self.cross_attends!r}.'
+      )
+    if self.rematerialize not in REMATERIALIZATIONS:
+      raise ValueError(
+        f'rematerialize must be one of {list(REMATERIALIZATIONS)}, got '
+        f'{self.rematerialize!r}.'
       )
     if (
       self.self_attend_qk_channels is None
@@ -225,6 +248,7 @@ class Encoder(hk.Module):
       widening_factor=self.self_attend_widening_factor,
       dropout_rate=self.dropout_rate,
       approximate_gelu=self.approximate_gelu,
+      rematerialize=self.rematerialize,
       name=f'latent_block_{i}',
     )
 

@@ -62,7 +62,11 @@ def depth_to_space(x: jax.Array, patch_shape: Sequence[int]) -> jax.Array:
   """
   batch, *grid_shape, channels = x.shape
   axes = len(grid_shape)
-  if len(patch_shape) != axes or channels % math.prod(patch_shape):
+  if (
+    len(patch_shape) != axes
+    or min(patch_shape) < 1
+    or channels % math.prod(patch_shape)
+  ):
     raise ValueError(
       f'patch_shape = {tuple(patch_shape)} must have one size for each of the '
       f'{axes} axes of the grid of an array {x.shape}, and their product must '

@@ -125,6 +125,8 @@ class ConvValues(hk.Module):
   def __post_init__(self):
     super().__post_init__()
     doublings = (self.num_time_doublings, self.num_space_doublings)
+    if min(doublings) < 0 or max(doublings) < 1:
+      raise ValueError(f'At least one axis must double, got {doublings}.')
     if len(self.grid_shape) not in (2, 3) or (
       len(self.grid_shape) == 2 and doublings != (0, 2)
     ):

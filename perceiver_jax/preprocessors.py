@@ -140,7 +140,8 @@ class ConvStem(hk.Module):
     Args:
       images: `[B, H, W, C]`, or frames `[B, T, H, W, C]` that go through the
         convolutions one by one.
-      is_training: whether batch norm uses, and learns, the batch's statistics.
+      is_training: whether batch norm uses, and learns, the batch's statistics;
+        Haiku makes its state only when it is True at `init`.
 
     Returns:
       M = (T) x H/4 x W/4 inputs, sizes rounded up at each halving.

@@ -158,6 +158,7 @@ IMAGENET_IO_LEARNED: Model = {
       'positions': {
         'name': 'projected_learned',
         'num_channels': 256,
+        'projected_channels': 256,
         'init_stddev': 0.02,
       },
     }

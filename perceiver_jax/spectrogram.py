@@ -44,7 +44,7 @@ def mel_filters(
     _to_mel(min_frequency), _to_mel(max_frequency), num_mels + 2
   )
   edges = _from_mel(mels)  # [m + 2] Hz
-  bins = np.linspace(0.0, sample_rate / 2, window_size // 2 + 1)[:, None]
+  bins = np.fft.rfftfreq(window_size, 1 / sample_rate)[:, None]
   left, centre, right = edges[:-2], edges[1:-1], edges[2:]
   rising = (bins - left) / (centre - left)
   falling = (right - bins) / (right - centre)
@@ -85,12 +85,17 @@ def log_mel_spectrogram(
     floor: added to the power before the logarithm.
 
   Returns:
-    `[B, T // hop_size, m]`; the frame centred on the very end, if the hop
-    divides T, is left out.
+    `[B, T // hop_size, m]`, in float32 or wider; the frame centred on the very
+    end, if the hop divides T, is left out.
 
   Raises:
     ValueError: the sound is shorter than half a window.
   """
+  samples = samples.astype(jnp.promote_types(samples.dtype, jnp.float32))
+  if min(hop_size, num_mels) < 1:
+    raise ValueError(
+      f'hop_size and num_mels must be at least 1, got {hop_size}, {num_mels}.'
+    )
   num_samples = samples.shape[-1]
   if num_samples <= window_size // 2:
     raise ValueError(

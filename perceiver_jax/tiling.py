@@ -80,7 +80,7 @@ def tiled(
   rows = tile_starts(height, tile_shape[0], min_overlap)
   columns = tile_starts(width, tile_shape[1], min_overlap)
   weights = edge_distance(tile_shape)[..., None]
-  total, total_weight = 0.0, np.zeros((height, width, 1), np.float32)
+  total, total_weight = None, np.zeros((height, width, 1), np.float32)
   for top in rows:
     for left in columns:
       place = (
@@ -88,7 +88,7 @@ def tiled(
         slice(left, left + tile_shape[1]),
       )
       prediction = np.asarray(predict(images[..., *place, :]))
-      if np.isscalar(total):
+      if total is None:
         shape = (images.shape[0], height, width, prediction.shape[-1])
         total = np.zeros(shape, np.float32)
       total[:, *place] += weights * prediction

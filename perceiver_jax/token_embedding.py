@@ -47,7 +47,10 @@ class TokenEmbedding(hk.Module):
       init_stddev=self.init_stddev,
       name='positions',
     )((self.max_length,))[None, :length]
-    embedded = self.embeddings()[tokens]
+    # A token that is not in the vocabulary becomes NaN, not the last token.
+    embedded = jnp.take(
+      self.embeddings(), tokens, axis=0, mode='fill', fill_value=jnp.nan
+    )
     return ByteArray(embedded + jnp.broadcast_to(positions, embedded.shape))
 
   def embeddings(self) -> jax.Array:

@@ -44,7 +44,12 @@ def get_config(variant: str = '784') -> ml_collections.ConfigDict:
   config.checkpoint_every = 500
 
   config.data = dict(
-    name='kinetics', num_frames=16, image_size=224, num_samples=30_720
+    name='kinetics',
+    num_frames=16,
+    image_size=224,
+    num_samples=30_720,
+    audio_points=512,
+    image_points=512,
   )
   config.update(published.KINETICS)
   config.encoder.num_latents = _NUM_LATENTS[variant]

@@ -47,14 +47,23 @@ class DataSpec(NamedTuple):
   """What a data set looks like, before anything is read.
 
   Attributes:
-    example: shape and dtype of each array of an example.
+    example: shape and dtype of each array of a training example. Where it has
+      `output_points`, they number the outputs wanted of it; in evaluation all
+      are.
     num_classes: number of classes, where there are any.
     load: opens the data set; raises an error when it is not there.
   """
 
-  example: Mapping[str, jax.ShapeDtypeStruct]
+  example: Mapping[str, Any]
   num_classes: int | None
   load: Callable[[], Dataset]
+
+
+def batch_spec(example: Mapping[str, Any], batch_size: int) -> Example:
+  """Returns shapes and dtypes of a batch, from those of an example."""
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct((batch_size, *x.shape), x.dtype), example
+  )
 
 
 def array_spec(*shape: int, dtype: Any = np.float32) -> jax.ShapeDtypeStruct:

@@ -93,6 +93,8 @@ def kinetics(
   num_frames: int,
   image_size: int,
   num_samples: int,
+  audio_points: int,
+  image_points: int,
 ) -> DataSpec:
   """Kinetics-700 (Perceiver IO, appendix I): video, sound, label.
 
@@ -101,12 +103,18 @@ def kinetics(
     num_frames: of video, at 25 a second.
     image_size: side of a frame in pixels.
     num_samples: of sound, at 48 kHz.
+    audio_points: patches of sound to reconstruct in training.
+    image_points: pixels to reconstruct in training.
   """
   del data_dir
   example = {
     'audio': array_spec(num_samples),
     'image': array_spec(num_frames, image_size, image_size, 3),
     'label': array_spec(dtype=np.int32),
+    'output_points': {
+      'audio': array_spec(audio_points, dtype=np.int32),
+      'image': array_spec(image_points, dtype=np.int32),
+    },
   }
   return _without_pipeline('kinetics', example, num_classes=700)
 

@@ -54,7 +54,7 @@ def make_task(config: ml_collections.ConfigDict, data_dir: str | None) -> Task:
     return model(
       {modality: batch[modality] for modality in config.inputs},
       is_training=is_training,
-      points=batch.get('points'),
+      points=batch.get('output_points'),
     )
 
   return Task(

@@ -31,14 +31,14 @@ Section = Mapping[str, Any]
 
 
 def _projected_learned(
-  *, num_channels: int, init_stddev: float
+  *, num_channels: int, projected_channels: int, init_stddev: float
 ) -> ProjectedPositions:
-  """Learned positions through a linear layer of the same width."""
+  """Learned positions through a linear layer."""
   return ProjectedPositions(
     positions=LearnedPositions(
       num_channels=num_channels, init_stddev=init_stddev
     ),
-    num_channels=num_channels,
+    num_channels=projected_channels,
   )
 
 

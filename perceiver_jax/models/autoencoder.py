@@ -38,7 +38,9 @@ class MultimodalAutoencoder(hk.Module):
     query_min_padding: see `ModalityPacking`.
     decoder: one for all modalities.
     postprocessors: of each modality's outputs `[B, O, F]`.
-    num_chunks: parts in which all outputs are decoded, one after the other.
+    num_chunks: parts in which all outputs are decoded, one after the other,
+      when no `points` are asked for; postprocessors must then treat each
+      output on its own.
     name: Haiku name.
   """
 
@@ -86,8 +88,11 @@ class MultimodalAutoencoder(hk.Module):
       byte_array.with_mask(input_mask), is_training=is_training
     )
     points, query_masks = dict(points or {}), dict(query_masks or {})
-    for given in (points, query_masks):
-      check_modalities({**self.queries, **given}, self.queries)
+    unknown = sorted({*points, *query_masks} - set(self.queries))
+    if unknown:
+      raise ValueError(
+        f'There are no outputs {unknown}, only {sorted(self.queries)}.'
+      )
     if points or query_masks or self.num_chunks == 1:
       outputs = self._decode(latents, points, query_masks, is_training)
     else:

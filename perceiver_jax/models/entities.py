@@ -4,6 +4,7 @@ import dataclasses
 
 import haiku as hk
 import jax
+import jax.numpy as jnp
 
 from perceiver_jax.byte_array import ByteArray
 from perceiver_jax.decoder import Decoder
@@ -48,6 +49,8 @@ class EntityEncoder(hk.Module):
     Returns:
       `[B, M, output_channels]`, zeros where there is no entity.
     """
+    if mask is not None:  # What is not there may hold NaN: no gradient of it.
+      entities = jnp.where(mask[..., None], entities, 0)
     features = Linear(output_channels=self.num_channels, name='entities')(
       entities
     )

@@ -38,6 +38,14 @@ class PerceiverIOClassifier(hk.Module):
   decoder: Decoder
   name: str | None = None
 
+  def __post_init__(self):
+    super().__post_init__()
+    if self.queries.num_queries != 1:
+      raise ValueError(
+        'A classifier asks for one output, its queries for '
+        f'{self.queries.num_queries}. Set num_queries = 1.'
+      )
+
   def __call__(
     self,
     inputs: Any,

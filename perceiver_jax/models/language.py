@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import haiku as hk
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from perceiver_jax.decoder import Decoder
 from perceiver_jax.encoder import Encoder
@@ -36,6 +37,17 @@ class MaskedLanguageModel(hk.Module):
   decoder: Decoder
   name: str | None = None
 
+  def __post_init__(self):
+    super().__post_init__()
+    widths = (self.queries.num_channels, self.embedding.num_channels)
+    if widths[0] != widths[1] or self.decoder.output_channels is not None:
+      raise ValueError(
+        'Outputs are compared with embeddings: queries and embedding must have '
+        f'the same num_channels, got {widths[0]} and {widths[1]}, and '
+        'decoder.output_channels must be None, got '
+        f'{self.decoder.output_channels}.'
+      )
+
   def __call__(
     self,
     tokens: jax.Array,
@@ -54,13 +66,16 @@ class MaskedLanguageModel(hk.Module):
 
     Returns:
       Logits `[B, M, vocab_size]` float32.
+
+    Raises:
+      ValueError: there are more tokens than positions or queries.
     """
     byte_array = self.embedding(tokens, is_training=is_training)
     latents = self.encoder(
       byte_array.with_mask(input_mask), is_training=is_training
     )
     outputs = self.decoder(
-      self.queries(jnp.arange(tokens.shape[1])),
+      self.queries(np.arange(tokens.shape[1])),
       latents,
       is_training=is_training,
       query_mask=query_mask,

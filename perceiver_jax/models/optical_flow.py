@@ -96,4 +96,9 @@ class OpticalFlow(hk.Module):
     outputs = outputs.reshape(-1, *grid_shape, outputs.shape[-1])
     if self.upsample is not None:
       outputs = self.upsample(outputs)
+      if query_mask is not None:  # Where it was zero, neighbours came in.
+        wanted = query_mask.reshape(-1, *grid_shape, 1)
+        for axis in (1, 2):
+          wanted = wanted.repeat(self.stride, axis=axis)
+        outputs = jnp.where(wanted, outputs, 0)
     return self.flow_scale * outputs.astype(jnp.float32)

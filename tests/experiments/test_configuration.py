@@ -18,6 +18,7 @@ from experiments.configs import digits as digits_config
 from experiments.configs import imagenet as imagenet_config
 from experiments.configuration import check_keys, choose, construct
 from experiments.data.digits import digits
+from experiments.data.pipeline import batch_spec
 from experiments.tasks import classification, make_task
 from perceiver_jax import published
 
@@ -355,10 +356,7 @@ def test_every_published_model_has_a_config():
 def test_shipped_config_builds_model_and_optimizer(name, variant, size):
   config = get_config(name, variant)
   task = make_task(config, None)
-  batch = {
-    key: jax.ShapeDtypeStruct((2, *spec.shape), spec.dtype)
-    for key, spec in task.data.example.items()
-  }
+  batch = batch_spec(task.data.example, 2)
   params, _, _ = init_and_apply(task.model, batch)
   assert hk.data_structures.tree_size(params) == size
 

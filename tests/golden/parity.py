@@ -1,9 +1,9 @@
 """Our models with published weights, against what published code computed.
 
-  python -m tests.golden.parity
+  python -m tests.golden.parity > docs/parity.md
 
-prints the table of docs/parity.md. Needs nothing but this project: the golden
-files hold weights, inputs and outputs.
+Needs nothing but this project: the golden files hold weights, inputs and
+outputs.
 """
 
 import json
@@ -42,6 +42,20 @@ from perceiver_jax.preprocessors import (
 )
 from perceiver_jax.queries import GridQueries, LearnedQueries
 from perceiver_jax.token_embedding import TokenEmbedding
+
+PAGE = """# Parity
+
+Our models with the weights of published code, against what that code computes:
+Hugging Face `transformers` 5.23 (PyTorch, float64) and the authors' released
+Haiku code (float64), all six released architectures, built small with random
+weights, mapped by our own importer. Ours in float32. Inputs are not square,
+modalities not in order, text is masked. Made by `make docs` from the files in
+tests/golden; CI makes those of transformers anew and compares.
+
+The figure is the largest absolute difference over the largest absolute value.
+
+| weights | model | output | difference |
+|---|---|---|---:|"""
 
 FOLDER = pathlib.Path(__file__).parent
 
@@ -321,9 +335,8 @@ def _multimodal(golden: Golden, inputs: dict[str, jax.Array]):
 
 
 def main() -> None:
-  """Prints the table."""
-  print('| weights | model | output | largest relative difference |')
-  print('|---|---|---|---|')
+  """Prints the page."""
+  print(PAGE)
   for layout in pretrained.LAYOUTS:
     for architecture in pretrained.ARCHITECTURES:
       for output, difference in compare(load(layout, architecture)).items():

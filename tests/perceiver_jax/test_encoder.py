@@ -400,3 +400,43 @@ def test_bad_arguments(changes, message, images):
 def test_inputs_must_be_flat(images):
   with pytest.raises(ValueError, match='Flatten the spatial axes'):
     classifier().init(jax.random.key(0), ByteArray(images))
+
+
+def test_rematerialised_layers_give_the_same_gradient_in_less_memory():
+  byte_array = ByteArray(normal(0, 3, 24, 2), POSITIONS((4, 6)))
+
+  def compiled(rematerialize):
+    arguments = SMALL | {
+      'cross_attends': (1, 0, 0),
+      'num_latents': 32,
+      'rematerialize': rematerialize,
+    }
+    encoder = hk.without_apply_rng(
+      hk.transform(lambda x: Encoder(**arguments)(x, is_training=True))
+    )
+    params = perturbed(encoder.init(jax.random.key(1), byte_array))
+    gradient = jax.jit(
+      jax.grad(
+        lambda params: jnp.square(encoder.apply(params, byte_array)).sum()
+      )
+    )
+    memory = gradient.lower(params).compile().memory_analysis()
+    return gradient(params), memory.temp_size_in_bytes
+
+  expected, most = compiled('none')
+  for rematerialize in ('elementwise', 'layers'):
+    gradient, memory = compiled(rematerialize)
+    jax.tree.map(
+      lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-3),
+      gradient,
+      expected,
+    )
+    assert memory < 0.8 * most
+    most = memory / 0.8  # Each keeps less than the one before.
+
+
+def test_unknown_rematerialisation():
+  with pytest.raises(ValueError, match=r"rematerialize.*'layers'.*got 'all'"):
+    hk.testing.transform_and_run(
+      lambda: Encoder(**SMALL, rematerialize='all')
+    )()

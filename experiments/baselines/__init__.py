@@ -1,0 +1,1 @@
+"""Models of others on the same inputs, to compare with."""

@@ -1,0 +1,306 @@
+"""Times the model of a config on this machine.
+
+  python -m experiments.benchmark --config=experiments/configs/imagenet_io.py
+  ... --examples=8 --repeats=5 --json
+  ... --suite=scaling
+
+Everything is timed in turns, round after round, in one process; figures are
+medians. Ours is timed beside our plain form of attention (keys and values
+projected, all scores stored) and, where PyTorch and transformers are installed
+and have the same model, beside that one. Operations are counted as in the
+papers: a gradient is three forward passes. The matrix rate is that of a float32
+product of 2048 x 2048 matrices in the same turns.
+"""
+
+import functools
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from absl import flags
+
+from experiments import command_line, scaling
+from experiments.baselines import huggingface
+from experiments.configuration import choose
+from experiments.data.pipeline import batch_spec
+from experiments.operations import count_operations
+from experiments.optimizers import OPTIMIZERS, SCHEDULES
+from experiments.tasks import make_task
+from experiments.train_state import Batch, init_state, make_update
+from perceiver_jax.attention import plain_attention
+from perceiver_jax.metrics import Mean
+
+_EXAMPLES = flags.DEFINE_integer('examples', 1, 'Examples of a batch.')
+_REPEATS = flags.DEFINE_integer('repeats', 5, 'Rounds of timing.')
+_JSON = flags.DEFINE_bool('json', False, 'Print one JSON object.')
+_PLAIN = flags.DEFINE_bool('plain', True, 'Time our plain attention too.')
+_SUITE = flags.DEFINE_enum(
+  'suite',
+  'model',
+  ['model', 'scaling'],
+  "'model' times forward and update; 'scaling' how the gradient of a "
+  'cross-attend and of the latent Transformer grow with their sizes.',
+)
+
+_MATRIX = 2048
+_AXIS = 'one'
+
+
+def benchmark(
+  config: ml_collections.ConfigDict,
+  *,
+  examples: int,
+  repeats: int,
+  plain: bool,
+  baseline: str | None,
+) -> dict[str, Any]:
+  """Times forward and update of a config's model.
+
+  Args:
+    config: of an experiment; its data need not be there.
+    examples: of a batch of random numbers.
+    repeats: rounds of timing.
+    plain: whether to time plain attention too.
+    baseline: key of `huggingface.MODELS`, or None.
+
+  Returns:
+    What the command prints with --json: seconds, bytes, operations a second.
+  """
+  operations = examples * _forward_operations(config)
+  compiled = {'ours': _compile(config, examples)}
+  if plain:
+    with plain_attention():
+      compiled['plain'] = _compile(config, examples)
+  calls = {'matrix': _matrix_product()}
+  for form, programs in compiled.items():
+    calls |= {f'{form} {name}': p['call'] for name, p in programs.items()}
+  if baseline is not None:
+    other = huggingface.make_baseline(baseline, examples)
+    calls['transformers forward'] = other.forward
+    calls['transformers forward and backward'] = other.forward_and_backward
+  seconds = time_in_turns(calls, repeats)
+  rate = 2 * _MATRIX**3 / seconds.pop('matrix')
+  rows = {}
+  for name, value in seconds.items():
+    form, _, what = name.partition(' ')
+    passes = 1 if what == 'forward' else 3
+    rows[name] = {
+      'seconds': value,
+      'operations_per_second': passes * operations / value,
+      'share_of_matrix_rate': passes * operations / value / rate,
+    }
+    if form in compiled:
+      program = compiled[form][what]
+      rows[name]['compile_seconds'] = program['compile_seconds']
+      rows[name]['temporary_bytes'] = program['temporary_bytes']
+  return {
+    'device': jax.devices()[0].device_kind,
+    'examples': examples,
+    'repeats': repeats,
+    'operations_forward': operations,
+    'matrix_rate': rate,
+    'rows': rows,
+  }
+
+
+def time_in_turns(
+  calls: Mapping[str, Callable[[], Any]], repeats: int
+) -> dict[str, float]:
+  """Returns the median seconds of each call, after one that is not counted.
+
+  Args:
+    calls: functions that return when their work is done.
+    repeats: rounds; in each, every function is called once.
+  """
+  times: dict[str, list[float]] = {name: [] for name in calls}
+  for turn in range(repeats + 1):
+    for name, call in calls.items():
+      start = time.perf_counter()
+      call()
+      if turn:
+        times[name].append(time.perf_counter() - start)
+  return {name: statistics.median(values) for name, values in times.items()}
+
+
+def random_batch(spec: Batch) -> Batch:
+  """Returns arrays of these shapes: normal floats, zeros for integers, True."""
+  rng = np.random.default_rng(0)
+
+  def fill(x: jax.ShapeDtypeStruct) -> np.ndarray:
+    if jnp.issubdtype(x.dtype, jnp.floating):
+      return rng.normal(size=x.shape).astype(x.dtype)
+    return np.full(x.shape, x.dtype == np.bool_, x.dtype)
+
+  return jax.tree.map(fill, spec)
+
+
+def _forward_operations(config: ml_collections.ConfigDict) -> int:
+  """Operations of one example's forward pass, as in the papers."""
+  task = make_task(config, None)
+  batch = batch_spec(task.data.example, 1)
+  params, state = jax.eval_shape(
+    lambda b: task.model.init(jax.random.key(0), b, is_training=True), batch
+  )
+  with plain_attention():
+    counts = count_operations(
+      lambda p, s, b: task.model.apply(p, s, None, b, is_training=False)[0],
+      params,
+      state,
+      batch,
+    )
+  return sum(counts.values())
+
+
+def _compile(
+  config: ml_collections.ConfigDict, examples: int
+) -> dict[str, dict[str, Any]]:
+  """Compiles forward and update; returns calls, compile times, memory."""
+  task = make_task(config, None)
+  schedule = choose('schedule', SCHEDULES, config.schedule, config.train_steps)
+  optimizer = choose('optimizer', OPTIMIZERS, config.optimizer, schedule)
+  batch = random_batch(batch_spec(task.data.example, examples))
+  batch['weight'] = np.ones(examples, np.float32)
+  train_state = jax.jit(
+    lambda: init_state(task.model, optimizer, config.seed, batch)
+  )()
+  update = make_update(
+    task.model,
+    task.loss_function or _any_loss,
+    optimizer,
+    schedule,
+    seed=config.seed,
+    axis_name=_AXIS,
+  )
+  # As on one device of many: an axis of size one.
+  mapped = jax.vmap(
+    update, in_axes=(None, 0), out_axes=None, axis_name=_AXIS, axis_size=1
+  )
+
+  def forward(params, state, batch):
+    return task.model.apply(params, state, None, batch, is_training=False)[0]
+
+  one_device = jax.tree.map(lambda x: x[None], batch)
+  params, state = train_state.params, train_state.state
+  programs = {
+    'forward': _program(forward, (params, state, batch)),
+    'update': _program(mapped, (train_state, one_device), donated=(0,)),
+  }
+  run = programs['update']['run']
+
+  def advance() -> None:
+    nonlocal train_state
+    train_state, metrics = run(train_state, one_device)
+    jax.block_until_ready((train_state, metrics))
+
+  # The update's donated state is not that of the forward pass.
+  kept = jax.tree.map(jnp.copy, (params, state))
+  programs['update']['call'] = advance
+  programs['forward']['call'] = functools.partial(
+    lambda *arguments: jax.block_until_ready(
+      programs['forward']['run'](*arguments)
+    ),
+    *kept,
+    batch,
+  )
+  return programs
+
+
+def _program(
+  function: Callable, arguments: tuple, donated: tuple[int, ...] = ()
+) -> dict[str, Any]:
+  lowered = jax.jit(function, donate_argnums=donated).lower(*arguments)
+  start = time.perf_counter()
+  run = lowered.compile()
+  return {
+    'run': run,
+    'compile_seconds': time.perf_counter() - start,
+    'temporary_bytes': run.memory_analysis().temp_size_in_bytes,
+  }
+
+
+def _any_loss(predictions: Any, batch: Batch):
+  loss = sum(jnp.square(x).mean() for x in jax.tree.leaves(predictions))
+  return loss, {'loss': Mean(loss, jnp.ones(()))}
+
+
+def _matrix_product() -> Callable[[], Any]:
+  x = jnp.asarray(
+    np.random.default_rng(0).normal(size=(_MATRIX, _MATRIX)), jnp.float32
+  )
+  product = jax.jit(lambda x: x @ x)
+  return lambda: jax.block_until_ready(product(x))
+
+
+def render(result: dict[str, Any]) -> str:
+  """Returns the result of `benchmark` as text."""
+  lines = [
+    f'{result["device"]}, {result["examples"]} examples, medians of '
+    f'{result["repeats"]} rounds; matrix rate '
+    f'{result["matrix_rate"] / 1e9:,.0f} GFLOP/s; forward pass '
+    f'{result["operations_forward"] / 1e9:,.1f} GFLOP (as in the papers)',
+    f'{"":<34} {"seconds":>9} {"GFLOP/s":>9} {"of rate":>8} '
+    f'{"compile":>8} {"temporaries":>12}',
+  ]
+  for name, row in result['rows'].items():
+    compiled = ''
+    if 'compile_seconds' in row:
+      compiled = (
+        f' {row["compile_seconds"]:>6.1f} s '
+        f'{row["temporary_bytes"] / 1e6:>9,.0f} MB'
+      )
+    lines.append(
+      f'{name:<34} {row["seconds"]:>9.3f} '
+      f'{row["operations_per_second"] / 1e9:>9,.0f} '
+      f'{row["share_of_matrix_rate"]:>8.0%}{compiled}'
+    )
+  rows = result['rows']
+  for ours, other in (
+    ('ours forward', 'plain forward'),
+    ('ours update', 'plain update'),
+    ('ours forward', 'transformers forward'),
+    ('ours update', 'transformers forward and backward'),
+  ):
+    if other in rows:
+      ratio = rows[ours]['seconds'] / rows[other]['seconds']
+      lines.append(f'{ours} takes {ratio:.2f} times as long as {other}')
+  return '\n'.join(lines)
+
+
+def _baseline_name() -> str | None:
+  """The model of transformers for --config, where there is one."""
+  name = command_line.config_name()
+  if name == 'imagenet_io':
+    name = 'imagenet_io:fourier'
+  if name == 'language':
+    name = 'language:bytes'
+  known = name in huggingface.MODELS and huggingface.installed()
+  return name if known else None
+
+
+def main() -> None:
+  """Runs --suite."""
+  for flag in (_EXAMPLES, _REPEATS):
+    if flag.value < 1:
+      raise ValueError(f'--{flag.name} must be at least 1, got {flag.value}.')
+  if _SUITE.value == 'scaling':
+    result = scaling.measure(time_in_turns, _REPEATS.value)
+    print(json.dumps(result) if _JSON.value else scaling.render(result))
+    return
+  result = benchmark(
+    command_line.config(),
+    examples=_EXAMPLES.value,
+    repeats=_REPEATS.value,
+    plain=_PLAIN.value,
+    baseline=_baseline_name(),
+  )
+  print(json.dumps(result) if _JSON.value else render(result))
+
+
+if __name__ == '__main__':
+  command_line.run(main)

@@ -1,0 +1,218 @@
+"""Describes the model of a config; nothing is computed or allocated.
+
+  python -m experiments.describe --config=experiments/configs/imagenet.py
+  python -m experiments.describe --config=... --devices=64 --json
+
+Operations are multiplications and additions of one example's forward pass.
+Those 'as in the papers' project keys and values plainly; 'as run' are those of
+the cheaper form of attention that is chosen here. Memory is that of a training
+step on one device: what the forward pass keeps for the gradient, and the
+replicated train state. A compiler may need less or more.
+"""
+
+import json
+import math
+from typing import Any
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import ml_collections
+from absl import flags
+
+from experiments import command_line
+from experiments.configuration import choose
+from experiments.data.pipeline import batch_spec
+from experiments.memory import activation_bytes, state_bytes
+from experiments.operations import count_operations, sum_parts
+from experiments.optimizers import OPTIMIZERS, SCHEDULES
+from experiments.summary import parameter_sizes
+from experiments.tasks import make_task
+from experiments.tasks.task import Task
+from experiments.train_state import Batch, init_state
+from perceiver_jax.attention import plain_attention
+from perceiver_jax.decoder import AveragePool, Decoder
+from perceiver_jax.encoder import Encoder
+
+_JSON = flags.DEFINE_bool('json', False, 'Print one JSON object.')
+_DEVICES = flags.DEFINE_integer(
+  'devices', None, 'Devices that share the batch. Default: those here.'
+)
+
+
+def describe(
+  config: ml_collections.ConfigDict, num_devices: int
+) -> dict[str, Any]:
+  """Returns what the command prints.
+
+  Args:
+    config: of an experiment; its data need not be there.
+    num_devices: that share the batch.
+
+  Raises:
+    ValueError: the config is wrong, or devices do not divide the batch.
+  """
+  if num_devices < 1 or config.batch_size % num_devices:
+    raise ValueError(
+      f'batch_size = {config.batch_size} cannot be divided among '
+      f'{num_devices} devices.'
+    )
+  task = make_task(config, None)
+  schedule = choose('schedule', SCHEDULES, config.schedule, config.train_steps)
+  optimizer = choose('optimizer', OPTIMIZERS, config.optimizer, schedule)
+  one, share = (
+    batch_spec(task.data.example, size)
+    for size in (1, config.batch_size // num_devices)
+  )
+  train_state = jax.eval_shape(
+    lambda batch: init_state(task.model, optimizer, config.seed, batch), one
+  )
+  params, state = train_state.params, train_state.state
+  result = {
+    'parameters': parameter_sizes(params, depth=3),
+    **_sizes(task, one),
+    'operations': _operations(task, params, state, one),
+    'batch': {
+      'global': config.batch_size,
+      'devices': num_devices,
+      'per_device': config.batch_size // num_devices,
+    },
+    'bytes_per_device': {
+      'activations': _activations(task, params, state, share),
+      'train_state': state_bytes(train_state),
+    },
+  }
+  return result
+
+
+def _sizes(task: Task, batch: Batch) -> dict[str, Any]:
+  """Shapes of byte array, latents and outputs, without the batch axis."""
+  sizes = {}
+
+  def record(call, args, kwargs, context):
+    result = call(*args, **kwargs)
+    if context.method_name == '__call__':
+      if isinstance(context.module, Encoder):
+        features = args[0].features.shape[1:-1]
+        sizes['inputs'] = [*features, args[0].num_channels]
+        sizes['latents'] = list(result.shape[1:])
+      if isinstance(context.module, Decoder):
+        sizes['queries'] = list(args[0].shape[1:])
+        sizes['outputs'] = list(result.shape[1:])
+      if isinstance(context.module, AveragePool):
+        sizes['outputs'] = list(result.shape[1:])
+    return result
+
+  def initialize(batch: Batch):
+    # All outputs are decoded at once at this time.
+    with hk.intercept_methods(record):
+      return task.model.init(jax.random.key(0), batch, is_training=True)
+
+  jax.eval_shape(initialize, _all_outputs(batch))
+  return sizes
+
+
+def _all_outputs(batch: Batch) -> Batch:
+  return {name: x for name, x in batch.items() if name != 'output_points'}
+
+
+def _operations(
+  task: Task, params: hk.Params, state: hk.State, batch: Batch
+) -> dict[str, Any]:
+  def forward(params: hk.Params, state: hk.State, batch: Batch):
+    return task.model.apply(params, state, None, batch, is_training=False)[0]
+
+  every = _all_outputs(batch)
+  with plain_attention():
+    parts = count_operations(forward, params, state, every)
+  operations = {
+    'as_in_the_papers': sum(parts.values()),
+    'as_run': sum(count_operations(forward, params, state, every).values()),
+    'parts': sum_parts(_without_model(parts), 2),
+  }
+  if 'output_points' in batch:
+    with plain_attention():
+      some = count_operations(forward, params, state, batch)
+    operations['as_in_the_papers_with_points'] = sum(some.values())
+  return operations
+
+
+def _without_model(parts: dict[str, int]) -> dict[str, int]:
+  """Takes the name of the model, first in all paths, off them."""
+  counts: dict[str, int] = {}
+  for path, count in parts.items():
+    name = path.partition('/')[2] or path
+    counts[name] = counts.get(name, 0) + count
+  return counts
+
+
+def _activations(
+  task: Task, params: hk.Params, state: hk.State, batch: Batch
+) -> int:
+  def loss(params: hk.Params, state: hk.State, batch: Batch):
+    predictions, _ = task.model.apply(
+      params, state, jax.random.key(0), batch, is_training=True
+    )
+    # Any loss will do: it keeps little beside the predictions.
+    return sum(jnp.square(x).sum() for x in jax.tree.leaves(predictions))
+
+  return activation_bytes(loss, params, state, batch)
+
+
+def render(description: dict[str, Any]) -> str:
+  """Returns the description as text."""
+  operations = description['operations']
+  memory, batch = description['bytes_per_device'], description['batch']
+  lines = ['Shapes of one example (elements x channels):']
+  for name in ('inputs', 'latents', 'queries', 'outputs'):
+    if name in description:
+      shape = ' x '.join(f'{size:,}' for size in description[name])
+      lines.append(f'  {name:<8} {shape}')
+  lines += ['Parameters:', *_table(description['parameters'], '{:,}')]
+  lines += [
+    'Operations of one forward pass, multiplications and additions apart:',
+    *_table(operations['parts'], '{:,}'),
+    f'  as in the papers: {operations["as_in_the_papers"] / 1e9:,.1f} billion',
+  ]
+  if 'as_in_the_papers_with_points' in operations:
+    some = operations['as_in_the_papers_with_points'] / 1e9
+    lines.append(
+      f'  of these, for the outputs of training: {some:,.1f} billion'
+    )
+  lines += [
+    f'  as run here: {operations["as_run"] / 1e9:,.1f} billion',
+    f'Memory of a training step, {batch["per_device"]:,} of '
+    f'{batch["global"]:,} examples on each of {batch["devices"]} devices:',
+    f'  activations kept for the gradient: {_size(memory["activations"])}',
+    f'  parameters, state and optimizer:   {_size(memory["train_state"])}',
+  ]
+  return '\n'.join(lines)
+
+
+def _table(rows: dict[str, int], form: str) -> list[str]:
+  width = max(map(len, rows))
+  values = {name: form.format(value) for name, value in rows.items()}
+  right = max(map(len, values.values()))
+  return [
+    f'  {name or "(outside modules)":<{width}}  {value:>{right}}'
+    for name, value in values.items()
+  ]
+
+
+def _size(size: int) -> str:
+  units = ('bytes', 'KiB', 'MiB', 'GiB', 'TiB')
+  exponent = min(int(math.log(size, 1024)), len(units) - 1) if size else 0
+  return f'{size / 1024**exponent:,.1f} {units[exponent]}'
+
+
+def main() -> None:
+  """Prints the description of --config."""
+  devices = _DEVICES.value
+  description = describe(
+    command_line.config(), jax.device_count() if devices is None else devices
+  )
+  print(json.dumps(description) if _JSON.value else render(description))
+
+
+if __name__ == '__main__':
+  command_line.run(main)
