@@ -100,7 +100,8 @@ class Checkpoints:
     """Returns the step of a checkpoint that a user chose.
 
     Args:
-      choice: 'best', 'latest' or a step.
+      choice: 'best', 'latest' or a step. Where nothing was evaluated, as in a
+        run of imported weights, the best is the latest.
 
     Raises:
       ValueError: it is none of these, or there is no such checkpoint yet.
@@ -111,7 +112,8 @@ class Checkpoints:
           f"The checkpoint must be 'best', 'latest' or a step, got {choice!r}."
         )
       return int(choice)
-    step = self.best_step() if choice == 'best' else self.latest_step()
+    step = self.best_step() if choice == 'best' else None
+    step = self.latest_step() if step is None else step
     if step is None:
       raise ValueError(
         f'{self.directory} has no {choice} checkpoint yet; there are '

@@ -370,10 +370,13 @@ def test_a_section_that_is_none(source):
     make_task(config, None)
 
 
-def test_a_run_without_evaluations_has_no_best(initial, tmp_path):
+def test_the_best_of_a_run_without_evaluations_is_the_latest(
+  initial, tmp_path, capsys
+):
+  config = small_digits(workdir=str(tmp_path / 'run'))
   write_run(small_digits(), tmp_path / 'run')
-  text = error(small_digits(workdir=str(tmp_path / 'run')), initial)
-  assert 'no best checkpoint yet; there are [5]' in text
+  load(config, initial)
+  assert 'from the checkpoint of step 5' in capsys.readouterr().out
 
 
 def test_another_model_is_listed_whole(source):
