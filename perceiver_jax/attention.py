@@ -186,15 +186,16 @@ def plain_attention() -> Iterator[None]:
     _PLAIN_ONLY.reset(token)
 
 
-# Scores to hold at a time: 4 MiB in float32. On 2 CPU cores fewer inputs a
-# chunk make the products too small, more do not fit into the caches.
-_SCORES = 2**20
+# Inputs a chunk. On 2 CPU cores, more than the first make scores that leave the
+# caches, fewer than the second make products too small; between them, scores
+# of the whole batch fill 4 MiB in float32.
+_LARGEST_CHUNK, _SMALLEST_CHUNK, _SCORES = 512, 128, 2**20
 
 
 def _chunk_size(num_inputs: int, rows: int) -> int:
   """Inputs a chunk, of chunks of nearly the same size."""
-  largest = max(1, _SCORES // rows)
-  return math.ceil(num_inputs / math.ceil(num_inputs / largest))
+  size = min(_LARGEST_CHUNK, max(_SMALLEST_CHUNK, _SCORES // rows))
+  return math.ceil(num_inputs / math.ceil(num_inputs / size))
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -28,8 +28,10 @@ MAY_IMPORT = {
   'perceiver_jax.resample': ['perceiver_jax.position_encoding'],
   'perceiver_jax.byte_array': [],
   'perceiver_jax.convolutions': ['perceiver_jax.layers'],
+  'perceiver_jax.input_chunks': ['perceiver_jax.byte_array'],
   'perceiver_jax.absorbed_attention': [
     'perceiver_jax.byte_array',
+    'perceiver_jax.input_chunks',
     'perceiver_jax.layers',
   ],
   'perceiver_jax.attention': [

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from perceiver_jax import input_chunks
 from perceiver_jax.absorbed_attention import (
   NormalizedByteArray,
   absorbed_attention,
@@ -121,8 +122,15 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize('case', CASES)
-def test_absorbed_equals_plain_with_all_gradients(case):
+# Many queries take chunks together; few leave positions that are shared apart.
+@pytest.mark.parametrize(
+  ('case', 'many_queries'),
+  [(case, 128) for case in CASES] + [(CASES[i], 1) for i in (0, 1, 6)],
+)
+def test_absorbed_equals_plain_with_all_gradients(
+  case, many_queries, monkeypatch
+):
+  monkeypatch.setattr(input_chunks, '_MANY_QUERIES', many_queries)
   batch, query_batch, num_inputs, cf, cp, mask, shared, chunk_size = case
   with jax.enable_x64(True):
     inputs = make_inputs(
@@ -298,3 +306,41 @@ def test_bad_dropout_rate():
   model = transform_attention(dropout_rate=1.0)
   with pytest.raises(ValueError, match=r'dropout_rate must be in \[0, 1\)'):
     model.init(jax.random.key(0), normal(0, 1, 2, 4), normal(1, 1, 2, 4), False)
+
+
+@pytest.mark.parametrize('seed', range(6))
+def test_random_shapes_masks_and_chunks(seed):
+  """Values and gradients of inputs and queries, in float64."""
+  rng = np.random.default_rng(seed)
+  batch, num_inputs, cf = rng.integers(1, [4, 40, 7])
+  cp = rng.integers(0, 9)
+  shared, mask = rng.random(2) < 0.5
+  chunk_size = int(rng.integers(1, num_inputs + 5))
+  with jax.enable_x64(True):
+    inputs = make_inputs(
+      batch, num_inputs, cf, cp, mask, shared, dtype=jnp.float64
+    )
+    queries = normal(seed, batch if rng.random() < 0.5 else 1, 4, 6)
+    projections = make_projections(6, cf + cp, 5, 7)
+
+    def loss(form, queries, features):
+      byte_array = inputs.byte_array._replace(features=features)
+      attended = form(
+        queries, inputs._replace(byte_array=byte_array), projections
+      )
+      return (attended * normal(12, batch, 4, 7)).sum()
+
+    for expected, actual in zip(
+      *(
+        jax.value_and_grad(lambda *args, form=form: loss(form, *args), (0, 1))(
+          queries, inputs.byte_array.features
+        )
+        for form in (plain, lambda *args: absorbed(*args, chunk_size))
+      ),
+      strict=True,
+    ):
+      jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-8, atol=1e-10),
+        actual,
+        expected,
+      )
