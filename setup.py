@@ -9,7 +9,7 @@ _TFDS_COMMAND = [  # What `tfds build imagenet2012` needs besides TFDS itself.
   'apache-beam>=2.60',
   'mlcroissant>=1.0',
 ]
-_DEV = ['pytest>=8.3,<10', 'ruff>=0.15,<0.18']
+_DEV = ['pytest>=8.3,<10', 'pytest-xdist>=3.6,<4', 'ruff>=0.15,<0.18']
 
 setuptools.setup(
   name='perceiver-haiku',

@@ -3,10 +3,11 @@
 Shapes: B batch, N queries, M inputs, H heads, Dk and Dv channels of a head of
 queries/keys and of values, C channels of the inputs.
 
-`project_and_attend` is the readable reference: it projects inputs to keys and
-values and attends. For a single head, absorbed_attention.py computes the same
-numbers without projecting the inputs. The `Attention` module takes the one
-that needs fewer operations.
+`dot_product_attention` is the readable reference; recomputed_attention.py gives
+the same numbers with a gradient that keeps no weights. `project_and_attend`
+projects inputs to keys and values first. For a single head,
+absorbed_attention.py does without projecting; the `Attention` module takes what
+needs fewer operations.
 """
 
 import contextlib
@@ -32,6 +33,23 @@ from perceiver_jax.layers import (
   check_dropout_rate,
   dropout,
 )
+from perceiver_jax.recomputed_attention import recomputed_attention
+
+_PLAIN_ONLY = contextvars.ContextVar('plain_only', default=False)
+
+
+@contextlib.contextmanager
+def plain_attention() -> Iterator[None]:
+  """While it is open, `Attention` is traced in its plain form.
+
+  For counting operations as the papers do, and for comparing the forms. A
+  function that was traced (jitted) outside keeps the form it was traced with.
+  """
+  token = _PLAIN_ONLY.set(True)
+  try:
+    yield
+  finally:
+    _PLAIN_ONLY.reset(token)
 
 
 class Projections(NamedTuple):
@@ -138,15 +156,16 @@ def project_and_attend(
     query = jnp.broadcast_to(query, (inputs.shape[0], *query.shape[1:]))
     key = affine(inputs, *projections.key)
     value = affine(inputs, *projections.value)
-  attended = dot_product_attention(
-    *(
-      einops.rearrange(x, 'b n (h c) -> b n h c', h=num_heads)
-      for x in (query, key, value)
-    ),
-    mask=mask,
-    dropout_rate=dropout_rate,
-    is_training=is_training,
-  )
+  heads = [
+    einops.rearrange(x, 'b n (h c) -> b n h c', h=num_heads)
+    for x in (query, key, value)
+  ]
+  if _PLAIN_ONLY.get() or (is_training and dropout_rate > 0.0):
+    attended = dot_product_attention(
+      *heads, mask=mask, dropout_rate=dropout_rate, is_training=is_training
+    )
+  else:
+    attended = recomputed_attention(*heads, mask)
   return einops.rearrange(attended, 'b n h c -> b n (h c)')
 
 
@@ -167,23 +186,6 @@ def absorbing_pays(
   absorbed = num_queries * channels * (2 * num_inputs + projected_channels)
   projected = num_inputs * projected_channels * (channels + num_queries)
   return absorbed < projected
-
-
-_PLAIN_ONLY = contextvars.ContextVar('plain_only', default=False)
-
-
-@contextlib.contextmanager
-def plain_attention() -> Iterator[None]:
-  """While it is open, `Attention` is traced in its plain form.
-
-  For counting operations as the papers do, and for comparing the forms. A
-  function that was traced (jitted) outside keeps the form it was traced with.
-  """
-  token = _PLAIN_ONLY.set(True)
-  try:
-    yield
-  finally:
-    _PLAIN_ONLY.reset(token)
 
 
 # Inputs a chunk. On 2 CPU cores, more than the first make scores that leave the

@@ -34,9 +34,11 @@ MAY_IMPORT = {
     'perceiver_jax.input_chunks',
     'perceiver_jax.layers',
   ],
+  'perceiver_jax.recomputed_attention': ['perceiver_jax.layers'],
   'perceiver_jax.attention': [
     'perceiver_jax.absorbed_attention',
     'perceiver_jax.layers',
+    'perceiver_jax.recomputed_attention',
   ],
   'perceiver_jax.transformer': [
     'perceiver_jax.absorbed_attention',

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from perceiver_jax import input_chunks
+from perceiver_jax import attention, input_chunks
 from perceiver_jax.absorbed_attention import (
   NormalizedByteArray,
   absorbed_attention,
@@ -18,10 +18,12 @@ from perceiver_jax.attention import (
   absorbing_pays,
   dot_product_attention,
   masked_softmax,
+  plain_attention,
   project_and_attend,
 )
 from perceiver_jax.byte_array import ByteArray
 from perceiver_jax.layers import affine
+from perceiver_jax.recomputed_attention import recomputed_attention
 
 
 def normal(seed, *shape):
@@ -344,3 +346,49 @@ def test_random_shapes_masks_and_chunks(seed):
         actual,
         expected,
       )
+
+
+@pytest.mark.parametrize('masked', [False, True])
+def test_recomputed_equals_plain_with_all_gradients(masked):
+  with jax.enable_x64(True):
+    query, key = normal(0, 3, 5, 2, 4), normal(1, 3, 7, 2, 4)
+    value, cotangent = normal(2, 3, 7, 2, 6), normal(3, 3, 5, 2, 6)
+    # The second example has padding, the third nothing else.
+    mask = jnp.arange(7)[None] < jnp.array([[7], [4], [0]]) if masked else None
+
+    def results(attend):
+      def loss(*arguments):
+        attended = attend(*arguments, mask=mask)
+        return (attended * cotangent).sum(), attended
+
+      return jax.value_and_grad(loss, (0, 1, 2), has_aux=True)(
+        query, key, value
+      )
+
+    jax.tree.map(
+      lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-11),
+      results(recomputed_attention),
+      results(dot_product_attention),
+    )
+
+
+def test_the_gradient_of_recomputed_attention_keeps_no_weights():
+  def kept(attend):
+    arguments = (normal(0, 1, 64, 2, 4), normal(1, 1, 64, 2, 4)) * 2
+    _, pull_back = jax.vjp(attend, *arguments[:3])
+    return max(x.size for x in jax.tree.leaves(pull_back))
+
+  assert kept(dot_product_attention) == 2 * 64 * 64
+  assert kept(recomputed_attention) == 64 * 2 * 4
+
+
+def test_plain_attention_is_traced_while_asked_for(monkeypatch):
+  def forbidden(*_):
+    raise AssertionError('recomputed')
+
+  monkeypatch.setattr(attention, 'recomputed_attention', forbidden)
+  inputs, projections = normal(0, 2, 8, 6), make_projections(6, 6, 8, 8)
+  with plain_attention():
+    project_and_attend(inputs, inputs, projections, num_heads=2)
+  with pytest.raises(AssertionError, match='recomputed'):
+    project_and_attend(inputs, inputs, projections, num_heads=2)

@@ -64,3 +64,22 @@ def test_metrics_add_up_over_uneven_batches():
   assert compute([{'loss': first}, {'loss': second}]) == {'loss': 3.0}
   nothing = Mean(jnp.zeros(()), jnp.zeros(()))
   assert np.isnan(compute([{'loss': nothing}])['loss'])
+
+
+def test_layer_norm_gradient_against_autodiff_of_its_definition():
+  def definition(x, scale, offset):
+    centred = x - x.mean(axis=-1, keepdims=True)
+    variance = (centred**2).mean(axis=-1, keepdims=True)
+    normalized = centred / jnp.sqrt(variance + 1e-5)
+    return normalized * scale[None, None] + offset[None, None]
+
+  with jax.enable_x64(True):
+    x, cotangent = jax.random.normal(jax.random.key(0), (2, 3, 4, 5))
+    scale, offset = jax.random.normal(jax.random.key(1), (2, 5))
+    arguments = (x, scale, offset)
+    for gradient, expected in zip(
+      jax.vjp(layer_norm, *arguments)[1](cotangent),
+      jax.vjp(definition, *arguments)[1](cotangent),
+      strict=True,
+    ):
+      np.testing.assert_allclose(gradient, expected, rtol=1e-10, atol=1e-12)
