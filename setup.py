@@ -35,7 +35,7 @@ setuptools.setup(
     'ml_collections>=1.0,<2',
     'numpy>=2.0,<3',
     'opencv-python-headless>=4.10,<6',
-    'optax>=0.2.5,<0.3',
+    'optax>=0.2.8,<0.3',
     'orbax-checkpoint>=0.11.20,<0.13',
     'pillow>=11,<14',
     'safetensors>=0.5,<0.9',

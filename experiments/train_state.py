@@ -91,7 +91,7 @@ def make_update(
     gradients, new_state = jax.lax.pmean((gradients, new_state), axis_name)
     metrics = jax.lax.psum(metrics, axis_name)
     updates, opt_state = optimizer.update(gradients, opt_state, params)
-    metrics['gradient_norm'] = _scalar(optax.global_norm(gradients))
+    metrics['gradient_norm'] = _scalar(optax.tree.norm(gradients))
     metrics['learning_rate'] = _scalar(schedule(step))
     params = optax.apply_updates(params, updates)
     return TrainState(step + 1, params, new_state, opt_state), metrics

@@ -10,7 +10,7 @@ asks for.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import haiku as hk
 import numpy as np
@@ -120,58 +120,77 @@ def convert(
       all of them.
   """
   _check(layout, architecture)
+  loader = _Loader(source, layout, resize, set(), [])
   names = dict(source_names(layout, architecture))
-  used, problems = set(), []
-
-  def take(name: Name, like: Any) -> np.ndarray | None:
-    key = names.get(name)
-    ours = '/'.join(name)
-    if key is None:
-      problems.append(f'{ours}: the source has nothing of the kind')
-      return None
-    if not name[0].startswith(LAYERS):
-      return fit(name, key, like.shape)
-    layers = [
-      fit(name, key.format(layer=layer_name(layout, i)), like.shape[1:])
-      for i in range(like.shape[0])
-    ]
-    return None if any(x is None for x in layers) else np.stack(layers)
-
-  def fit(name: Name, key: str, shape: tuple[int, ...]) -> np.ndarray | None:
-    used.add(key)
-    if key not in source:
-      problems.append(f'{"/".join(name)}: {key} is missing')
-      return None
-    array = _in_our_axes(np.asarray(source[key]), name[1], layout)
-    fitted = _squeezed_to(array, shape)
-    if fitted is None and resize is not None:
-      fitted = resize(name, array, shape)
-    if fitted is None:
-      problems.append(
-        f'{"/".join(name)}: {key} has shape {array.shape}, the model {shape}'
-      )
-    return fitted
-
   converted = {
-    module: {name: take((module, name), like) for name, like in leaves.items()}
+    module: {
+      name: loader.load((module, name), names.get((module, name)), like)
+      for name, like in leaves.items()
+    }
     for module, leaves in params.items()
   }
-  converted_state, used_state, state_problems = _convert_state(
+  converted_state, used_state, problems = _convert_state(
     source, source_state, state, layout
   )
-  problems += state_problems
-  rest = (set(source) | set(source_state)) - used - used_state
-  problems += [f'{key}: left over' for key in sorted(rest)]
+  rest = {*source, *source_state} - loader.used - used_state
+  problems = [
+    *loader.problems,
+    *problems,
+    *(f'{key}: left over' for key in sorted(rest)),
+  ]
   if problems:
     raise ValueError(
       f'These {architecture} weights do not fit the model:\n  '
       + '\n  '.join(problems)
     )
-  dtypes = hk.data_structures.map(lambda m, n, like: like.dtype, params)
-  converted = hk.data_structures.map(
-    lambda m, n, x: x.astype(dtypes[m][n]), converted
-  )
   return converted, converted_state
+
+
+class _Loader(NamedTuple):
+  """Takes arrays out of a source and notes what was used and what is wrong."""
+
+  source: Mapping[str, np.ndarray]
+  layout: str
+  resize: Resize | None
+  used: set[str]
+  problems: list[str]
+
+  def load(self, name: Name, key: str | None, like: Any) -> np.ndarray | None:
+    """Returns the array for a parameter like this, its layers stacked."""
+    if key is None:
+      self.problems.append(
+        f'{"/".join(name)}: the source has nothing of the kind'
+      )
+      return None
+    if not name[0].startswith(LAYERS):
+      array = self._fit(name, key, like.shape)
+      return None if array is None else array.astype(like.dtype)
+    layers = [
+      self._fit(
+        name, key.format(layer=layer_name(self.layout, i)), like.shape[1:]
+      )
+      for i in range(like.shape[0])
+    ]
+    if any(layer is None for layer in layers):
+      return None
+    return np.stack(layers).astype(like.dtype)
+
+  def _fit(
+    self, name: Name, key: str, shape: tuple[int, ...]
+  ) -> np.ndarray | None:
+    self.used.add(key)
+    if key not in self.source:
+      self.problems.append(f'{"/".join(name)}: {key} is missing')
+      return None
+    array = _in_our_axes(np.asarray(self.source[key]), name[1], self.layout)
+    fitted = _squeezed_to(array, shape)
+    if fitted is None and self.resize is not None:
+      fitted = self.resize(name, array, shape)
+    if fitted is None:
+      self.problems.append(
+        f'{"/".join(name)}: {key} has shape {array.shape}, the model {shape}'
+      )
+    return fitted
 
 
 # So many steps that batch norm's bias correction is over.
