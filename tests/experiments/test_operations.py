@@ -218,10 +218,12 @@ def test_linear():
 
 
 def test_self_attend():
-  count = count_module(
-    lambda x: SelfAttend(num_heads=2, name='layer')(x, is_training=False),
-    spec(3, 6, 8),
-  )
+  # As in the papers: the other form sums weights by a product with ones.
+  with attention.plain_attention():
+    count = count_module(
+      lambda x: SelfAttend(num_heads=2, name='layer')(x, is_training=False),
+      spec(3, 6, 8),
+    )
   assert count == {
     f'layer/{part}': 3 * operations
     for part, operations in self_attend_operations(6, 8).items()
@@ -237,7 +239,9 @@ def test_stacked_and_repeated_layers_count_as_often_as_they_run():
       lambda x, _: (block(x, is_training=False), None), x, None, length=3
     )[0]
 
-  assert count_module(function, spec(1, 6, 8)) == {
+  with attention.plain_attention():
+    count = count_module(function, spec(1, 6, 8))
+  assert count == {
     f'block/self_attend/{part}': 3 * 4 * operations
     for part, operations in self_attend_operations(6, 8).items()
   }
