@@ -18,7 +18,7 @@ train: $(VENV)/.installed
 	$(BIN)/python -m experiments.train --config=experiments/configs/digits.py
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile tests/
+	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal tests/
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -13,7 +13,6 @@ product of 2048 x 2048 matrices in the same turns.
 """
 
 import functools
-import json
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -27,18 +26,22 @@ from absl import flags
 
 from experiments import command_line, scaling
 from experiments.baselines import huggingface
-from experiments.configuration import choose
 from experiments.data.pipeline import batch_spec
-from experiments.operations import count_operations
-from experiments.optimizers import OPTIMIZERS, SCHEDULES
+from experiments.experiment import bind
+from experiments.operations import count_forward
+from experiments.output import print_result
 from experiments.tasks import make_task
-from experiments.train_state import Batch, init_state, make_update
+from experiments.train_state import (
+  Batch,
+  init_shapes,
+  init_state,
+  make_update,
+)
 from perceiver_jax.attention import plain_attention
 from perceiver_jax.metrics import Mean
 
 _EXAMPLES = flags.DEFINE_integer('examples', 1, 'Examples of a batch.')
 _REPEATS = flags.DEFINE_integer('repeats', 5, 'Rounds of timing.')
-_JSON = flags.DEFINE_bool('json', False, 'Print one JSON object.')
 _PLAIN = flags.DEFINE_bool('plain', True, 'Time our plain attention too.')
 _SUITE = flags.DEFINE_enum(
   'suite',
@@ -142,28 +145,18 @@ def random_batch(spec: Batch) -> Batch:
 
 def _forward_operations(config: ml_collections.ConfigDict) -> int:
   """Operations of one example's forward pass, as in the papers."""
-  task = make_task(config, None)
-  batch = batch_spec(task.data.example, 1)
-  params, state = jax.eval_shape(
-    lambda b: task.model.init(jax.random.key(0), b, is_training=True), batch
-  )
+  model, _, data = make_task(config, None)
+  batch = batch_spec(data.example, 1)
+  params, state = init_shapes(model, batch)
   with plain_attention():
-    counts = count_operations(
-      lambda p, s, b: task.model.apply(p, s, None, b, is_training=False)[0],
-      params,
-      state,
-      batch,
-    )
-  return sum(counts.values())
+    return sum(count_forward(model, params, state, batch).values())
 
 
 def _compile(
   config: ml_collections.ConfigDict, examples: int
 ) -> dict[str, dict[str, Any]]:
   """Compiles forward and update; returns calls, compile times, memory."""
-  task = make_task(config, None)
-  schedule = choose('schedule', SCHEDULES, config.schedule, config.train_steps)
-  optimizer = choose('optimizer', OPTIMIZERS, config.optimizer, schedule)
+  task, schedule, optimizer = bind(config, None)
   batch = random_batch(batch_spec(task.data.example, examples))
   batch['weight'] = np.ones(examples, np.float32)
   train_state = jax.jit(
@@ -290,7 +283,7 @@ def main() -> None:
       raise ValueError(f'--{flag.name} must be at least 1, got {flag.value}.')
   if _SUITE.value == 'scaling':
     result = scaling.measure(time_in_turns, _REPEATS.value)
-    print(json.dumps(result) if _JSON.value else scaling.render(result))
+    print_result(result, scaling.render)
     return
   result = benchmark(
     command_line.config(),
@@ -299,7 +292,7 @@ def main() -> None:
     plain=_PLAIN.value,
     baseline=_baseline_name(),
   )
-  print(json.dumps(result) if _JSON.value else render(result))
+  print_result(result, render)
 
 
 if __name__ == '__main__':

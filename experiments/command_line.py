@@ -1,6 +1,5 @@
 """Flags that the commands share, and how they end on a user's mistake."""
 
-import json
 import pathlib
 import sys
 from collections.abc import Callable
@@ -8,6 +7,8 @@ from collections.abc import Callable
 import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
+
+from experiments.configuration import read_config
 
 CONFIG = config_flags.DEFINE_config_file(
   'config',
@@ -46,13 +47,10 @@ def config() -> ml_collections.ConfigDict:
       'Name an experiment by --config=experiments/configs/NAME.py, or a run '
       'that was begun by --workdir.'
     )
-  path = pathlib.Path(WORKDIR.value) / 'config.json'
-  if not path.exists():
-    raise ValueError(
-      f'There is no run in {WORKDIR.value}, it has no config.json. Name an '
-      'experiment by --config.'
-    )
-  return ml_collections.ConfigDict(json.loads(path.read_text()))
+  try:
+    return read_config(pathlib.Path(WORKDIR.value))
+  except FileNotFoundError as error:
+    raise ValueError(f'{error} Name an experiment by --config.') from error
 
 
 def workdir() -> pathlib.Path:

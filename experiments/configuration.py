@@ -6,6 +6,8 @@ error says which key is wrong, what is allowed, and suggests the nearest.
 
 import difflib
 import inspect
+import json
+import pathlib
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +16,9 @@ from typing import Any, TypeVar
 import ml_collections
 
 T = TypeVar('T')
+
+# In the workdir of every run.
+CONFIG_FILE = 'config.json'
 
 # The top-level keys of every config that the runner itself reads.
 RUN_KEYS = {
@@ -27,6 +32,27 @@ RUN_KEYS = {
 }
 _RUN_SECTIONS = ('optimizer', 'schedule', 'checkpoints')
 _OPTIONAL_SECTIONS = ('finetuning',)
+
+
+def write_config(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path
+) -> None:
+  """Writes the config of a run into its workdir."""
+  (workdir / CONFIG_FILE).write_text(config.to_json(indent=2) + '\n')
+
+
+def read_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
+  """Returns the config of the run in a workdir.
+
+  Raises:
+    FileNotFoundError: there is no run.
+  """
+  path = workdir / CONFIG_FILE
+  if not path.is_file():
+    raise FileNotFoundError(
+      f'There is no run in {workdir}, it has no {CONFIG_FILE}.'
+    )
+  return ml_collections.ConfigDict(json.loads(path.read_text()))
 
 
 def check_keys(

@@ -10,7 +10,6 @@ step on one device: what the forward pass keeps for the gradient, and the
 replicated train state. A compiler may need less or more.
 """
 
-import json
 import math
 from typing import Any
 
@@ -21,20 +20,18 @@ import ml_collections
 from absl import flags
 
 from experiments import command_line
-from experiments.configuration import choose
 from experiments.data.pipeline import batch_spec
+from experiments.experiment import bind
 from experiments.memory import activation_bytes, state_bytes
-from experiments.operations import count_operations, sum_parts
-from experiments.optimizers import OPTIMIZERS, SCHEDULES
-from experiments.summary import parameter_sizes
-from experiments.tasks import make_task
+from experiments.operations import count_forward, sum_parts
+from experiments.output import print_result
+from experiments.summary import count_table, parameter_sizes
 from experiments.tasks.task import Task
-from experiments.train_state import Batch, init_state
+from experiments.train_state import Batch, init_shapes, state_shapes
 from perceiver_jax.attention import plain_attention
 from perceiver_jax.decoder import AveragePool, Decoder
 from perceiver_jax.encoder import Encoder
 
-_JSON = flags.DEFINE_bool('json', False, 'Print one JSON object.')
 _DEVICES = flags.DEFINE_integer(
   'devices', None, 'Devices that share the batch. Default: those here.'
 )
@@ -57,18 +54,14 @@ def describe(
       f'batch_size = {config.batch_size} cannot be divided among '
       f'{num_devices} devices.'
     )
-  task = make_task(config, None)
-  schedule = choose('schedule', SCHEDULES, config.schedule, config.train_steps)
-  optimizer = choose('optimizer', OPTIMIZERS, config.optimizer, schedule)
+  task, _, optimizer = bind(config, None)
   one, share = (
     batch_spec(task.data.example, size)
     for size in (1, config.batch_size // num_devices)
   )
-  train_state = jax.eval_shape(
-    lambda batch: init_state(task.model, optimizer, config.seed, batch), one
-  )
+  train_state = state_shapes(task.model, optimizer, one)
   params, state = train_state.params, train_state.state
-  result = {
+  return {
     'parameters': parameter_sizes(params, depth=3),
     **_sizes(task, one),
     'operations': _operations(task, params, state, one),
@@ -82,7 +75,6 @@ def describe(
       'train_state': state_bytes(train_state),
     },
   }
-  return result
 
 
 def _sizes(task: Task, batch: Batch) -> dict[str, Any]:
@@ -103,12 +95,9 @@ def _sizes(task: Task, batch: Batch) -> dict[str, Any]:
         sizes['outputs'] = list(result.shape[1:])
     return result
 
-  def initialize(batch: Batch):
-    # All outputs are decoded at once at this time.
-    with hk.intercept_methods(record):
-      return task.model.init(jax.random.key(0), batch, is_training=True)
-
-  jax.eval_shape(initialize, _all_outputs(batch))
+  # At this time all outputs are decoded at once.
+  with hk.intercept_methods(record):
+    init_shapes(task.model, _all_outputs(batch))
   return sizes
 
 
@@ -119,20 +108,18 @@ def _all_outputs(batch: Batch) -> Batch:
 def _operations(
   task: Task, params: hk.Params, state: hk.State, batch: Batch
 ) -> dict[str, Any]:
-  def forward(params: hk.Params, state: hk.State, batch: Batch):
-    return task.model.apply(params, state, None, batch, is_training=False)[0]
-
   every = _all_outputs(batch)
   with plain_attention():
-    parts = count_operations(forward, params, state, every)
+    parts = count_forward(task.model, params, state, every)
+  as_run = count_forward(task.model, params, state, every)
   operations = {
     'as_in_the_papers': sum(parts.values()),
-    'as_run': sum(count_operations(forward, params, state, every).values()),
+    'as_run': sum(as_run.values()),
     'parts': sum_parts(_without_model(parts), 2),
   }
   if 'output_points' in batch:
     with plain_attention():
-      some = count_operations(forward, params, state, batch)
+      some = count_forward(task.model, params, state, batch)
     operations['as_in_the_papers_with_points'] = sum(some.values())
   return operations
 
@@ -168,17 +155,19 @@ def render(description: dict[str, Any]) -> str:
     if name in description:
       shape = ' x '.join(f'{size:,}' for size in description[name])
       lines.append(f'  {name:<8} {shape}')
-  lines += ['Parameters:', *_table(description['parameters'], '{:,}')]
+  lines += ['Parameters:', *count_table(description['parameters'])]
+  parts = {
+    name or '(outside modules)': count
+    for name, count in operations['parts'].items()
+  }
   lines += [
     'Operations of one forward pass, multiplications and additions apart:',
-    *_table(operations['parts'], '{:,}'),
+    *count_table(parts),
     f'  as in the papers: {operations["as_in_the_papers"] / 1e9:,.1f} billion',
   ]
   if 'as_in_the_papers_with_points' in operations:
     some = operations['as_in_the_papers_with_points'] / 1e9
-    lines.append(
-      f'  of these, for the outputs of training: {some:,.1f} billion'
-    )
+    lines.append(f'  with the outputs of training only: {some:,.1f} billion')
   lines += [
     f'  as run here: {operations["as_run"] / 1e9:,.1f} billion',
     f'Memory of a training step, {batch["per_device"]:,} of '
@@ -187,16 +176,6 @@ def render(description: dict[str, Any]) -> str:
     f'  parameters, state and optimizer:   {_size(memory["train_state"])}',
   ]
   return '\n'.join(lines)
-
-
-def _table(rows: dict[str, int], form: str) -> list[str]:
-  width = max(map(len, rows))
-  values = {name: form.format(value) for name, value in rows.items()}
-  right = max(map(len, values.values()))
-  return [
-    f'  {name or "(outside modules)":<{width}}  {value:>{right}}'
-    for name, value in values.items()
-  ]
 
 
 def _size(size: int) -> str:
@@ -211,7 +190,7 @@ def main() -> None:
   description = describe(
     command_line.config(), jax.device_count() if devices is None else devices
   )
-  print(json.dumps(description) if _JSON.value else render(description))
+  print_result(description, render)
 
 
 if __name__ == '__main__':

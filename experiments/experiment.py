@@ -16,7 +16,39 @@ from experiments.finetuning import freeze
 from experiments.optimizers import OPTIMIZERS, SCHEDULES
 from experiments.tasks import make_task
 from experiments.tasks.task import Task
-from experiments.train_state import Batch, Metrics, TrainState, init_state
+from experiments.train_state import Batch, Metrics, TrainState, state_shapes
+
+
+class Binding(NamedTuple):
+  """A config turned into functions; its data is not opened.
+
+  Attributes:
+    task: model, loss and data.
+    schedule: learning rate by step.
+    optimizer: of the parameters.
+  """
+
+  task: Task
+  schedule: optax.Schedule
+  optimizer: optax.GradientTransformation
+
+
+def bind(config: ml_collections.ConfigDict, data_dir: str | None) -> Binding:
+  """Binds what a config names; its data need not be there.
+
+  Args:
+    config: of a run.
+    data_dir: where TFDS keeps prepared data; None for its own default.
+
+  Raises:
+    ValueError: the config is wrong.
+  """
+  task = make_task(config, data_dir)
+  schedule = choose('schedule', SCHEDULES, config.schedule, config.train_steps)
+  optimizer = choose('optimizer', OPTIMIZERS, config.optimizer, schedule)
+  if 'finetuning' in config:
+    task, optimizer = freeze(config, task, optimizer)
+  return Binding(task, schedule, optimizer)
 
 
 class Experiment(NamedTuple):
@@ -52,18 +84,12 @@ def build_experiment(
     ValueError: the config is wrong.
     FileNotFoundError: the data set is not prepared.
   """
-  task = make_task(config, data_dir)
+  task, schedule, optimizer = bind(config, data_dir)
   parallelism.check_batch_size(config.batch_size)
   dataset = task.data.load()
   check_not_empty(dataset)
-  schedule = choose('schedule', SCHEDULES, config.schedule, config.train_steps)
-  optimizer = choose('optimizer', OPTIMIZERS, config.optimizer, schedule)
-  if 'finetuning' in config:
-    task, optimizer = freeze(config, task, optimizer)
   batch = example_batch(dataset)
-  template = jax.eval_shape(
-    lambda: init_state(task.model, optimizer, config.seed, batch)
-  )
+  template = state_shapes(task.model, optimizer, batch)
   _check_best_metric(
     config.checkpoints.get('best_metric'), task, template, batch
   )

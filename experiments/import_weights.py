@@ -25,14 +25,12 @@ import safetensors.numpy
 from absl import flags
 
 from experiments import command_line
-from experiments.configuration import choose
+from experiments.configuration import write_config
 from experiments.data.pipeline import batch_spec
-from experiments.experiment import open_checkpoints
-from experiments.optimizers import OPTIMIZERS, SCHEDULES
+from experiments.experiment import bind, open_checkpoints
 from experiments.summary import parameter_table
-from experiments.tasks import make_task
 from experiments.tasks.task import Task
-from experiments.train_state import TrainState, init_state
+from experiments.train_state import TrainState, init_shapes
 from experiments.transfer import learned_grids
 from perceiver_jax import pretrained
 from perceiver_jax.resample import resample_positions
@@ -108,18 +106,11 @@ def import_weights(
   architecture = pretrained.architecture_of(params, layout)
   print(f'{source.name}: {architecture} in the layout {layout!r}.')
   _apply_settings(config, pretrained.settings(layout, architecture))
-  task = make_task(config, None)
-  schedule = choose('schedule', SCHEDULES, config.schedule, config.train_steps)
-  optimizer = choose('optimizer', OPTIMIZERS, config.optimizer, schedule)
-  batch = batch_spec(task.data.example, 1)
-  template = jax.eval_shape(
-    lambda batch: init_state(task.model, optimizer, config.seed, batch), batch
-  )
+  task, _, optimizer = bind(config, None)
   params, state = pretrained.convert(
     params,
     state,
-    template.params,
-    template.state,
+    *init_shapes(task.model, batch_spec(task.data.example, 1)),
     layout=layout,
     architecture=architecture,
     resize=_resampling(task, source_grid),
@@ -130,7 +121,7 @@ def import_weights(
   workdir.mkdir(parents=True, exist_ok=True)
   with contextlib.closing(open_checkpoints(config, workdir)) as checkpoints:
     checkpoints.save(train_state, position=0, metrics=None)
-  (workdir / 'config.json').write_text(config.to_json(indent=2) + '\n')
+  write_config(config, workdir)
   print(parameter_table(params))
   print(f'Written: checkpoint of step 0 and config.json in {workdir}.')
 

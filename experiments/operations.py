@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import haiku as hk
 import jax
 import numpy as np
 from jax.extend import core
@@ -57,6 +58,18 @@ def count_operations(
   # Traces are cached by function, also across contexts: this one is new.
   jaxpr = jax.make_jaxpr(lambda *args: function(*args))(*specs)
   return dict(_count(jaxpr.jaxpr, ()))
+
+
+def count_forward(
+  model: hk.TransformedWithState, params: Any, state: Any, batch: Any
+) -> dict[str, int]:
+  """Counts the operations of a model's forward pass; see `count_operations`."""
+  return count_operations(
+    lambda *args: model.apply(*args[:2], None, args[2], is_training=False)[0],
+    params,
+    state,
+    batch,
+  )
 
 
 def sum_parts(operations: Mapping[str, int], depth: int) -> dict[str, int]:

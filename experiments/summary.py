@@ -4,12 +4,14 @@ import json
 import math
 import pathlib
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import haiku as hk
 import jax
 import ml_collections
 
+from experiments.configuration import read_config
 from experiments.experiment import Experiment
 
 
@@ -40,10 +42,18 @@ def describe_run(
 
 def parameter_table(params: hk.Params) -> str:
   """Returns a line a module, two levels deep, and the total."""
-  sizes = parameter_sizes(params, depth=2)
-  width = max(map(len, sizes))
-  rows = [f'  {name:<{width}}  {size:>12,}' for name, size in sizes.items()]
-  return '\n'.join(['Parameters:', *rows])
+  return '\n'.join(
+    ['Parameters:', *count_table(parameter_sizes(params, depth=2))]
+  )
+
+
+def count_table(counts: Mapping[str, int]) -> list[str]:
+  """Returns a line for each count, numbers below each other."""
+  width = max(map(len, counts))
+  right = max(12, *(len(f'{count:,}') for count in counts.values()))
+  return [
+    f'  {name:<{width}}  {count:>{right},}' for name, count in counts.items()
+  ]
 
 
 def parameter_sizes(params: hk.Params, *, depth: int) -> dict[str, int]:
@@ -61,18 +71,24 @@ def parameter_sizes(params: hk.Params, *, depth: int) -> dict[str, int]:
 
 
 def describe_config_changes(
-  config: ml_collections.ConfigDict, path: pathlib.Path
+  config: ml_collections.ConfigDict, workdir: pathlib.Path
 ) -> list[str]:
-  """Returns a line for each value that differs from an earlier config.json."""
-  if not path.exists():
+  """Returns a line for each value that differs from that of the run there."""
+  try:
+    before = _flatten(_plain(read_config(workdir)))
+  except FileNotFoundError:
     return []
-  before = _flatten(json.loads(path.read_text()))
-  after = _flatten(json.loads(config.to_json()))
+  after = _flatten(_plain(config))
   return [
     f'{key}: {before.get(key)} before, {after.get(key)} now'
     for key in sorted(before.keys() | after.keys())
     if before.get(key) != after.get(key)
   ]
+
+
+def _plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """As it is in config.json: a tuple is a list there."""
+  return json.loads(config.to_json())
 
 
 def _flatten(tree: Any, prefix: str = 'config') -> dict[str, Any]:

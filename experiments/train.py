@@ -17,6 +17,7 @@ import ml_collections
 
 from experiments import command_line, parallelism
 from experiments.checkpoints import Checkpoints
+from experiments.configuration import write_config
 from experiments.data.pipeline import train_batches
 from experiments.evaluate import evaluate_dataset, mapped_evaluation
 from experiments.experiment import (
@@ -60,7 +61,7 @@ def train_and_evaluate(
   experiment = build_experiment(config, data_dir)
   print(describe_run(config, experiment, workdir), flush=True)
   _check_writable(workdir)
-  changes = describe_config_changes(config, workdir / 'config.json')
+  changes = describe_config_changes(config, workdir)
   with contextlib.closing(open_checkpoints(config, workdir)) as checkpoints:
     try:
       train_state, position = _start(config, experiment, checkpoints)
@@ -68,7 +69,7 @@ def train_and_evaluate(
       raise ValueError('\n'.join([str(error), *changes])) from error
     for change in changes:
       print(f'Changed since the run began: {change}', flush=True)
-    (workdir / 'config.json').write_text(config.to_json(indent=2) + '\n')
+    write_config(config, workdir)
     results = _train(
       config, experiment, train_state, position, checkpoints, workdir
     )

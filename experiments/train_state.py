@@ -52,6 +52,26 @@ def init_state(
   return TrainState(step, params, state, optimizer.init(params))
 
 
+def init_shapes(
+  model: hk.TransformedWithState, batch: Batch
+) -> tuple[hk.MutableParams, hk.MutableState]:
+  """Returns shapes and dtypes of parameters and state; nothing is computed."""
+  return jax.eval_shape(
+    lambda batch: model.init(jax.random.key(0), batch, is_training=True), batch
+  )
+
+
+def state_shapes(
+  model: hk.TransformedWithState,
+  optimizer: optax.GradientTransformation,
+  batch: Batch,
+) -> TrainState:
+  """Returns shapes and dtypes of the train state; nothing is computed."""
+  return jax.eval_shape(
+    lambda batch: init_state(model, optimizer, 0, batch), batch
+  )
+
+
 def make_update(
   model: hk.TransformedWithState,
   loss_function: LossFunction,

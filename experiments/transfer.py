@@ -1,7 +1,6 @@
 """Loads the weights of another run: by path, all of them or an error."""
 
 import contextlib
-import json
 import pathlib
 from collections.abc import Callable, Sequence
 
@@ -11,9 +10,9 @@ import ml_collections
 import numpy as np
 import optax
 
-from experiments.checkpoints import Checkpoints
-from experiments.configuration import construct
+from experiments.configuration import read_config
 from experiments.data.pipeline import batch_spec
+from experiments.experiment import open_checkpoints
 from experiments.finetuning import (
   check_prefixes,
   finetuning_of,
@@ -22,7 +21,7 @@ from experiments.finetuning import (
 )
 from experiments.tasks import make_task
 from experiments.tasks.task import Task
-from experiments.train_state import TrainState
+from experiments.train_state import TrainState, init_shapes
 from perceiver_jax.position_encoding import LearnedPositions
 from perceiver_jax.resample import resample_positions
 
@@ -56,7 +55,7 @@ def load_source(
   workdir = pathlib.Path(options.workdir)
   source_config = _read_source_config(workdir)
   with contextlib.closing(
-    construct('checkpoints', Checkpoints, source_config.checkpoints, workdir)
+    open_checkpoints(source_config, workdir)
   ) as checkpoints:
     step = checkpoints.chosen_step(str(options.checkpoint))
     source_params, source_state = checkpoints.restore_model(step)
@@ -151,10 +150,7 @@ def learned_grids(task: Task) -> dict[str, tuple[int, ...]]:
     return next_method(*arguments, **options)
 
   with hk.intercept_methods(record):
-    jax.eval_shape(
-      lambda batch: task.model.init(jax.random.key(0), batch, is_training=True),
-      batch_spec(task.data.example, 1),
-    )
+    init_shapes(task.model, batch_spec(task.data.example, 1))
   return grids
 
 
@@ -192,11 +188,13 @@ def _fitting(
 
 
 def _read_source_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
-  path = workdir / 'config.json'
-  if not path.is_file() or not (workdir / 'checkpoints').is_dir():
+  try:
+    if not (workdir / 'checkpoints').is_dir():
+      raise FileNotFoundError(f'{workdir} has no checkpoints.')
+    return read_config(workdir)
+  except FileNotFoundError as error:
     raise ValueError(
       f'config.finetuning.workdir = {str(workdir)!r} is not the workdir of a '
       'run: it lacks config.json or checkpoints. Give the folder that '
       'python -m experiments.train wrote.'
-    )
-  return ml_collections.ConfigDict(json.loads(path.read_text()))
+    ) from error

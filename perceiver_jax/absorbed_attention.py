@@ -20,9 +20,9 @@ sums over the raw inputs:
 
 The sums run over chunks of inputs with an online softmax; the gradient
 recomputes the scores. Neither keys, values nor all scores are ever stored. A
-chunk is brought together, features and positions, when it is needed; while the
-batch still shares its queries it is left apart instead, and products with
-positions that the batch shares too are one product for the batch.
+chunk is brought together, features and positions, when it is needed; with few
+queries, and positions that the batch shares, it is left apart instead, so that
+products with the positions are one product for the batch.
 """
 
 import functools

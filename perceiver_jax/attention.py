@@ -128,7 +128,7 @@ def project_and_attend(
   dropout_rate: float = 0.0,
   is_training: bool = False,
 ) -> jax.Array:
-  """Multi-head attention in its plain form.
+  """Multi-head attention to projected inputs.
 
   Args:
     queries: `[B, N, Cq]`, or `[1, N, Cq]` when the batch shares them.
@@ -160,13 +160,18 @@ def project_and_attend(
     einops.rearrange(x, 'b n (h c) -> b n h c', h=num_heads)
     for x in (query, key, value)
   ]
-  if _PLAIN_ONLY.get() or (is_training and dropout_rate > 0.0):
+  if _keeps_weights(dropout_rate, is_training):
     attended = dot_product_attention(
       *heads, mask=mask, dropout_rate=dropout_rate, is_training=is_training
     )
   else:
     attended = recomputed_attention(*heads, mask)
   return einops.rearrange(attended, 'b n h c -> b n (h c)')
+
+
+def _keeps_weights(dropout_rate: float, is_training: bool) -> bool:
+  """Whether only the plain form will do: weights are dropped, or asked for."""
+  return _PLAIN_ONLY.get() or (is_training and dropout_rate > 0.0)
 
 
 def absorbing_pays(
@@ -267,11 +272,9 @@ class Attention(hk.Module):
     num_queries, channels = queries.shape[1], inputs.byte_array.num_channels
     projections = self._projections(queries.shape[-1], channels)
     projected = projections.key[1].size + projections.value[1].size
-    drops = is_training and self.dropout_rate > 0.0
     if (
       self.num_heads == 1
-      and not drops
-      and not _PLAIN_ONLY.get()
+      and not _keeps_weights(self.dropout_rate, is_training)
       and absorbing_pays(num_queries, num_inputs, channels, projected)
     ):
       return absorbed_attention(

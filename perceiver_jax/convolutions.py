@@ -4,15 +4,14 @@ Shapes: B batch, H height, W width, C channels, T time.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import einops
 import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from perceiver_jax.layers import Linear
-
-_LECUN_NORMAL = hk.initializers.VarianceScaling(1.0)
+from perceiver_jax.layers import LECUN_NORMAL, Linear
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -44,7 +43,7 @@ class ConvDownsample(hk.Module):
         stride=2,
         with_bias=False,
         padding='SAME',
-        w_init=_LECUN_NORMAL,
+        w_init=LECUN_NORMAL,
         name=f'conv_{i}',
       )(x)
       if self.use_batch_norm:
@@ -61,60 +60,31 @@ class ConvDownsample(hk.Module):
 
 
 @dataclasses.dataclass(kw_only=True)
-class ConvUpsample2D(hk.Module):
-  """Two transposed 4 x 4 convolutions, 4 times larger.
-
-  Attributes:
-    num_channels: of the result; twice as many in between.
-    name: Haiku name.
-  """
-
-  num_channels: int
-  name: str | None = None
-
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """Maps `[B, H, W, C]` to `[B, 4 H, 4 W, num_channels]`."""
-    for i, channels in enumerate((2 * self.num_channels, self.num_channels)):
-      if i:
-        x = jax.nn.relu(x)
-      x = hk.Conv2DTranspose(
-        output_channels=channels,
-        kernel_shape=4,
-        stride=2,
-        padding='SAME',
-        name=f'conv_transpose_{i}',
-      )(x)
-    return x
-
-
-@dataclasses.dataclass(kw_only=True)
-class ConvUpsample3D(hk.Module):
-  """Transposed 4 x 4 x 4 convolutions, each doubling some of the axes.
+class ConvUpsample(hk.Module):
+  """Transposed convolutions of size 4, each doubling some of the axes.
 
   Attributes:
     num_channels: of the result; twice as many before each further layer.
-    num_time_doublings: layers, from the first, that double the time axis.
-    num_space_doublings: layers, from the first, that double height and width.
+    doublings: for each axis of the grid, how many layers double it, from the
+      first on.
     name: Haiku name.
   """
 
   num_channels: int
-  num_time_doublings: int
-  num_space_doublings: int
+  doublings: Sequence[int]
   name: str | None = None
 
   def __call__(self, x: jax.Array) -> jax.Array:
-    """Maps `[B, T, H, W, C]` to `[B, 2^t T, 2^s H, 2^s W, num_channels]`."""
-    layers = max(self.num_time_doublings, self.num_space_doublings)
+    """Maps `[B, *grid_shape, C]` to `[B, *finer grid, num_channels]`."""
+    layers = max(self.doublings)
     for i in range(layers):
       if i:
         x = jax.nn.relu(x)
-      time = 2 if i < self.num_time_doublings else 1
-      space = 2 if i < self.num_space_doublings else 1
-      x = hk.Conv3DTranspose(
+      x = hk.ConvNDTranspose(
+        num_spatial_dims=len(self.doublings),
         output_channels=self.num_channels * 2 ** (layers - 1 - i),
         kernel_shape=4,
-        stride=(time, space, space),
+        stride=tuple(2 if i < times else 1 for times in self.doublings),
         padding='SAME',
         name=f'conv_transpose_{i}',
       )(x)

@@ -10,7 +10,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from perceiver_jax.convolutions import ConvUpsample2D, ConvUpsample3D
+from perceiver_jax.convolutions import ConvUpsample
 from perceiver_jax.layers import Linear, affine
 
 
@@ -140,13 +140,10 @@ class ConvValues(hk.Module):
     outputs = outputs.reshape(
       outputs.shape[0], *self.grid_shape, outputs.shape[-1]
     )
-    if len(self.grid_shape) == 2:
-      upsample = ConvUpsample2D(num_channels=self.num_channels, name='upsample')
-    else:
-      upsample = ConvUpsample3D(
-        num_channels=self.num_channels,
-        num_time_doublings=self.num_time_doublings,
-        num_space_doublings=self.num_space_doublings,
-        name='upsample',
-      )
+    time = (self.num_time_doublings,) * (len(self.grid_shape) - 2)
+    upsample = ConvUpsample(
+      num_channels=self.num_channels,
+      doublings=(*time, *(self.num_space_doublings,) * 2),
+      name='upsample',
+    )
     return upsample(outputs)

@@ -63,9 +63,11 @@ def _attend_fwd(query, key, value, mask):
   highest = scores.max(axis=-1, keepdims=True)
   highest = jnp.where(jnp.isfinite(highest), highest, 0.0)
   weights = jnp.exp(scores - highest)
-  # A product with ones: XLA's CPU backend sums slowly.
+  # A product with ones: XLA's CPU backend sums slowly. Accelerators would round
+  # its operands, hence the precision.
   ones = jnp.ones(weights.shape[-1], weights.dtype)
-  total = jnp.einsum('bhnm,m->bhn', weights, ones)[..., None]
+  total = jnp.einsum('bhnm,m->bhn', weights, ones, precision='highest')
+  total = total[..., None]
   empty = total == 0.0
   safe_total = jnp.where(empty, 1.0, total)
   mixed = jnp.einsum(
@@ -96,6 +98,7 @@ def _attend_bwd(residuals, attended_bar):
     'bhnd,bhnd->bhn',
     attended,
     attended_bar,
+    precision='highest',
     preferred_element_type=weights.dtype,
   )
   scores_bar = weights * (weights_bar - mean_bar[..., None])

@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import pathlib
+import subprocess
 import sys
 
 import pytest
@@ -132,8 +133,9 @@ MAY_IMPORT = {
   ],
   # The runner: parts that know nothing of each other.
   'experiments': [],
-  'experiments.command_line': [],
   'experiments.configuration': [],
+  'experiments.command_line': ['experiments.configuration'],
+  'experiments.output': [],
   'experiments.interruption': [],
   'experiments.parallelism': [],
   'experiments.operations': [],
@@ -259,17 +261,6 @@ MAY_IMPORT = {
     'experiments.configuration',
     'experiments.tasks.task',
   ],
-  'experiments.transfer': [
-    'experiments.checkpoints',
-    'experiments.configuration',
-    'experiments.data.pipeline',
-    'experiments.finetuning',
-    'experiments.tasks',
-    'experiments.tasks.task',
-    'experiments.train_state',
-    'perceiver_jax.position_encoding',
-    'perceiver_jax.resample',
-  ],
   'experiments.experiment': [
     'experiments.checkpoints',
     'experiments.configuration',
@@ -281,7 +272,21 @@ MAY_IMPORT = {
     'experiments.tasks.task',
     'experiments.train_state',
   ],
-  'experiments.summary': ['experiments.experiment'],
+  'experiments.transfer': [
+    'experiments.configuration',
+    'experiments.data.pipeline',
+    'experiments.experiment',
+    'experiments.finetuning',
+    'experiments.tasks',
+    'experiments.tasks.task',
+    'experiments.train_state',
+    'perceiver_jax.position_encoding',
+    'perceiver_jax.resample',
+  ],
+  'experiments.summary': [
+    'experiments.configuration',
+    'experiments.experiment',
+  ],
   'experiments.evaluate': [
     'experiments.command_line',
     'experiments.data.pipeline',
@@ -293,13 +298,12 @@ MAY_IMPORT = {
   ],
   'experiments.describe': [
     'experiments.command_line',
-    'experiments.configuration',
     'experiments.data.pipeline',
+    'experiments.experiment',
     'experiments.memory',
     'experiments.operations',
-    'experiments.optimizers',
+    'experiments.output',
     'experiments.summary',
-    'experiments.tasks',
     'experiments.tasks.task',
     'experiments.train_state',
     'perceiver_jax.attention',
@@ -309,10 +313,10 @@ MAY_IMPORT = {
   'experiments.benchmark': [
     'experiments.baselines.huggingface',
     'experiments.command_line',
-    'experiments.configuration',
     'experiments.data.pipeline',
+    'experiments.experiment',
     'experiments.operations',
-    'experiments.optimizers',
+    'experiments.output',
     'experiments.scaling',
     'experiments.tasks',
     'experiments.train_state',
@@ -324,9 +328,7 @@ MAY_IMPORT = {
     'experiments.configuration',
     'experiments.data.pipeline',
     'experiments.experiment',
-    'experiments.optimizers',
     'experiments.summary',
-    'experiments.tasks',
     'experiments.tasks.task',
     'experiments.train_state',
     'experiments.transfer',
@@ -337,6 +339,7 @@ MAY_IMPORT = {
   'experiments.train': [
     'experiments.checkpoints',
     'experiments.command_line',
+    'experiments.configuration',
     'experiments.data.pipeline',
     'experiments.evaluate',
     'experiments.experiment',
@@ -358,6 +361,7 @@ ONLY_IN = {
     'experiments.describe',
     'experiments.evaluate',
     'experiments.import_weights',
+    'experiments.output',
   ],
   'cv2': ['experiments.data.augmentation', 'experiments.data.randaugment'],
   'grain': ['experiments.data.pipeline'],
@@ -468,6 +472,12 @@ def test_nothing_imports_in_a_circle():
     graphlib.TopologicalSorter(graph).prepare()
   except graphlib.CycleError as error:
     pytest.fail(f'{" -> ".join(error.args[1])}')
+
+
+def test_all_modules_live_in_one_process():
+  # A flag that two commands define is an error only then.
+  script = '\n'.join(f'import {name}' for name in sorted(FILES))
+  subprocess.run([sys.executable, '-c', script], check=True)
 
 
 @pytest.mark.parametrize('name', in_package('perceiver_jax'))

@@ -1,18 +1,17 @@
 """Files of published weights in, runs out."""
 
 import functools
-import json
 import pathlib
 import pickle
 import subprocess
 import sys
 
-import ml_collections
 import numpy as np
 import pytest
 import safetensors.numpy
 
 from experiments.configs import imagenet_io
+from experiments.configuration import read_config
 from experiments.data.imagenet import imagenet
 from experiments.experiment import open_checkpoints
 from experiments.import_weights import import_weights
@@ -77,9 +76,7 @@ def five_classes(monkeypatch):
 
 def saved_run(workdir):
   """Returns config, and the train state of the run's only checkpoint."""
-  config = ml_collections.ConfigDict(
-    json.loads((workdir / 'config.json').read_text())
-  )
+  config = read_config(workdir)
   checkpoints = open_checkpoints(config, workdir)
   params, state = checkpoints.restore_model(checkpoints.latest_step())
   checkpoints.close()

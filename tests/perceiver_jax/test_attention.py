@@ -27,7 +27,7 @@ from perceiver_jax.recomputed_attention import recomputed_attention
 
 
 def normal(seed, *shape):
-  return jax.random.normal(jax.random.key(seed), shape)
+  return jnp.asarray(np.random.default_rng(seed).normal(size=shape))
 
 
 def test_dot_product_attention_closed_form():
@@ -68,6 +68,7 @@ def make_inputs(
   batch, num_inputs, features, positions, mask, shared, dtype=jnp.float32
 ):
   """Inputs of uneven mean and scale, so that layer norm has work to do."""
+  real = np.random.default_rng(3).random((batch, num_inputs)) < 0.6
   byte_array = ByteArray(
     (3.0 * normal(1, batch, num_inputs, features) + 1.0).astype(dtype),
     None
@@ -75,7 +76,9 @@ def make_inputs(
     else normal(2, *(() if shared else (batch,)), num_inputs, positions),
     None
     if not mask
-    else jax.random.bernoulli(jax.random.key(3), 0.6, (batch, num_inputs)),
+    else jnp.asarray(
+      np.random.default_rng(3).random((batch, num_inputs)) < 0.6
+    ),
   ).zero_padding()
   channels = features + positions
   return NormalizedByteArray(
@@ -188,8 +191,8 @@ def test_masked_inputs_are_as_if_cut_off(form):
   mask = jnp.arange(10)[None].repeat(2, axis=0) < 6
   padded = inputs._replace(byte_array=inputs.byte_array._replace(mask=mask))
   np.testing.assert_allclose(
-    attend(queries, padded, projections),
-    attend(queries, cut, projections),
+    jax.jit(attend)(queries, padded, projections),
+    jax.jit(attend)(queries, cut, projections),
     rtol=2e-5,
     atol=2e-6,
   )
@@ -206,12 +209,16 @@ def test_an_example_of_padding_alone_gives_zeros_and_no_nan(chunk_size):
     return form(queries, inputs._replace(byte_array=byte_array), projections)
 
   for form in (plain, lambda *args: absorbed(*args, chunk_size)):
-    attended = attend(form, inputs.byte_array.features)
-    np.testing.assert_array_equal(attended[0], 0.0)
-    assert np.abs(attended[1]).min() > 0.0
-    gradient = jax.grad(lambda f, form=form: (attend(form, f) ** 2).sum())(
+
+    def loss(features, form=form):
+      attended = attend(form, features)
+      return (attended**2).sum(), attended
+
+    gradient, attended = jax.jit(jax.grad(loss, has_aux=True))(
       inputs.byte_array.features
     )
+    np.testing.assert_array_equal(attended[0], 0.0)
+    assert np.abs(attended[1]).min() > 0.0
     assert np.isfinite(gradient).all()
     np.testing.assert_array_equal(gradient[0], 0.0)
 
@@ -261,7 +268,9 @@ def test_module_chooses_a_form_and_both_agree():
   inputs = make_inputs(2, 64, 3, 8, True, True)
   queries = normal(0, 2, 4, 16)
   model = transform_attention()
-  params = model.init(jax.random.key(0), queries, inputs, False)
+  params = jax.jit(model.init, static_argnums=3)(
+    jax.random.key(0), queries, inputs, False
+  )
   projections = Projections(
     *(
       (params[f'attention/{name}']['w'], params[f'attention/{name}']['b'])
@@ -286,9 +295,12 @@ def test_attention_dropout_acts_in_training_alone():
   inputs = make_inputs(2, 64, 3, 8, False, True)
   queries = normal(0, 2, 4, 16)
   model = transform_attention(dropout_rate=0.5)
-  params = model.init(jax.random.key(0), queries, inputs, True)
-  without = model.apply(params, None, queries, inputs, False)
-  drops = jax.vmap(lambda key: model.apply(params, key, queries, inputs, True))(
+  params = jax.jit(model.init, static_argnums=3)(
+    jax.random.key(0), queries, inputs, True
+  )
+  apply = jax.jit(model.apply, static_argnums=4)
+  without = apply(params, None, queries, inputs, False)
+  drops = jax.vmap(lambda key: apply(params, key, queries, inputs, True))(
     jax.random.split(jax.random.key(1), 400)
   )
   assert not np.allclose(drops[0], drops[1])
@@ -334,9 +346,9 @@ def test_random_shapes_masks_and_chunks(seed):
 
     for expected, actual in zip(
       *(
-        jax.value_and_grad(lambda *args, form=form: loss(form, *args), (0, 1))(
-          queries, inputs.byte_array.features
-        )
+        jax.jit(
+          jax.value_and_grad(lambda *args, form=form: loss(form, *args), (0, 1))
+        )(queries, inputs.byte_array.features)
         for form in (plain, lambda *args: absorbed(*args, chunk_size))
       ),
       strict=True,
@@ -361,7 +373,7 @@ def test_recomputed_equals_plain_with_all_gradients(masked):
         attended = attend(*arguments, mask=mask)
         return (attended * cotangent).sum(), attended
 
-      return jax.value_and_grad(loss, (0, 1, 2), has_aux=True)(
+      return jax.jit(jax.value_and_grad(loss, (0, 1, 2), has_aux=True))(
         query, key, value
       )
 

@@ -30,7 +30,7 @@ POSITIONS = FourierPositions(num_bands=3, max_resolution=(4, 6))
 
 
 def normal(seed, *shape):
-  return jax.random.normal(jax.random.key(seed), shape)
+  return jnp.asarray(np.random.default_rng(seed).normal(size=shape))
 
 
 def classifier(preprocessor=None, num_classes=5, **changes):
@@ -51,17 +51,24 @@ def pixels():
   return Pixels(positions=POSITIONS)
 
 
-def perturbed(params):
-  """Random values everywhere, also where parameters start at zero or one."""
-  leaves, tree = jax.tree.flatten(params)
-  keys = jax.random.split(jax.random.key(7), len(leaves))
-  return jax.tree.unflatten(
-    tree,
-    [
-      x + 0.3 * jax.random.normal(key, x.shape)
-      for key, x in zip(keys, leaves, strict=True)
-    ],
-  )
+def random_params(model, *arguments):
+  """Random values everywhere, also where parameters start at zero or one.
+
+  Of the scale of the initial ones, but without compiling `init`.
+  """
+  rng = np.random.default_rng(7)
+  shapes = jax.eval_shape(model.init, jax.random.key(1), *arguments)
+
+  def draw(name, shape):
+    noise = rng.normal(size=shape).astype(np.float32)
+    if name == 'w':
+      return noise / np.sqrt(shape[-2])
+    return (1.0 if name == 'scale' else 0.0) + 0.3 * noise
+
+  return {
+    module: {name: draw(name, leaf.shape) for name, leaf in leaves.items()}
+    for module, leaves in shapes.items()
+  }
 
 
 @pytest.fixture(scope='module')
@@ -76,7 +83,7 @@ def model():
 
 @pytest.fixture(scope='module')
 def params(model, images):
-  return perturbed(jax.jit(model.init)(jax.random.key(1), images))
+  return random_params(model, images)
 
 
 @pytest.fixture(scope='module')
@@ -135,8 +142,13 @@ def test_parameters_of_the_imagenet_model(changes, parameters):
   assert logits.shape == (2, 1000) and logits.dtype == jnp.float32
 
 
-def test_initial_values(model, images):
-  params = model.init(jax.random.key(0), images)
+@pytest.fixture(scope='module')
+def initial_params(model, images):
+  return jax.jit(model.init)(jax.random.key(0), images)
+
+
+def test_initial_values(model, images, initial_params):
+  params = initial_params
   big = classifier(pixels, num_latents=512, latent_channels=256)
   latents = jax.jit(big.init)(jax.random.key(0), images)['encoder']['latents']
   # stddev 0.02 before truncation at two of them.
@@ -145,13 +157,12 @@ def test_initial_values(model, images):
   head = params['perceiver_classifier/average_pool/logits']
   np.testing.assert_array_equal(head['w'], 0.0)
   np.testing.assert_array_equal(
-    model.apply(params, None, images), np.zeros((3, 5))
+    jax.jit(model.apply)(params, None, images), np.zeros((3, 5))
   )
 
 
-def test_every_layer_of_a_stack_starts_apart(model, images):
-  params = model.init(jax.random.key(0), images)
-  stacks = {k: v for k, v in params.items() if is_layer_stack(k)}
+def test_every_layer_of_a_stack_starts_apart(initial_params):
+  stacks = {k: v for k, v in initial_params.items() if is_layer_stack(k)}
   weights = stacks['encoder/latent_block_0/layers/self_attend/mlp/hidden']['w']
   assert weights.shape == (2, 16, 16)
   assert not np.allclose(weights[0], weights[1])
@@ -208,7 +219,7 @@ def test_encoder_is_its_modules_one_after_the_other(changes):
   byte_array = ByteArray(normal(0, 3, 24, 2), POSITIONS((4, 6)))
   arguments = SMALL | changes
   encoder = hk.transform(lambda x: Encoder(**arguments)(x, is_training=False))
-  params = perturbed(jax.jit(encoder.init)(jax.random.key(1), byte_array))
+  params = random_params(encoder, byte_array)
 
   def part(module, prefix, layer=None):
     inner = {
@@ -253,10 +264,10 @@ def test_encoder_is_its_modules_one_after_the_other(changes):
 def test_order_of_the_inputs_does_not_matter():
   model = classifier()
   byte_array = ByteArray(normal(0, 3, 24, 2), POSITIONS((4, 6)))
-  params = perturbed(jax.jit(model.init)(jax.random.key(1), byte_array))
+  params = random_params(model, byte_array)
   apply = jax.jit(model.apply)
   logits = apply(params, None, byte_array)
-  order = jax.random.permutation(jax.random.key(2), 24)
+  order = np.random.default_rng(2).permutation(24)
   np.testing.assert_allclose(
     apply(params, None, permute(byte_array, order)),
     logits,
@@ -271,7 +282,7 @@ def test_order_of_the_inputs_does_not_matter():
 def test_padding_is_as_if_cut_off_and_may_hold_anything():
   model = classifier()
   short = ByteArray(normal(0, 3, 20, 2), POSITIONS((4, 6))[:20])
-  params = perturbed(jax.jit(model.init)(jax.random.key(1), short))
+  params = random_params(model, short)
   apply = jax.jit(model.apply)
   for filler in (0.0, 1e4, jnp.nan):
     padded = ByteArray(
@@ -294,16 +305,14 @@ def test_positions_of_the_callers_own():
   model = classifier()
   features = normal(0, 3, 24, 2)
   shared = ByteArray(features, POSITIONS((4, 6)))
-  params = perturbed(jax.jit(model.init)(jax.random.key(1), shared))
+  params = random_params(model, shared)
   apply = jax.jit(model.apply)
   own = shared._replace(positions=jnp.tile(shared.positions[None], (3, 1, 1)))
   logits = apply(params, None, own)
   np.testing.assert_allclose(
     logits, apply(params, None, shared), rtol=1e-4, atol=1e-4
   )
-  coordinates = jax.random.uniform(
-    jax.random.key(5), (24, 2), minval=-1.0, maxval=1.0
-  )
+  coordinates = np.random.default_rng(5).uniform(-1.0, 1.0, (24, 2))
   elsewhere = fourier_features(coordinates, num_bands=3, max_resolution=(4, 6))
   moved = own._replace(positions=own.positions.at[1].set(elsewhere))
   difference = np.abs(apply(params, None, moved) - logits).max(axis=1)
@@ -336,8 +345,9 @@ def test_learned_positions_get_a_gradient(images):
     return Pixels(positions=LearnedPositions(num_channels=6))
 
   model = classifier(preprocessor)
-  params = perturbed(jax.jit(model.init)(jax.random.key(1), images))
+  params = random_params(model, images)
 
+  @jax.jit
   def loss(params, images):
     return jnp.square(model.apply(params, None, images)).sum()
 
@@ -349,9 +359,7 @@ def test_learned_positions_get_a_gradient(images):
 
   def along(step):
     table = params['learned_positions']['positions'] + step * direction
-    return jax.jit(loss)(
-      params | {'learned_positions': {'positions': table}}, images
-    )
+    return loss(params | {'learned_positions': {'positions': table}}, images)
 
   slope = (along(1e-2) - along(-1e-2)) / 2e-2
   np.testing.assert_allclose((table * direction).sum(), slope, rtol=0.02)
@@ -359,9 +367,7 @@ def test_learned_positions_get_a_gradient(images):
 
 def test_dropout_is_there_and_off_by_default(images):
   model = classifier(pixels, dropout_rate=0.3)
-  params = perturbed(
-    jax.jit(model.init, static_argnums=2)(jax.random.key(1), images, True)
-  )
+  params = random_params(model, images)
   apply = jax.jit(model.apply, static_argnums=3)
   runs = [apply(params, jax.random.key(i), images, True) for i in (0, 0, 1)]
   np.testing.assert_array_equal(runs[0], runs[1])
@@ -414,14 +420,14 @@ def test_rematerialised_layers_give_the_same_gradient_in_less_memory():
     encoder = hk.without_apply_rng(
       hk.transform(lambda x: Encoder(**arguments)(x, is_training=True))
     )
-    params = perturbed(encoder.init(jax.random.key(1), byte_array))
+    params = random_params(encoder, byte_array)
     gradient = jax.jit(
       jax.grad(
         lambda params: jnp.square(encoder.apply(params, byte_array)).sum()
       )
     )
-    memory = gradient.lower(params).compile().memory_analysis()
-    return gradient(params), memory.temp_size_in_bytes
+    run = gradient.lower(params).compile()
+    return run(params), run.memory_analysis().temp_size_in_bytes
 
   expected, most = compiled('none')
   for rematerialize in ('elementwise', 'layers'):
