@@ -29,6 +29,7 @@ RUN_KEYS = {
   'log_every': int,
   'eval_every': int,
   'checkpoint_every': int,
+  'data_workers': int,
 }
 _RUN_SECTIONS = ('optimizer', 'schedule', 'checkpoints')
 _OPTIONAL_SECTIONS = ('finetuning',)
@@ -77,7 +78,7 @@ def check_keys(
     raise ValueError(f'The config lacks {missing}.')
   for key, kind in RUN_KEYS.items():
     _check_type(f'config.{key}', config[key], kind)
-    lowest = 0 if key == 'seed' else 1
+    lowest = 0 if key in ('seed', 'data_workers') else 1
     if kind is int and config[key] < lowest:
       raise ValueError(
         f'config.{key} must be at least {lowest}, got {config[key]}.'

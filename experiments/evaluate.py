@@ -42,8 +42,10 @@ def evaluate_dataset(
     batch_size: global, divisible by the devices.
   """
   batches = [
-    evaluation(params, state, parallelism.split_batch(batch))
-    for batch in evaluation_batches(dataset, batch_size)
+    evaluation(params, state, batch)
+    for batch in evaluation_batches(
+      dataset, batch_size, place=parallelism.place_batch
+    )
   ]
   return {
     f'eval/{name}': value for name, value in metrics.compute(batches).items()

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXIS = 'devices'
 
@@ -42,10 +44,16 @@ def pmap_evaluation(evaluation: Callable) -> Callable:
   )
 
 
-def split_batch(batch: Any) -> Any:
-  """Splits `[B, ...]` into `[devices, B / devices, ...]`."""
-  devices = jax.local_device_count()
-  return jax.tree.map(lambda x: x.reshape(devices, -1, *x.shape[1:]), batch)
+def place_batch(batch: Any) -> Any:
+  """Puts `[B, ...]` on the devices as `[devices, B / devices, ...]`."""
+  devices = jax.local_devices()
+  sharding = NamedSharding(
+    Mesh(np.array(devices), (AXIS,)), PartitionSpec(AXIS)
+  )
+  return jax.device_put(
+    jax.tree.map(lambda x: x.reshape(len(devices), -1, *x.shape[1:]), batch),
+    sharding,
+  )
 
 
 def check_batch_size(batch_size: int) -> None:

@@ -100,17 +100,24 @@ def _train(
     print(f'Step {first_step} was the last: only evaluating.', flush=True)
     return evaluate(train_state.params, train_state.state)
   batches = train_batches(
-    dataset, config.batch_size, seed=config.seed, position=position
+    dataset,
+    config.batch_size,
+    seed=config.seed,
+    position=position,
+    workers=config.data_workers,
+    place=parallelism.place_batch,
   )
   meter = Meter(config.batch_size)
   with (
     Interruption() as interruption,
     contextlib.closing(MetricsWriter(workdir, first_step)) as writer,
     contextlib.closing(Progress(first_step, last_step)) as progress,
+    contextlib.closing(batches),
   ):
     progress.say('Compiling the update; the first step takes a while.')
     for step in range(first_step + 1, last_step + 1):
-      batch = parallelism.split_batch(next(batches))
+      with meter.waiting_for_data():
+        batch = next(batches)
       train_state, step_metrics = update(train_state, batch)
       position += config.batch_size
       meter.add(step_metrics)

@@ -79,8 +79,19 @@ class Meter:
     finally:
       self._seconds_paused += time.perf_counter() - start
 
+  @contextlib.contextmanager
+  def waiting_for_data(self) -> Iterator[None]:
+    """Counts the time spent in the block as waiting for the next batch."""
+    start = time.perf_counter()
+    yield
+    self._seconds_waiting += time.perf_counter() - start
+
   def read(self) -> dict[str, float]:
-    """Returns the means since the last reading as `train/...`; starts anew."""
+    """Returns the means since the last reading as `train/...`; starts anew.
+
+    `train/data_wait` is the share of the time that was spent waiting for data:
+    on accelerators, where steps are queued, the device may be busy meanwhile.
+    """
     row = {
       f'train/{name}': value for name, value in compute(self._batches).items()
     }
@@ -88,12 +99,14 @@ class Meter:
     examples = len(self._batches) * self._batch_size
     row['train/examples_per_second'] = examples / seconds
     row['train/seconds_per_step'] = seconds / len(self._batches)
+    row['train/data_wait'] = self._seconds_waiting / seconds
     self._restart()
     return row
 
   def _restart(self) -> None:
     self._batches = []
     self._seconds_paused = 0.0
+    self._seconds_waiting = 0.0
     self._start = time.perf_counter()
 
 

@@ -65,28 +65,42 @@ class NormalizedByteArray(NamedTuple):
     return layer_norm(self.byte_array.concatenate(), self.scale, self.offset)
 
 
+class Unprojected(NamedTuple):
+  """Inputs as they are, with the weights that make keys and values of them.
+
+  Attributes:
+    inputs: M inputs of C channels.
+    inverse_std: `[B, M]`, what the layer norm multiplies each input with.
+    key: `[C, Dk]` weights and `[Dk]` biases of the keys.
+    value: `[C, Dv]` weights and `[Dv]` biases of the values.
+  """
+
+  inputs: NormalizedByteArray
+  inverse_std: jax.Array
+  key: tuple[jax.Array, jax.Array]
+  value: tuple[jax.Array, jax.Array]
+
+  @property
+  def qk_channels(self) -> int:
+    """Dk."""
+    return self.key[1].size
+
+
 def absorbed_attention(
-  query: jax.Array,
-  inputs: NormalizedByteArray,
-  key_w: jax.Array,
-  value: tuple[jax.Array, jax.Array],
-  *,
-  chunk_size: int,
+  query: jax.Array, inputs: Unprojected, *, chunk_size: int
 ) -> jax.Array:
   """Attends; see the head of this file.
 
   Args:
     query: projected, `[B, N, Dk]`, or `[1, N, Dk]` when the batch shares them.
-    inputs: M inputs of C channels.
-    key_w: `[C, Dk]` weights of the keys.
-    value: `[C, Dv]` weights and `[Dv]` biases of the values.
+    inputs: M inputs and the weights of keys and values.
     chunk_size: m, inputs whose scores are held at a time.
 
   Returns:
     `[B, N, Dv]` in the dtype of `query`; zeros for an example whose mask has
     no True.
   """
-  byte_array, scale, offset = inputs
+  (byte_array, scale, offset), inverse_std, (key_w, _), value = inputs
   scale, offset = scale[None, None], offset[None, None]
   keys = query @ key_w.T.astype(query.dtype)
   keys = keys.astype(at_least_float32(query)) * scale
@@ -100,7 +114,7 @@ def absorbed_attention(
     keys,
     byte_array.features,
     byte_array.positions,
-    inverse_stddev(byte_array),
+    inverse_std,
     byte_array.mask,
   )
   mixed = mixed - mixed.mean(axis=-1, keepdims=True)

@@ -4,16 +4,16 @@ Shapes: B batch, N queries, M inputs, H heads, Dk and Dv channels of a head of
 queries/keys and of values, C channels of the inputs.
 
 `dot_product_attention` is the readable reference; recomputed_attention.py gives
-the same numbers with a gradient that keeps no weights. `project_and_attend`
-projects inputs to keys and values first. For a single head,
-absorbed_attention.py does without projecting; the `Attention` module takes what
-needs fewer operations.
+the same numbers with a gradient that keeps no weights. Both take keys and
+values, projected inputs. For a single head, absorbed_attention.py does without
+projecting; `Attention.prepare` takes what needs fewer operations.
 """
 
 import contextlib
 import contextvars
 import dataclasses
 import math
+import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -24,7 +24,9 @@ import jax.numpy as jnp
 
 from perceiver_jax.absorbed_attention import (
   NormalizedByteArray,
+  Unprojected,
   absorbed_attention,
+  inverse_stddev,
 )
 from perceiver_jax.layers import (
   Linear,
@@ -52,12 +54,23 @@ def plain_attention() -> Iterator[None]:
     _PLAIN_ONLY.reset(token)
 
 
-class Projections(NamedTuple):
-  """Weights `[C in, C out]` and biases `[C out]` of queries, keys, values."""
+class KeysValues(NamedTuple):
+  """Projected inputs.
 
-  query: tuple[jax.Array, jax.Array]
-  key: tuple[jax.Array, jax.Array]
-  value: tuple[jax.Array, jax.Array]
+  Attributes:
+    key: `[B, M, H, Dk]`.
+    value: `[B, M, H, Dv]`.
+    mask: `[B, M]` bool, True where there is an input; None for everywhere.
+  """
+
+  key: jax.Array
+  value: jax.Array
+  mask: jax.Array | None
+
+  @property
+  def qk_channels(self) -> int:
+    """H Dk."""
+    return math.prod(self.key.shape[2:])
 
 
 def masked_softmax(scores: jax.Array, mask: jax.Array | None) -> jax.Array:
@@ -118,54 +131,43 @@ def dot_product_attention(
   return jnp.einsum('bhnm,bmhd->bnhd', weights.astype(value.dtype), value)
 
 
-def project_and_attend(
-  queries: jax.Array,
-  inputs: jax.Array,
-  projections: Projections,
+def attend(
+  query: jax.Array,
+  inputs: KeysValues,
   *,
-  num_heads: int,
-  mask: jax.Array | None = None,
   dropout_rate: float = 0.0,
   is_training: bool = False,
 ) -> jax.Array:
-  """Multi-head attention to projected inputs.
+  """Multi-head attention in the form that fits.
 
   Args:
-    queries: `[B, N, Cq]`, or `[1, N, Cq]` when the batch shares them.
-    inputs: `[B, M, C]`.
-    projections: their widths are multiples of `num_heads`.
-    num_heads: H.
-    mask: `[B, M]` bool, True where there is an input.
+    query: `[B, N, H, Dk]`, or `[1, N, H, Dk]` when the batch shares them.
+    inputs: keys, values and mask.
     dropout_rate: share of the attention weights dropped in training.
     is_training: whether dropout is active.
 
   Returns:
     `[B, N, H Dv]`; zeros for an example whose mask has no True.
   """
-
-  if queries is inputs:
-    # Self-attention: one wide product runs faster than three narrow ones.
-    w = jnp.concatenate([w for w, _ in projections], axis=-1)
-    b = jnp.concatenate([b for _, b in projections])
-    widths = [b.size for _, b in projections]
-    query, key, value = jnp.split(
-      affine(queries, w, b), [widths[0], widths[0] + widths[1]], axis=-1
+  key, value, mask = inputs
+  query = jnp.broadcast_to(query, (key.shape[0], *query.shape[1:]))
+  if is_training and dropout_rate > 0.0:
+    warnings.warn(
+      f'dropout_rate = {dropout_rate} drops attention weights: training keeps '
+      'them all, which takes memory for inputs times queries.',
+      stacklevel=2,
     )
-  else:
-    query = affine(queries, *projections.query)
-    query = jnp.broadcast_to(query, (inputs.shape[0], *query.shape[1:]))
-    key = affine(inputs, *projections.key)
-    value = affine(inputs, *projections.value)
-  heads = [
-    einops.rearrange(x, 'b n (h c) -> b n h c', h=num_heads)
-    for x in (query, key, value)
-  ]
   if _keeps_weights(dropout_rate, is_training):
     attended = dot_product_attention(
-      *heads, mask=mask, dropout_rate=dropout_rate, is_training=is_training
+      query,
+      key,
+      value,
+      mask=mask,
+      dropout_rate=dropout_rate,
+      is_training=is_training,
     )
   else:
-    attended = recomputed_attention(*heads, mask)
+    attended = recomputed_attention(query, key, value, mask)
   return einops.rearrange(attended, 'b n h c -> b n (h c)')
 
 
@@ -175,7 +177,11 @@ def _keeps_weights(dropout_rate: float, is_training: bool) -> bool:
 
 
 def absorbing_pays(
-  num_queries: int, num_inputs: int, channels: int, projected_channels: int
+  num_queries: int,
+  num_inputs: int,
+  channels: int,
+  projected_channels: int,
+  uses: int = 1,
 ) -> bool:
   """Whether `absorbed_attention` takes fewer operations than projecting.
 
@@ -184,13 +190,16 @@ def absorbing_pays(
     num_inputs: M.
     channels: C of the inputs.
     projected_channels: width of keys and of values, added up.
+    uses: how many times the inputs are attended to with the same weights;
+      projections are then made once.
 
   Returns:
-    True when N (M 2 C + C projected) < M (C projected + N projected).
+    True when uses N (M 2 C + C projected) is less than
+    M projected (C + uses N).
   """
   absorbed = num_queries * channels * (2 * num_inputs + projected_channels)
-  projected = num_inputs * projected_channels * (channels + num_queries)
-  return absorbed < projected
+  projected = num_inputs * projected_channels
+  return uses * absorbed < projected * (channels + uses * num_queries)
 
 
 # Inputs a chunk. On 2 CPU cores, more than the first make scores that leave the
@@ -199,9 +208,11 @@ def absorbing_pays(
 _LARGEST_CHUNK, _SMALLEST_CHUNK, _SCORES = 512, 128, 2**20
 
 
-def _chunk_size(num_inputs: int, rows: int) -> int:
+def _chunk_size(inputs: Unprojected, num_queries: int) -> int:
   """Inputs a chunk, of chunks of nearly the same size."""
-  size = min(_LARGEST_CHUNK, max(_SMALLEST_CHUNK, _SCORES // rows))
+  batch, num_inputs = inputs.inverse_std.shape
+  size = _SCORES // (batch * num_queries)
+  size = min(_LARGEST_CHUNK, max(_SMALLEST_CHUNK, size))
   return math.ceil(num_inputs / math.ceil(num_inputs / size))
 
 
@@ -230,10 +241,46 @@ class Attention(hk.Module):
     super().__post_init__()
     check_dropout_rate(self.dropout_rate)
 
+  @hk.name_like('__call__')
+  def prepare(
+    self,
+    inputs: NormalizedByteArray,
+    *,
+    num_queries: int,
+    uses: int,
+    is_training: bool,
+  ) -> KeysValues | Unprojected:
+    """Does once what several calls with the same inputs need.
+
+    Args:
+      inputs: M inputs of C channels.
+      num_queries: N of each call.
+      uses: calls that there will be.
+      is_training: whether dropout is active in them.
+
+    Raises:
+      ValueError: the heads do not divide the channels.
+    """
+    byte_array = inputs.byte_array
+    num_inputs, channels = byte_array.features.shape[1], byte_array.num_channels
+    key, value = self._key_value(channels)
+    unprojected = Unprojected(inputs, inverse_stddev(byte_array), key, value)
+    absorbs = (
+      self.num_heads == 1
+      and not (is_training and self.dropout_rate > 0.0)
+      and absorbing_pays(
+        num_queries, num_inputs, channels, key[1].size + value[1].size, uses
+      )
+    )
+    # In the papers each call projects.
+    if absorbs or _PLAIN_ONLY.get():
+      return unprojected
+    return self._project(unprojected)
+
   def __call__(
     self,
     queries: jax.Array,
-    inputs: jax.Array | NormalizedByteArray,
+    inputs: KeysValues | Unprojected | None = None,
     *,
     is_training: bool,
   ) -> jax.Array:
@@ -241,7 +288,7 @@ class Attention(hk.Module):
 
     Args:
       queries: normalised, `[B, N, Cq]`, or `[1, N, Cq]` shared by the batch.
-      inputs: a byte array, or an array `[B, M, C]` that is normalised already.
+      inputs: from `prepare`; None for the queries themselves.
       is_training: whether dropout is active.
 
     Returns:
@@ -250,52 +297,48 @@ class Attention(hk.Module):
     Raises:
       ValueError: the heads do not divide the channels.
     """
-    if isinstance(inputs, NormalizedByteArray):
-      attended = self._attend_to_bytes(queries, inputs, is_training)
+    if inputs is None:
+      query, inputs = self._project_together(queries)
     else:
-      attended = project_and_attend(
-        queries,
+      if _PLAIN_ONLY.get() and isinstance(inputs, Unprojected):
+        inputs = self._project(inputs)
+      query = self._linear('query', inputs.qk_channels)(queries)
+    if isinstance(inputs, Unprojected):
+      attended = absorbed_attention(
+        query,
         inputs,
-        self._projections(queries.shape[-1], inputs.shape[-1]),
-        num_heads=self.num_heads,
+        chunk_size=_chunk_size(inputs, query.shape[1]),
+      )
+    else:
+      attended = attend(
+        self._split_heads(query),
+        inputs,
         dropout_rate=self.dropout_rate,
         is_training=is_training,
       )
     output_channels = self.output_channels or queries.shape[-1]
-    return Linear(output_channels=output_channels, name='output')(attended)
+    return self._linear('output', output_channels)(attended)
 
-  @hk.transparent
-  def _attend_to_bytes(
-    self, queries: jax.Array, inputs: NormalizedByteArray, is_training: bool
-  ) -> jax.Array:
-    batch, num_inputs, _ = inputs.byte_array.features.shape
-    num_queries, channels = queries.shape[1], inputs.byte_array.num_channels
-    projections = self._projections(queries.shape[-1], channels)
-    projected = projections.key[1].size + projections.value[1].size
-    if (
-      self.num_heads == 1
-      and not _keeps_weights(self.dropout_rate, is_training)
-      and absorbing_pays(num_queries, num_inputs, channels, projected)
-    ):
-      return absorbed_attention(
-        affine(queries, *projections.query),
-        inputs,
-        projections.key[0],
-        projections.value,
-        chunk_size=_chunk_size(num_inputs, batch * num_queries),
-      )
-    return project_and_attend(
-      queries,
-      inputs.concatenate(),
-      projections,
-      num_heads=self.num_heads,
-      mask=inputs.byte_array.mask,
-      dropout_rate=self.dropout_rate,
-      is_training=is_training,
+  @hk.transparent  # Keeps the method out of the parameters' names.
+  def _linear(self, name: str, output_channels: int) -> Linear:
+    return Linear(output_channels=output_channels, name=name)
+
+  def _split_heads(self, x: jax.Array) -> jax.Array:
+    return einops.rearrange(x, 'b n (h c) -> b n h c', h=self.num_heads)
+
+  def _project(self, unprojected: Unprojected) -> KeysValues:
+    inputs = unprojected.inputs.concatenate()
+    return KeysValues(
+      self._split_heads(affine(inputs, *unprojected.key)),
+      self._split_heads(affine(inputs, *unprojected.value)),
+      unprojected.inputs.byte_array.mask,
     )
 
   @hk.transparent
-  def _projections(self, query_channels: int, channels: int) -> Projections:
+  def _key_value(
+    self, channels: int
+  ) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
+    """Weights and biases of keys and of values."""
     qk_channels = self.qk_channels or channels
     v_channels = self.v_channels or qk_channels
     for name, width in (('qk', qk_channels), ('v', v_channels)):
@@ -305,13 +348,25 @@ class Attention(hk.Module):
           f'{self.num_heads} heads. Set {name}_channels to a multiple of the '
           'heads, or change the number of heads.'
         )
+    return (
+      self._linear('key', qk_channels).parameters(channels),
+      self._linear('value', v_channels).parameters(channels),
+    )
 
-    def linear(name: str, input_channels: int, output_channels: int):
-      module = Linear(output_channels=output_channels, name=name)
-      return module.parameters(input_channels)
-
-    return Projections(
-      query=linear('query', query_channels, qk_channels),
-      key=linear('key', channels, qk_channels),
-      value=linear('value', channels, v_channels),
+  @hk.transparent
+  def _project_together(self, x: jax.Array) -> tuple[jax.Array, KeysValues]:
+    """Self-attention: one wide product runs faster than three narrow ones."""
+    channels = x.shape[-1]
+    key, value = self._key_value(channels)
+    qk_channels = key[1].size
+    query = self._linear('query', qk_channels).parameters(channels)
+    w, b = (
+      jnp.concatenate(parts, axis=-1)
+      for parts in zip(query, key, value, strict=True)
+    )
+    query, key, value = jnp.split(
+      affine(x, w, b), [qk_channels, 2 * qk_channels], axis=-1
+    )
+    return query, KeysValues(
+      self._split_heads(key), self._split_heads(value), None
     )

@@ -97,7 +97,7 @@ class Decoder(hk.Module):
     if query_mask is not None:
       _check_query_mask(query_mask, queries, latents)
       queries = jnp.where(query_mask[..., None], queries, 0)
-    outputs = CrossAttend(
+    cross_attend = CrossAttend(
       num_heads=self.num_heads,
       qk_channels=self.qk_channels,
       v_channels=self.v_channels,
@@ -106,7 +106,13 @@ class Decoder(hk.Module):
       dropout_rate=self.dropout_rate,
       approximate_gelu=self.approximate_gelu,
       name='cross_attend',
-    )(queries, ByteArray(latents), is_training=is_training)  # [B, O, E]
+    )
+    inputs = cross_attend.prepare(
+      ByteArray(latents), num_queries=queries.shape[1], is_training=is_training
+    )
+    outputs = cross_attend(
+      queries, inputs, is_training=is_training
+    )  # [B, O, E]
     if self.output_channels is not None:
       settings = {'w_init': jnp.zeros} if self.zero_init else {}
       outputs = Linear(

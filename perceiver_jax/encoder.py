@@ -3,6 +3,7 @@
 Shapes: B batch, N latents, M inputs, D latent channels.
 """
 
+import collections
 import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
@@ -181,9 +182,16 @@ class Encoder(hk.Module):
     check_byte_array(byte_array)
     byte_array = byte_array.zero_padding()
     stages = self._stages()
-    cross_attends = {
-      i: self._cross_attend(i)
-      for i in sorted({i for ids, _ in stages for i in ids})
+    uses = collections.Counter(i for ids, _ in stages for i in ids)
+    cross_attends = {i: self._cross_attend(i) for i in sorted(uses)}
+    inputs = {
+      i: cross_attend.prepare(
+        byte_array,
+        num_queries=self.num_latents,
+        uses=uses[i],
+        is_training=is_training,
+      )
+      for i, cross_attend in cross_attends.items()
     }
     latent_blocks = {
       i: self._latent_block(i) for i in sorted({i for _, i in stages})
@@ -195,7 +203,7 @@ class Encoder(hk.Module):
         cross_attend_ids, latent_block_id = stage
         for i in cross_attend_ids:
           latents = cross_attends[i](
-            latents, byte_array, is_training=is_training
+            latents, inputs[i], is_training=is_training
           )
         return latent_blocks[latent_block_id](latents, is_training=is_training)
 

@@ -10,8 +10,11 @@ import dataclasses
 import haiku as hk
 import jax
 
-from perceiver_jax.absorbed_attention import NormalizedByteArray
-from perceiver_jax.attention import Attention
+from perceiver_jax.absorbed_attention import (
+  NormalizedByteArray,
+  Unprojected,
+)
+from perceiver_jax.attention import Attention, KeysValues
 from perceiver_jax.byte_array import ByteArray
 from perceiver_jax.layers import (
   LayerNorm,
@@ -77,7 +80,7 @@ class SelfAttend(hk.Module):
       v_channels=self.v_channels,
       dropout_rate=self.dropout_rate,
       name='attention',
-    )(normalized, normalized, is_training=is_training)
+    )(normalized, is_training=is_training)
     latents += dropout(attended, self.dropout_rate, is_training=is_training)
     hidden = MLP(
       widening_factor=self.widening_factor,
@@ -120,30 +123,50 @@ class CrossAttend(hk.Module):
     super().__post_init__()
     check_dropout_rate(self.dropout_rate)
 
+  @hk.name_like('__call__')
+  def prepare(
+    self,
+    byte_array: ByteArray,
+    *,
+    num_queries: int,
+    uses: int = 1,
+    is_training: bool,
+  ) -> KeysValues | Unprojected:
+    """Makes the inputs ready, once for all calls that attend to them.
+
+    Args:
+      byte_array: M inputs of C channels, zeros as padding.
+      num_queries: N of each call.
+      uses: calls that there will be.
+      is_training: whether dropout is active in them.
+    """
+    norm = LayerNorm(name='inputs_norm').parameters(byte_array.num_channels)
+    return self._attention().prepare(
+      NormalizedByteArray(byte_array, *norm),
+      num_queries=num_queries,
+      uses=uses,
+      is_training=is_training,
+    )
+
   def __call__(
-    self, queries: jax.Array, byte_array: ByteArray, *, is_training: bool
+    self,
+    queries: jax.Array,
+    inputs: KeysValues | Unprojected,
+    *,
+    is_training: bool,
   ) -> jax.Array:
     """Lets the queries attend.
 
     Args:
       queries: `[B, N, E]`, or `[1, N, E]` while the batch still shares them.
-      byte_array: M inputs of C channels, zeros as padding.
+      inputs: from `prepare`.
       is_training: whether dropout is active.
 
     Returns:
       `[B, N, E]`.
     """
-    norm = LayerNorm(name='inputs_norm').parameters(byte_array.num_channels)
-    attended = Attention(
-      num_heads=self.num_heads,
-      qk_channels=self.qk_channels,
-      v_channels=self.v_channels,
-      dropout_rate=self.dropout_rate,
-      name='attention',
-    )(
-      LayerNorm(name='norm')(queries),
-      NormalizedByteArray(byte_array, *norm),
-      is_training=is_training,
+    attended = self._attention()(
+      LayerNorm(name='norm')(queries), inputs, is_training=is_training
     )
     result = dropout(
       attended, self.dropout_rate, is_training=is_training
@@ -156,3 +179,13 @@ class CrossAttend(hk.Module):
       name='mlp',
     )(LayerNorm(name='mlp_norm')(result))
     return result + dropout(hidden, self.dropout_rate, is_training=is_training)
+
+  @hk.transparent  # Keeps the method out of the parameters' names.
+  def _attention(self) -> Attention:
+    return Attention(
+      num_heads=self.num_heads,
+      qk_channels=self.qk_channels,
+      v_channels=self.v_channels,
+      dropout_rate=self.dropout_rate,
+      name='attention',
+    )

@@ -56,6 +56,7 @@ def get_config(variant: str = 'raw_audio_video') -> ml_collections.ConfigDict:
   config.log_every = 100
   config.eval_every = steps_per_epoch
   config.checkpoint_every = 500
+  config.data_workers = 16
 
   config.data = dict(
     name='audioset', num_frames=32, image_size=224, num_samples=61_440

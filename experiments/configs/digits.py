@@ -19,6 +19,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.log_every = 100
   config.eval_every = 600
   config.checkpoint_every = 600
+  config.data_workers = 0
 
   config.data = dict(
     name='digits',

@@ -29,6 +29,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.log_every = 100
   config.eval_every = steps_per_epoch
   config.checkpoint_every = 1000
+  config.data_workers = 16
 
   config.update(published.GLUE)
   config.labels = dict(published.GLUE_TASKS)

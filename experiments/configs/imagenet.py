@@ -57,6 +57,7 @@ def get_config(variant: str = 'fourier') -> ml_collections.ConfigDict:
   config.log_every = 100
   config.eval_every = steps_per_epoch
   config.checkpoint_every = 500
+  config.data_workers = 16
 
   config.data = dict(
     name='imagenet',

@@ -42,6 +42,7 @@ def get_config(variant: str = '784') -> ml_collections.ConfigDict:
   config.log_every = 100
   config.eval_every = 1000
   config.checkpoint_every = 500
+  config.data_workers = 16
 
   config.data = dict(
     name='kinetics',

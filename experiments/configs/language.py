@@ -45,6 +45,7 @@ def get_config(variant: str = 'bytes') -> ml_collections.ConfigDict:
   config.log_every = 100
   config.eval_every = 5000
   config.checkpoint_every = 1000
+  config.data_workers = 16
 
   config.update(_MODELS[variant])
   config.data = dict(name='masked_text', length=config.embedding.max_length)

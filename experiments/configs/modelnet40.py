@@ -26,6 +26,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.log_every = 100
   config.eval_every = 1000
   config.checkpoint_every = 500
+  config.data_workers = 16
 
   config.data = dict(name='modelnet40', num_points=2048)
   config.update(published.MODELNET40)

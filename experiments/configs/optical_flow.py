@@ -56,6 +56,7 @@ def get_config(variant: str = 'patches') -> ml_collections.ConfigDict:
   config.log_every = 100
   config.eval_every = 10 * steps_per_epoch
   config.checkpoint_every = 500
+  config.data_workers = 16
 
   config.data = dict(name='frame_pairs', height=368, width=496)
   config.update(_MODELS[variant])

@@ -6,17 +6,22 @@ every P-th example, and together they form the global batch. A run is therefore
 resumed from one number, the position of its next example.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import grain
 import jax
 import numpy as np
 
-# Threads that read and augment ahead, and batches they may be ahead.
+# Threads that read and augment ahead, and batches they may be ahead: in each
+# process of a pipeline.
 _READ_OPTIONS = grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)
+_BATCHES_AHEAD_OF_A_WORKER = 2
+# Batches on the devices before they are asked for: one while another is copied.
+_BATCHES_ON_DEVICES = 2
 
 Example = Mapping[str, Any]
+Place = Callable[[Example], Any]
 
 
 class Source(Protocol):
@@ -108,7 +113,9 @@ def train_batches(
   *,
   seed: int,
   position: int,
-) -> Iterator[Example]:
+  workers: int = 0,
+  place: Place | None = None,
+) -> grain.DatasetIterator:
   """Returns this process's endless stream of training batches.
 
   Args:
@@ -116,6 +123,9 @@ def train_batches(
     batch_size: global; divisible by the number of processes.
     seed: of order and augmentation.
     position: examples of the global stream that were consumed before.
+    workers: processes that make batches in turns; with none, threads of this
+      one do. The stream is the same.
+    place: puts a batch on the devices, ahead of its use; None leaves it here.
 
   Returns:
     Dicts of arrays `[batch_size / processes, ...]`, with `weight` all ones.
@@ -131,29 +141,51 @@ def train_batches(
   )
   stream = stream[position + jax.process_index() :: processes]
   stream = stream.batch(batch_size // processes, drop_remainder=True)
-  return iter(stream.to_iter_dataset(_READ_OPTIONS))
+  batches = stream.to_iter_dataset(_READ_OPTIONS)
+  if workers:
+    batches = batches.mp_prefetch(
+      grain.MultiprocessingOptions(
+        num_workers=workers, per_worker_buffer_size=_BATCHES_AHEAD_OF_A_WORKER
+      )
+    )
+  return _iterate(batches, place)
 
 
-def evaluation_batches(dataset: Dataset, batch_size: int) -> Iterator[Example]:
-  """Yields this process's share of the held-out examples once.
+def evaluation_batches(
+  dataset: Dataset, batch_size: int, *, place: Place | None = None
+) -> grain.DatasetIterator:
+  """Returns this process's share of the held-out examples, each once.
 
-  All processes yield the same number of batches; the last ones are filled up
+  All processes get the same number of batches; the last ones are filled up
   with copies of weight zero, so every example counts exactly once.
 
   Args:
     dataset: with at least one evaluation example.
     batch_size: global; divisible by the number of processes.
+    place: see `train_batches`.
 
-  Yields:
+  Returns:
     Dicts of arrays `[batch_size / processes, ...]` with `weight` 0 or 1.
   """
-  processes, process = jax.process_count(), jax.process_index()
-  local_size = batch_size // processes
+  processes = jax.process_count()
   total = len(dataset.evaluation)
-  for start in range(0, total, batch_size):
-    indices = start + process + processes * np.arange(local_size)
-    examples = [
-      dataset.prepare(dataset.evaluation[min(i, total - 1)]) for i in indices
-    ]
-    batch = jax.tree.map(lambda *leaves: np.stack(leaves), *examples)
-    yield {**batch, 'weight': (indices < total).astype(np.float32)}
+
+  def prepare(index: int) -> Example:
+    example = dataset.prepare(dataset.evaluation[min(index, total - 1)])
+    return {**example, 'weight': np.float32(index < total)}
+
+  stream = grain.MapDataset.range(-(-total // batch_size) * batch_size)
+  stream = stream.map(prepare)[jax.process_index() :: processes]
+  stream = stream.batch(batch_size // processes)
+  return _iterate(stream.to_iter_dataset(_READ_OPTIONS), place)
+
+
+def _iterate(
+  batches: grain.IterDataset, place: Place | None
+) -> grain.DatasetIterator:
+  if place is not None:
+    # In a thread of its own: copying is waited for, and not by the training.
+    batches = grain.experimental.ThreadPrefetchIterDataset(
+      batches.map(place), prefetch_buffer_size=_BATCHES_ON_DEVICES
+    )
+  return iter(batches)

@@ -234,13 +234,14 @@ def test_numbers_below_one(key, value):
   )
 
 
-def test_seed_may_be_zero_but_not_negative():
+@pytest.mark.parametrize('key', ['seed', 'data_workers'])
+def test_may_be_zero_but_not_negative(key):
   # Grain takes no negative seed and says so only after the model compiled.
   config = digits_config.get_config()
-  config.seed = 0
+  config[key] = 0
   check(config)
-  config.seed = -1
-  assert 'config.seed' in message(check, config)
+  config[key] = -1
+  assert f'config.{key} must be at least 0' in message(check, config)
 
 
 def test_a_section_must_be_a_section():

@@ -10,6 +10,7 @@ import pytest
 
 from experiments.operations import count_operations, sum_parts
 from perceiver_jax import attention
+from perceiver_jax.byte_array import ByteArray
 from perceiver_jax.encoder import Encoder, LatentBlock
 from perceiver_jax.layers import Linear
 from perceiver_jax.models.classifier import PerceiverClassifier
@@ -316,3 +317,28 @@ def test_sum_parts():
     '': 32,
   }
   assert sum_parts(operations, 9) == operations
+
+
+def test_cross_attends_that_share_weights_project_their_inputs_once():
+  num_inputs, channels = 32, 8
+
+  def operations(**settings):
+    def encode(inputs):
+      return Encoder(
+        num_latents=6,
+        latent_channels=16,
+        cross_attends=(1, 1, 1),
+        self_attends_per_block=1,
+        cross_attend_heads=4,
+        **settings,
+      )(ByteArray(inputs), is_training=True)
+
+    count = count_module(encode, spec(1, num_inputs, channels))
+    return sum(count.values())
+
+  # The second and the third share weights: keys and values of one are saved.
+  saved = 2 * num_inputs * channels * 2 * channels
+  apart = operations(share_cross_attends=False)
+  assert apart - operations() == saved
+  with attention.plain_attention():  # As in the papers.
+    assert operations() == operations(share_cross_attends=False)

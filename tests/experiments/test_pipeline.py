@@ -10,6 +10,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from absl import flags
 
 from experiments.data import digits as digits_module
 from experiments.data.digits import digits
@@ -49,9 +50,11 @@ def dataset(num_train=10, num_evaluation=7):
   )
 
 
-def stream(num_examples, *, seed=0, position=0, batch_size=5):
+def stream(num_examples, *, seed=0, position=0, batch_size=5, workers=0):
   """The first examples of the stream, all batches joined."""
-  batches = train_batches(dataset(), batch_size, seed=seed, position=position)
+  batches = train_batches(
+    dataset(), batch_size, seed=seed, position=position, workers=workers
+  )
   batches = itertools.islice(batches, -(-num_examples // batch_size))
   return {
     key: np.concatenate(values)[:num_examples]
@@ -142,6 +145,13 @@ def test_augmentation_differs_between_epochs_but_not_between_runs():
   assert sorted(first) == list(range(10))
   assert len({noise for each in first.values() for noise in each}) == 30
   assert noises() == first
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_the_stream_is_the_same_from_worker_processes(workers):
+  flags.FLAGS.mark_as_parsed()  # Grain asks; commands have parsed theirs.
+  expected = stream(30, position=5)
+  assert_same(stream(30, position=5, workers=workers), expected)
 
 
 @pytest.mark.parametrize('position', [0, 12])

@@ -177,7 +177,21 @@ def test_meter_weights_batches_by_their_weight(clock):
     'train/accuracy': pytest.approx(0.4),
     'train/examples_per_second': 4.0,
     'train/seconds_per_step': 1.0,
+    'train/data_wait': 0.0,
   }
+
+
+def test_meter_tells_the_share_of_waiting_for_data(clock):
+  meter = Meter(batch_size=4)
+  for seconds_computing in (1.0, 0.5):
+    with meter.waiting_for_data():
+      clock.seconds += 0.25
+    clock.seconds += seconds_computing
+    meter.add({'loss': mean(1.0, 1.0)})
+  assert meter.read()['train/data_wait'] == 0.25  # 0.5 s of 2.
+  meter.add({'loss': mean(1.0, 1.0)})
+  clock.seconds += 1.0
+  assert meter.read()['train/data_wait'] == 0.0
 
 
 def test_meter_starts_anew_after_a_reading(clock):

@@ -1,5 +1,7 @@
 """Attention: closed forms, masks, and the absorbed form against the plain."""
 
+from typing import NamedTuple
+
 import haiku as hk
 import jax
 import jax.numpy as jnp
@@ -9,17 +11,18 @@ import pytest
 from perceiver_jax import attention, input_chunks
 from perceiver_jax.absorbed_attention import (
   NormalizedByteArray,
+  Unprojected,
   absorbed_attention,
   inverse_stddev,
 )
 from perceiver_jax.attention import (
   Attention,
-  Projections,
+  KeysValues,
   absorbing_pays,
+  attend,
   dot_product_attention,
   masked_softmax,
   plain_attention,
-  project_and_attend,
 )
 from perceiver_jax.byte_array import ByteArray
 from perceiver_jax.layers import affine
@@ -74,16 +77,18 @@ def make_inputs(
     None
     if not positions
     else normal(2, *(() if shared else (batch,)), num_inputs, positions),
-    None
-    if not mask
-    else jnp.asarray(
-      np.random.default_rng(3).random((batch, num_inputs)) < 0.6
-    ),
+    jnp.asarray(real) if mask else None,
   ).zero_padding()
   channels = features + positions
   return NormalizedByteArray(
     byte_array, 1.0 + 0.3 * normal(4, channels), normal(5, channels)
   )
+
+
+class Projections(NamedTuple):
+  query: tuple[jax.Array, jax.Array]
+  key: tuple[jax.Array, jax.Array]
+  value: tuple[jax.Array, jax.Array]
 
 
 def make_projections(query_channels, channels, qk, v):
@@ -95,22 +100,26 @@ def make_projections(query_channels, channels, qk, v):
 
 
 def plain(queries, inputs, projections):
-  return project_and_attend(
-    queries,
-    inputs.concatenate(),
-    projections,
-    num_heads=1,
-    mask=inputs.byte_array.mask,
+  query = affine(queries, *projections.query)
+  key, value = (
+    affine(inputs.concatenate(), *projections.key),
+    affine(inputs.concatenate(), *projections.value),
   )
+  query = jnp.broadcast_to(query, (key.shape[0], *query.shape[1:]))
+  return dot_product_attention(
+    *(x[:, :, None] for x in (query, key, value)), mask=inputs.byte_array.mask
+  )[:, :, 0]
 
 
 def absorbed(queries, inputs, projections, chunk_size):
-  query_w, query_b = projections.query
   return absorbed_attention(
-    affine(queries, query_w, query_b),
-    inputs,
-    projections.key[0],
-    projections.value,
+    affine(queries, *projections.query),
+    Unprojected(
+      inputs,
+      inverse_stddev(inputs.byte_array),
+      projections.key,
+      projections.value,
+    ),
     chunk_size=chunk_size,
   )
 
@@ -245,7 +254,7 @@ def test_inverse_stddev_of_the_joint_channels():
   for positions, shared in ((6, True), (6, False), (0, True)):
     byte_array = make_inputs(2, 5, 3, positions, False, shared).byte_array
     expected = 1 / np.sqrt(
-      np.var(byte_array.concatenate(), axis=-1, dtype=np.float64) + 1e-5
+      np.var(np.float64(byte_array.concatenate()), axis=-1) + 1e-5
     )
     np.testing.assert_allclose(inverse_stddev(byte_array), expected, rtol=1e-5)
 
@@ -259,7 +268,11 @@ def test_absorbing_pays_when_it_takes_fewer_operations():
 
 def transform_attention(**arguments):
   def forward(queries, inputs, is_training):
-    return Attention(**arguments)(queries, inputs, is_training=is_training)
+    module = Attention(**arguments)
+    inputs = module.prepare(
+      inputs, num_queries=queries.shape[1], uses=1, is_training=is_training
+    )
+    return module(queries, inputs, is_training=is_training)
 
   return hk.transform(forward)
 
@@ -318,8 +331,9 @@ def test_heads_must_divide_channels():
 
 def test_bad_dropout_rate():
   model = transform_attention(dropout_rate=1.0)
+  inputs = make_inputs(1, 2, 2, 2, False, True)
   with pytest.raises(ValueError, match=r'dropout_rate must be in \[0, 1\)'):
-    model.init(jax.random.key(0), normal(0, 1, 2, 4), normal(1, 1, 2, 4), False)
+    model.init(jax.random.key(0), normal(0, 1, 2, 4), inputs, False)
 
 
 @pytest.mark.parametrize('seed', range(6))
@@ -399,8 +413,28 @@ def test_plain_attention_is_traced_while_asked_for(monkeypatch):
     raise AssertionError('recomputed')
 
   monkeypatch.setattr(attention, 'recomputed_attention', forbidden)
-  inputs, projections = normal(0, 2, 8, 6), make_projections(6, 6, 8, 8)
+  query, key, value = (normal(i, 2, 8, 2, 4) for i in range(3))
+  inputs = KeysValues(key, value, None)
   with plain_attention():
-    project_and_attend(inputs, inputs, projections, num_heads=2)
+    attend(query, inputs)
   with pytest.raises(AssertionError, match='recomputed'):
-    project_and_attend(inputs, inputs, projections, num_heads=2)
+    attend(query, inputs)
+
+
+def test_projecting_once_pays_sooner_the_more_calls_there_are():
+  arguments = (64, 1024, 128, 160)
+  assert absorbing_pays(*arguments)
+  assert absorbing_pays(*arguments, uses=2)
+  # 8 (64 128 2208) > 163,840 (128 + 8 64).
+  assert not absorbing_pays(*arguments, uses=8)
+
+
+def test_dropped_weights_warn_once_that_all_are_kept():
+  query, key, value = (normal(i, 2, 8, 2, 4) for i in range(3))
+  forward = hk.transform(
+    lambda: attend(
+      query, KeysValues(key, value, None), dropout_rate=0.5, is_training=True
+    )
+  )
+  with pytest.warns(UserWarning, match='training keeps them all'):
+    forward.apply({}, jax.random.key(0))

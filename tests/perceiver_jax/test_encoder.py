@@ -211,6 +211,7 @@ def test_shared_modules_count_once(
     {'cross_attends': (1, 0, 0)},
     {'cross_attends': (2, 1, 1)},
     {'cross_attends': (0, 1, 0)},
+    {'cross_attend_heads': 4},
     {'share_cross_attends': False, 'share_latent_blocks': False},
   ],
 )
@@ -236,6 +237,18 @@ def test_encoder_is_its_modules_one_after_the_other(changes):
   def self_attend(name):
     return SelfAttend(num_heads=4, name=name)
 
+  def cross_attend(name):
+    heads = arguments.get('cross_attend_heads', 1)
+    module = CrossAttend(num_heads=heads, name=name)
+
+    def prepare_and_attend(latents, byte_array, *, is_training):
+      inputs = module.prepare(
+        byte_array, num_queries=6, is_training=is_training
+      )
+      return module(latents, inputs, is_training=is_training)
+
+    return prepare_and_attend
+
   def one_after_the_other():
     latents = params['encoder']['latents'][None].repeat(3, axis=0)
     done = 0
@@ -243,7 +256,7 @@ def test_encoder_is_its_modules_one_after_the_other(changes):
       for _ in range(number):
         shared = arguments.get('share_cross_attends', True)
         i = min(done, 1) if shared else done
-        latents = part(CrossAttend, f'encoder/cross_attend_{i}')(
+        latents = part(cross_attend, f'encoder/cross_attend_{i}')(
           latents, byte_array
         )
         done += 1
