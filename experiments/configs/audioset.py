@@ -62,6 +62,7 @@ def get_config(variant: str = 'raw_audio_video') -> ml_collections.ConfigDict:
     name='audioset', num_frames=32, image_size=224, num_samples=61_440
   )
   config.update(_MODELS[variant])
+  config.encoder.rematerialize = 'elementwise'
   config.loss = dict(name='sigmoid')
   config.optimizer = dict(name='lamb', weight_decay=0.1, clip_norm=10.0)
   config.schedule = dict(name='flat_then_cosine', learning_rate=2e-3, flat=0.5)

@@ -41,6 +41,7 @@ def get_config() -> ml_collections.ConfigDict:
     self_attends_per_block=2,
     self_attend_heads=2,
     cross_attend_qk_channels=96,
+    rematerialize='none',
   )
   config.loss = dict(name='softmax', label_smoothing=0.0)
   config.optimizer = dict(

@@ -32,6 +32,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.data_workers = 16
 
   config.update(published.GLUE)
+  config.encoder.rematerialize = 'elementwise'
   config.labels = dict(published.GLUE_TASKS)
   config.data = dict(name='glue', length=config.embedding.max_length)
   config.optimizer = dict(name='lamb', weight_decay=0.01)

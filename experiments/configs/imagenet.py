@@ -66,6 +66,7 @@ def get_config(variant: str = 'fourier') -> ml_collections.ConfigDict:
     randaugment_magnitude=5.0,
   )
   config.update(_MODELS[variant])
+  config.encoder.rematerialize = 'elementwise'
   config.loss = dict(name='softmax', label_smoothing=0.0)
   config.optimizer = dict(name='lamb', weight_decay=0.1, clip_norm=10.0)
   config.schedule = dict(

@@ -53,6 +53,7 @@ def get_config(variant: str = '784') -> ml_collections.ConfigDict:
     image_points=512,
   )
   config.update(published.KINETICS)
+  config.encoder.rematerialize = 'elementwise'
   config.encoder.num_latents = _NUM_LATENTS[variant]
   config.optimizer = dict(name='lamb', weight_decay=0.1, clip_norm=10.0)
   config.schedule = dict(name='constant', learning_rate=1e-3)

@@ -48,6 +48,7 @@ def get_config(variant: str = 'bytes') -> ml_collections.ConfigDict:
   config.data_workers = 16
 
   config.update(_MODELS[variant])
+  config.encoder.rematerialize = 'elementwise'
   config.data = dict(name='masked_text', length=config.embedding.max_length)
   config.optimizer = dict(name='lamb', weight_decay=0.01)
   config.schedule = dict(

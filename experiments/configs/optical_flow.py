@@ -60,6 +60,7 @@ def get_config(variant: str = 'patches') -> ml_collections.ConfigDict:
 
   config.data = dict(name='frame_pairs', height=368, width=496)
   config.update(_MODELS[variant])
+  config.encoder.rematerialize = 'elementwise'
   config.optimizer = dict(name='lamb', weight_decay=0.1, clip_norm=10.0)
   config.schedule = dict(name='cosine', learning_rate=4e-4)
   config.checkpoints = dict(
