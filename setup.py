@@ -21,7 +21,7 @@ setuptools.setup(
   packages=setuptools.find_namespace_packages(
     include=['perceiver_jax*', 'experiments*']
   ),
-  package_data={'experiments.data': ['embedded/*.npz']},
+  package_data={'experiments.data': ['embedded/*']},
   python_requires='>=3.11',
   install_requires=[
     'absl-py>=2.1,<3',

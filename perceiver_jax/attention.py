@@ -302,7 +302,10 @@ class Attention(hk.Module):
       inputs = self._keys_values(queries, key, value, None)
     elif _PLAIN_ONLY.get() and isinstance(inputs, Unprojected):
       inputs = self._project(inputs)
-    query = self._linear('query', inputs.qk_channels)(queries)
+    query_w, query_b = self._linear('query', inputs.qk_channels).parameters(
+      queries.shape[-1]
+    )
+    query = affine(queries, query_w, query_b)
     if isinstance(inputs, Unprojected):
       attended = absorbed_attention(
         query,
@@ -326,12 +329,14 @@ class Attention(hk.Module):
   def _split_heads(self, x: jax.Array) -> jax.Array:
     return einops.rearrange(x, 'b n (h c) -> b n h c', h=self.num_heads)
 
+  @hk.transparent
   def _project(self, unprojected: Unprojected) -> KeysValues:
     inputs, _, key, value = unprojected
     return self._keys_values(
       inputs.concatenate(), key, value, inputs.byte_array.mask
     )
 
+  @hk.transparent
   def _keys_values(
     self,
     inputs: jax.Array,

@@ -154,10 +154,12 @@ MAY_IMPORT = {
   # Its data.
   'experiments.data': [],
   'experiments.data.pipeline': [],
+  'experiments.data.embedded_builder': ['experiments.data.pipeline'],
   'experiments.data.augmentation': [],
   'experiments.data.randaugment': [],
   'experiments.data.digits': [
     'experiments.data.augmentation',
+    'experiments.data.embedded_builder',
     'experiments.data.pipeline',
   ],
   'experiments.data.imagenet': [
@@ -370,6 +372,7 @@ ONLY_IN = {
   'tensorboardX': ['experiments.writers'],
   'tensorflow_datasets': [
     'experiments.data.digits',
+    'experiments.data.embedded_builder',
     'experiments.data.imagenet',
   ],
   'safetensors': ['experiments.import_weights'],
