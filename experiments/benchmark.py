@@ -3,6 +3,7 @@
   python -m experiments.benchmark --config=experiments/configs/imagenet_io.py
   ... --examples=8 --repeats=5 --json
   ... --suite=scaling
+  ... --suite=data --examples=64 --repeats=50
 
 Everything is timed in turns, round after round, in one process; figures are
 medians. Ours is timed beside our plain form of attention (keys and values
@@ -24,7 +25,7 @@ import ml_collections
 import numpy as np
 from absl import flags
 
-from experiments import command_line, scaling
+from experiments import command_line, input_rate, scaling
 from experiments.baselines import huggingface
 from experiments.data.pipeline import batch_spec
 from experiments.experiment import bind
@@ -41,14 +42,17 @@ from perceiver_jax.attention import plain_attention
 from perceiver_jax.metrics import Mean
 
 _EXAMPLES = flags.DEFINE_integer('examples', 1, 'Examples of a batch.')
-_REPEATS = flags.DEFINE_integer('repeats', 5, 'Rounds of timing.')
+_REPEATS = flags.DEFINE_integer(
+  'repeats', 5, 'Rounds of timing; batches of --suite=data.'
+)
 _PLAIN = flags.DEFINE_bool('plain', True, 'Time our plain attention too.')
 _SUITE = flags.DEFINE_enum(
   'suite',
   'model',
-  ['model', 'scaling'],
+  ['model', 'scaling', 'data'],
   "'model' times forward and update; 'scaling' how the gradient of a "
-  'cross-attend and of the latent Transformer grow with their sizes.',
+  "cross-attend and of the latent Transformer grow with their sizes; 'data' "
+  'how many examples a second the input pipeline makes.',
 )
 
 _MATRIX = 2048
@@ -284,6 +288,15 @@ def main() -> None:
   if _SUITE.value == 'scaling':
     result = scaling.measure(time_in_turns, _REPEATS.value)
     print_result(result, scaling.render)
+    return
+  if _SUITE.value == 'data':
+    result = input_rate.measure(
+      command_line.config(),
+      command_line.DATA_DIR.value,
+      batch_size=_EXAMPLES.value,
+      batches=_REPEATS.value,
+    )
+    print_result(result, input_rate.render)
     return
   result = benchmark(
     command_line.config(),

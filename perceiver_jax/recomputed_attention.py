@@ -6,10 +6,14 @@ queries/keys and of values.
 Instead of the weights `[B, H, N, M]` the gradient keeps the result and the
 logarithm of the softmax's denominator, `[B, H, N]`; the weights follow from
 queries and keys once more. That is less memory, and on CPUs less time, too.
+
+Many queries, such as those of all pixels, attend in chunks, so that neither
+pass ever holds all scores.
 """
 
 import math
 
+import einops
 import jax
 import jax.numpy as jnp
 
@@ -34,8 +38,32 @@ def recomputed_attention(
     `[B, N, H, Dv]`; zeros for an example whose mask has no True.
   """
   query = query / math.sqrt(query.shape[-1])
-  heads_first = (x.swapaxes(1, 2) for x in (query, key, value))
-  return _attend(*heads_first, mask).swapaxes(1, 2)
+  query, key, value = (x.swapaxes(1, 2) for x in (query, key, value))
+  return _attend_in_chunks(query, key, value, mask).swapaxes(1, 2)
+
+
+# Scores held at a time: 256 MiB in float32.
+_MOST_SCORES = 2**26
+
+
+def _attend_in_chunks(
+  query: jax.Array, key: jax.Array, value: jax.Array, mask: jax.Array | None
+) -> jax.Array:
+  """Maps `[B, H, N or M, D]` to `[B, H, N, Dv]`."""
+  batch, heads, num_queries, _ = query.shape
+  size = max(1, _MOST_SCORES // (batch * heads * key.shape[2]))
+  if num_queries <= size:
+    return _attend(query, key, value, mask)
+  whole = num_queries // size * size
+  chunks = einops.rearrange(
+    query[:, :, :whole], 'b h (k n) d -> k b h n d', n=size
+  )
+  attended = jax.lax.map(lambda q: _attend(q, key, value, mask), chunks)
+  attended = einops.rearrange(attended, 'k b h n d -> b h (k n) d')
+  if whole == num_queries:
+    return attended
+  rest = _attend(query[:, :, whole:], key, value, mask)
+  return jnp.concatenate([attended, rest], axis=2)
 
 
 @jax.custom_vjp

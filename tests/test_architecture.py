@@ -312,11 +312,13 @@ MAY_IMPORT = {
     'perceiver_jax.decoder',
     'perceiver_jax.encoder',
   ],
+  'experiments.input_rate': ['experiments.data.pipeline', 'experiments.tasks'],
   'experiments.benchmark': [
     'experiments.baselines.huggingface',
     'experiments.command_line',
     'experiments.data.pipeline',
     'experiments.experiment',
+    'experiments.input_rate',
     'experiments.operations',
     'experiments.output',
     'experiments.scaling',

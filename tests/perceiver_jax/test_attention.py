@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from perceiver_jax import attention, input_chunks
+from perceiver_jax import recomputed_attention as module_of_recomputed
 from perceiver_jax.absorbed_attention import (
   NormalizedByteArray,
   Unprojected,
@@ -374,8 +375,15 @@ def test_random_shapes_masks_and_chunks(seed):
       )
 
 
+# Scores for 2 queries at a time leave one over, for 1 and for 5 none.
+@pytest.mark.parametrize('queries_at_a_time', [1, 2, 5, 100])
 @pytest.mark.parametrize('masked', [False, True])
-def test_recomputed_equals_plain_with_all_gradients(masked):
+def test_recomputed_equals_plain_with_all_gradients(
+  masked, queries_at_a_time, monkeypatch
+):
+  monkeypatch.setattr(
+    module_of_recomputed, '_MOST_SCORES', 3 * 2 * 7 * queries_at_a_time
+  )
   with jax.enable_x64(True):
     query, key = normal(0, 3, 5, 2, 4), normal(1, 3, 7, 2, 4)
     value, cotangent = normal(2, 3, 7, 2, 6), normal(3, 3, 5, 2, 6)
@@ -406,6 +414,26 @@ def test_the_gradient_of_recomputed_attention_keeps_no_weights():
 
   assert kept(dot_product_attention) == 2 * 64 * 64
   assert kept(recomputed_attention) == 64 * 2 * 4
+
+
+def test_the_gradient_never_holds_all_scores(monkeypatch):
+  def memory(most_scores):
+    monkeypatch.setattr(module_of_recomputed, '_MOST_SCORES', most_scores)
+
+    def loss(query, key, value):
+      return jnp.square(recomputed_attention(query, key, value)).sum()
+
+    arguments = (
+      jax.ShapeDtypeStruct((1, size, 1, 8), jnp.float32)
+      for size in (8192, 256, 256)
+    )
+    gradient = jax.jit(jax.grad(loss, (0, 1, 2)))
+    compiled = gradient.lower(*arguments).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+  all_scores = 4 * 8192 * 256
+  assert memory(2**30) > all_scores
+  assert memory(64 * 256) < all_scores / 4
 
 
 def test_plain_attention_is_traced_while_asked_for(monkeypatch):

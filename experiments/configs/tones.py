@@ -1,0 +1,102 @@
+"""Tones of spoken Mandarin syllables, from raw samples or a spectrogram.
+
+  python -m experiments.train --config=experiments/configs/tones.py:raw
+  python -m experiments.train --config=experiments/configs/tones.py:mel
+
+Nothing is downloaded; the 1,147 syllables come with the package. The syllables
+of the test are not in the training data in any tone.
+
+Variants, with what they reach on 2 CPU cores (seed 0):
+  raw: the waveform, samples in patches (default).
+  mel: the bins of a log-mel spectrogram.
+"""
+
+import ml_collections
+
+# 64 patches of 64 samples; 32 bands, at most 1 apart, tell them apart.
+_RAW = dict(
+  inputs=dict(
+    name='audio_patches',
+    samples_per_patch=64,
+    positions=dict(name='fourier', num_bands=32, max_resolution=(64,)),
+  ),
+  encoder=dict(
+    num_latents=64,
+    latent_channels=96,
+    cross_attends=(1, 1),
+    self_attends_per_block=2,
+    self_attend_heads=4,
+    share_cross_attends=False,
+    share_latent_blocks=False,
+    rematerialize='none',
+  ),
+  train_steps=3000,
+)
+# 16 frames of 32 bands, where the pitch and its first harmonics are.
+_MEL = dict(
+  inputs=dict(
+    name='mel_spectrogram',
+    sample_rate=8000,
+    window_size=512,
+    hop_size=256,
+    num_mels=32,
+    min_frequency=100.0,
+    max_frequency=1000.0,
+    positions=dict(name='fourier', num_bands=8, max_resolution=(16, 16)),
+  ),
+  encoder=dict(
+    num_latents=32,
+    latent_channels=64,
+    cross_attends=(1, 1),
+    self_attends_per_block=2,
+    self_attend_heads=2,
+    cross_attend_qk_channels=96,
+    rematerialize='none',
+  ),
+  train_steps=2400,
+)
+_VARIANTS = {'raw': _RAW, 'mel': _MEL}
+
+
+def get_config(variant: str = 'raw') -> ml_collections.ConfigDict:
+  """Returns the experiment.
+
+  Args:
+    variant: see above.
+
+  Raises:
+    ValueError: there is no such variant.
+  """
+  if variant not in _VARIANTS:
+    raise ValueError(f'The variants are {list(_VARIANTS)}, got {variant!r}.')
+  values = _VARIANTS[variant]
+  config = ml_collections.ConfigDict()
+  config.task = 'classification'
+  config.seed = 0
+  config.batch_size = 64
+  config.train_steps = values['train_steps']
+  config.log_every = 100
+  config.eval_every = 300
+  config.checkpoint_every = 600
+  config.data_workers = 0
+
+  config.data = dict(
+    name='tones',
+    max_shift=400.0,
+    max_speed_change=0.06,
+    max_filter_decibels=12.0,
+    rotate_phase=True,
+    max_gain_decibels=6.0,
+    max_noise=0.1,
+  )
+  config.inputs = dict(audio=values['inputs'])
+  config.encoder = values['encoder']
+  config.loss = dict(name='softmax', label_smoothing=0.0)
+  config.optimizer = dict(
+    name='adamw', weight_decay=0.05, b2=0.95, clip_norm=1.0
+  )
+  config.schedule = dict(name='cosine', learning_rate=3e-3, warmup_steps=50)
+  config.checkpoints = dict(
+    keep_last=2, best_metric='eval/accuracy', best_mode='max'
+  )
+  return config

@@ -1,0 +1,143 @@
+"""Text on the host: crops of UTF-8 bytes, padded, and whole words masked.
+
+Perceiver IO, appendix F: documents are concatenated and cut to the length of
+the model, and 15 % of the words are masked, all bytes of a word or none.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from experiments.data.pipeline import Example
+from perceiver_jax.tokenizer import MASK, PAD, ByteTokenizer
+
+_TOKENIZER = ByteTokenizer()
+_WHITESPACE = _TOKENIZER.encode(' \t\n\v\f\r')
+
+
+def crop(text: bytes, start: int, length: int) -> bytes:
+  """Returns at most `length` bytes of UTF-8 text, whole characters only.
+
+  Args:
+    text: UTF-8.
+    start: of the crop, in bytes; moves on to where a character begins.
+    length: in bytes; less where a character would be cut or the text ends.
+  """
+  stop = min(start + length, len(text))
+  while 0 < stop < len(text) and _continues_character(text[stop]):
+    stop -= 1
+  while start < stop and _continues_character(text[start]):
+    start += 1
+  return text[start:stop]
+
+
+def random_crop(text: bytes, length: int, rng: np.random.Generator) -> bytes:
+  """Returns a crop whose start is uniform; a shorter text as it is."""
+  return crop(text, int(rng.integers(max(0, len(text) - length) + 1)), length)
+
+
+def pieces(texts: Sequence[bytes], length: int) -> list[bytes]:
+  """Concatenates texts, a line each, and cuts the whole into pieces.
+
+  Args:
+    texts: UTF-8.
+    length: of a piece in bytes, at least 4; less where a character would be
+      cut, and at the end.
+  """
+  if length < 4:
+    raise ValueError(
+      f'A piece of {length} bytes may be too short for a character; cut text '
+      'into at least 4.'
+    )
+  whole = b'\n'.join(texts)
+  cut, start = [], 0
+  while start < len(whole):
+    cut.append(crop(whole, start, length))
+    start += len(cut[-1])
+  return cut
+
+
+def pad(tokens: np.ndarray, length: int) -> np.ndarray:
+  """Fills tokens `[n]` up with padding, `[length]`.
+
+  Raises:
+    ValueError: there are more than `length` tokens.
+  """
+  if len(tokens) > length:
+    raise ValueError(
+      f'{len(tokens)} tokens do not fit into {length}; crop the text first.'
+    )
+  return np.pad(tokens, (0, length - len(tokens)), constant_values=PAD)
+
+
+def token_example(text: bytes, length: int) -> Example:
+  """Returns the inputs of a model that reads text.
+
+  Args:
+    text: at most `length` bytes.
+    length: of the example.
+
+  Returns:
+    `tokens` int32 `[length]` and `mask` bool `[length]`, False for padding.
+  """
+  return {
+    'tokens': pad(_TOKENIZER.encode(text), length),
+    'mask': np.arange(length) < len(text),
+  }
+
+
+def masked_example(
+  text: bytes, length: int, mask_rate: float, rng: np.random.Generator
+) -> Example:
+  """Returns inputs and targets of a masked language model.
+
+  Args:
+    text: at most `length` bytes.
+    length: of the example.
+    mask_rate: see `masked_words`.
+    rng: chooses the words.
+
+  Returns:
+    `token_example` with the mask token for all bytes of masked words;
+    `targets` int32 `[length]`, the tokens before, and `target_weights` float32
+    `[length]`, 1 where they are masked.
+  """
+  example = token_example(text, length)
+  targets = example['tokens']
+  masked = pad(masked_words(targets[: len(text)], mask_rate, rng), length)
+  return {
+    'tokens': np.where(masked, np.int32(MASK), targets),
+    'mask': example['mask'],
+    'targets': targets,
+    'target_weights': masked.astype(np.float32),
+  }
+
+
+def masked_words(
+  tokens: np.ndarray, mask_rate: float, rng: np.random.Generator
+) -> np.ndarray:
+  """Chooses words, runs of bytes between whitespace, to be masked.
+
+  Args:
+    tokens: of text, `[n]` int.
+    mask_rate: share of the words. The number of words is rounded up or down
+      at random, so that it is the share on average; at least one is masked.
+    rng: chooses.
+
+  Returns:
+    `[n]` bool, True for all bytes of the chosen words.
+  """
+  in_word = ~np.isin(tokens, _WHITESPACE)
+  begins = in_word & ~np.concatenate([[False], in_word[:-1]])
+  num_words = int(begins.sum())
+  if not num_words:
+    return np.zeros(len(tokens), np.bool_)
+  num_masked = max(1, int(mask_rate * num_words + rng.random()))
+  chosen = rng.permutation(num_words) < num_masked
+  # Before the first word stands whitespace: any number does.
+  return in_word & chosen[begins.cumsum() - 1]
+
+
+def _continues_character(byte: int) -> bool:
+  """Whether a byte of UTF-8 is the second or a later one of a character."""
+  return byte & 0xC0 == 0x80

@@ -1,0 +1,161 @@
+"""Tones: 1,147 Mandarin syllables in four tones, embedded in this package.
+
+One speaker, 8 kHz, 4,096 samples (0.51 s) each. The task is the tone, 1 to 4,
+of syllables that were never heard in training, in any tone: 77 of the 386
+syllables are held out. Source and licence: NOTICE. Kernel ridge regression on
+a log-mel spectrogram of 32 x 32 reaches 99.1 %.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from experiments.data.embedded_builder import (
+  FILES,
+  EmbeddedBuilder,
+  load_in_memory,
+)
+from experiments.data.pipeline import (
+  Dataset,
+  DataSpec,
+  Example,
+  array_spec,
+)
+from experiments.data.sound import (
+  add_noise,
+  decode_mu_law,
+  random_filter,
+  random_gain,
+  random_warp,
+)
+
+_NUM_SAMPLES = 4096
+_NUM_TONES = 4
+_TEST_SHARE = 0.2
+# Another seed is another test set: results would not compare.
+_SPLIT_SEED = 0
+# Of the samples of the training syllables, which are 1 at their loudest.
+_STDDEV = 0.17
+
+
+class Tones(EmbeddedBuilder):
+  """1,147 spoken Mandarin syllables in four tones."""
+
+  VERSION = tfds.core.Version('1.0.0')
+
+  def features(self) -> dict[str, Any]:
+    """See `EmbeddedBuilder`."""
+    return {
+      'audio': tfds.features.Tensor(shape=(_NUM_SAMPLES,), dtype=np.float32),
+      'label': tfds.features.ClassLabel(num_classes=_NUM_TONES),
+      'syllable': tfds.features.Text(),
+    }
+
+  def examples(self, split: str) -> Iterator[Example]:
+    """See `EmbeddedBuilder`."""
+    with np.load(FILES / 'tones.npz', allow_pickle=False) as arrays:
+      codes, tones = arrays['audio_mulaw'], arrays['tone']
+      syllables = arrays['syllable']
+    part = held_out(syllables) == (split == 'test')
+    for code, tone, syllable in zip(
+      codes[part], tones[part], syllables[part], strict=True
+    ):
+      yield {
+        'audio': decode_mu_law(code),
+        'label': int(tone),
+        'syllable': str(syllable),
+      }
+
+
+def held_out(syllables: np.ndarray) -> np.ndarray:
+  """Returns `[n]` bool: whether each recording is one to test with.
+
+  Args:
+    syllables: `[n]` str, what is said; a syllable is held out in all tones.
+  """
+  names = np.unique(syllables)
+  order = np.random.default_rng(_SPLIT_SEED).permutation(names)
+  return np.isin(syllables, order[: round(_TEST_SHARE * names.size)])
+
+
+def tones(
+  data_dir: str | None,
+  *,
+  max_shift: float,
+  max_speed_change: float,
+  max_filter_decibels: float,
+  rotate_phase: bool,
+  max_gain_decibels: float,
+  max_noise: float,
+) -> DataSpec:
+  """Tones; prepared on first use and read into memory.
+
+  Args:
+    data_dir: where TFDS keeps prepared data; None for its own default.
+    max_shift: of training sounds, in samples of 1/8000 s to either side.
+    max_speed_change: of training sounds; 0.1 is from 0.9 to 1.1 times.
+    max_filter_decibels: by which frequencies of training sounds are weighted.
+    rotate_phase: whether all frequencies of a training sound are moved by one
+      random phase; see `sound.random_filter`.
+    max_gain_decibels: by which training sounds are louder or softer.
+    max_noise: largest standard deviation of the noise in training sounds, in
+      standard deviations of all sounds.
+
+  Returns:
+    Examples with `audio` float32 `[4096]` of about zero mean and unit
+    variance, and `label` int32, the tone less one.
+  """
+  _check_options(
+    max_shift=max_shift,
+    max_speed_change=max_speed_change,
+    max_filter_decibels=max_filter_decibels,
+    max_gain_decibels=max_gain_decibels,
+    max_noise=max_noise,
+  )
+
+  def train_example(example: Example, rng: np.random.Generator) -> Example:
+    audio = random_warp(
+      example['audio'],
+      rng,
+      max_shift=max_shift,
+      max_speed_change=max_speed_change,
+    )
+    audio = random_filter(
+      audio, rng, max_decibels=max_filter_decibels, rotate_phase=rotate_phase
+    )
+    audio = random_gain(audio, rng, max_decibels=max_gain_decibels)
+    audio = add_noise(audio, rng, max_stddev=_STDDEV * max_noise)
+    return _normalize(audio, example['label'])
+
+  def load() -> Dataset:
+    train, test = load_in_memory(Tones, data_dir)
+    return Dataset(
+      train=train,
+      augment=train_example,
+      evaluation=test,
+      prepare=lambda example: _normalize(example['audio'], example['label']),
+    )
+
+  example = {
+    'audio': array_spec(_NUM_SAMPLES),
+    'label': array_spec(dtype=np.int32),
+  }
+  return DataSpec(example=example, num_classes=_NUM_TONES, load=load)
+
+
+def _check_options(*, max_speed_change: float, **limits: float) -> None:
+  if not 0.0 <= max_speed_change < 1.0:
+    raise ValueError(
+      f'data.max_speed_change must be in [0, 1), got {max_speed_change}.'
+    )
+  for name, limit in limits.items():
+    if limit < 0.0:
+      raise ValueError(
+        f'data.{name} must not be negative, got {limit}. 0 leaves it out.'
+      )
+
+
+def _normalize(audio: np.ndarray, label: int) -> Example:
+  return {'audio': audio / np.float32(_STDDEV), 'label': np.int32(label)}
