@@ -45,6 +45,7 @@ from perceiver_jax.layers import (
   at_least_float32,
   layer_norm,
 )
+from perceiver_jax.position_encoding import GridPositions
 
 
 class NormalizedByteArray(NamedTuple):
@@ -133,15 +134,20 @@ def inverse_stddev(byte_array: ByteArray) -> jax.Array:
   features = byte_array.features
   features = features.astype(at_least_float32(features))
   variance = features.var(axis=-1)
-  if byte_array.positions is not None:
-    positions = byte_array.positions.astype(features.dtype)
-    if positions.ndim == 2:
-      positions = positions[None]  # [1, M, Cp]
+  positions = byte_array.positions
+  if positions is not None:
     share = positions.shape[-1] / byte_array.num_channels
-    gap = positions.mean(axis=-1) - features.mean(axis=-1)
+    if isinstance(positions, GridPositions):
+      mean, positions_variance = (x[None] for x in positions.moments())
+    else:
+      positions = positions.astype(features.dtype)
+      if positions.ndim == 2:
+        positions = positions[None]  # [1, M, Cp]
+      mean, positions_variance = positions.mean(axis=-1), positions.var(axis=-1)
+    gap = mean - features.mean(axis=-1)
     variance = (
       (1.0 - share) * variance
-      + share * positions.var(axis=-1)
+      + share * positions_variance
       + share * (1.0 - share) * jnp.square(gap)
     )
   return jax.lax.rsqrt(variance + LAYER_NORM_EPSILON)
@@ -152,7 +158,7 @@ def _attend(
   chunk_size: int,
   keys: jax.Array,
   features: jax.Array,
-  positions: jax.Array | None,
+  positions: jax.Array | GridPositions | None,
   inverse_std: jax.Array,
   mask: jax.Array | None,
 ) -> tuple[jax.Array, jax.Array]:
@@ -208,10 +214,13 @@ def _scores(
 
 
 def _attend_fwd(chunk_size, keys, features, positions, inverse_std, mask):
-  primals = (features, positions, inverse_std, mask)
-  inputs = Chunk(*(None if x is None else x.value for x in primals))
+  inputs = jax.tree.map(
+    lambda x: x.value, Chunk(features, positions, inverse_std, mask)
+  )
   # Residuals are arrays and trees of them: an empty tree says yes, None no.
-  wanted = any(x is not None and x.perturbed for x in primals[:3])
+  wanted = any(
+    x.perturbed for x in jax.tree.leaves((features, positions, inverse_std))
+  )
   inputs_wanted = () if wanted else None
   results, log_total = _forward(chunk_size, keys.value, inputs)
   return results, (keys.value, inputs, results[0], log_total, inputs_wanted)
@@ -235,7 +244,10 @@ def _attend_bwd(chunk_size, residuals, cotangents):
     keys_bar = keys_bar + inputs.mix(scores_bar, sum_batch=shared_keys)
     if inputs_wanted is None:
       return keys_bar, ()
-    return keys_bar, _chunk_bar(keys, scores_bar, mixed_bar, weights, chunk)
+    bars = _chunk_bar(keys, scores_bar, mixed_bar, weights, chunk)
+    if isinstance(every.positions, GridPositions):
+      bars = (bars[0], None, bars[2])
+    return keys_bar, bars
 
   keys_bar, inputs_bar = over_chunks(
     step, jnp.zeros_like(keys), every.num_inputs, chunk_size

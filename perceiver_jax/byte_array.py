@@ -13,6 +13,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from perceiver_jax.position_encoding import GridPositions
+
 
 class ByteArray(NamedTuple):
   """What the latents attend to.
@@ -20,13 +22,14 @@ class ByteArray(NamedTuple):
   Attributes:
     features: `[B, M, Cf]`, what was measured at each input element.
     positions: where it was measured, encoded: `[M, Cp]` float32 when the batch
-      shares them, `[B, M, Cp]` when each example has its own, None without.
+      shares them, `[B, M, Cp]` when each example has its own, None without;
+      `GridPositions` are encoded when they are needed.
     mask: `[B, M]` bool, True where there is an input and False where there is
       padding; None when nothing is padded.
   """
 
   features: jax.Array
-  positions: jax.Array | None = None
+  positions: jax.Array | GridPositions | None = None
   mask: jax.Array | None = None
 
   @property
@@ -41,8 +44,9 @@ class ByteArray(NamedTuple):
     """Returns features and positions as one array `[B, M, C]`."""
     if self.positions is None:
       return self.features
+    positions = encoded(self.positions)
     positions = jnp.broadcast_to(
-      self.positions, (*self.features.shape[:2], self.positions.shape[-1])
+      positions, (*self.features.shape[:2], positions.shape[-1])
     )
     return jnp.concatenate(
       [self.features, positions.astype(self.features.dtype)], axis=-1
@@ -71,6 +75,15 @@ class ByteArray(NamedTuple):
     return ByteArray(features, positions, self.mask)
 
 
+def encoded(
+  positions: jax.Array | GridPositions | None,
+) -> jax.Array | None:
+  """Returns positions as an array."""
+  if isinstance(positions, GridPositions):
+    return positions.encode()
+  return positions
+
+
 def permute(byte_array: ByteArray, order: jax.Array) -> ByteArray:
   """Reorders the elements, features and positions together.
 
@@ -82,6 +95,7 @@ def permute(byte_array: ByteArray, order: jax.Array) -> ByteArray:
     The same set of elements in another order.
   """
   features, positions, mask = byte_array
+  positions = encoded(positions)
   return ByteArray(
     features=features[:, order],
     positions=None if positions is None else positions[..., order, :],

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from perceiver_jax.byte_array import ByteArray
+from perceiver_jax.position_encoding import GridPositions
 
 # With fewer queries than this, products of the whole batch with positions that
 # it shares are worth more than products with features and positions together.
@@ -25,7 +26,7 @@ class Chunk(NamedTuple):
   """Some of the inputs: `[B, m, Cf]`, `[m, Cp]` or `[B, m, Cp]`, `[B, m]`."""
 
   features: jax.Array
-  positions: jax.Array | None
+  positions: jax.Array | GridPositions | None
   inverse_std: jax.Array
   mask: jax.Array | None
 
@@ -41,9 +42,13 @@ class Chunk(NamedTuple):
       return jax.lax.dynamic_slice_in_dim(x, start, size, axis=axis)
 
     features, positions, inverse_std, mask = self
+    if isinstance(positions, GridPositions):
+      positions = positions.take(start, size)
+    elif positions is not None:
+      positions = slice_inputs(positions, -2)
     return Chunk(
       slice_inputs(features, 1),
-      None if positions is None else slice_inputs(positions, -2),
+      positions,
       slice_inputs(inverse_std, 1),
       None if mask is None else slice_inputs(mask, 1),
     )

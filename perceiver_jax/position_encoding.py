@@ -6,6 +6,8 @@ a Fourier feature of the highest bands is off by more than one.
 """
 
 import dataclasses
+import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Protocol
@@ -150,18 +152,21 @@ class FourierPositions:
   include_end: bool = True
 
   def __post_init__(self):
+    # Equal encodings must have equal hashes, and a list has none.
+    object.__setattr__(self, 'max_resolution', tuple(self.max_resolution))
     for resolution in self.max_resolution:
       frequency_bands(self.num_bands, resolution, self.spacing)
+
+  @property
+  def num_channels(self) -> int:
+    """Cp = d (2 K + 1)."""
+    return len(self.max_resolution) * (2 * self.num_bands + 1)
 
   def __call__(
     self, grid_shape: Sequence[int], indices: jax.Array | None = None
   ) -> jax.Array:
     """Returns `[M or ..., d (2 K + 1)]`, ordered as in `fourier_features`."""
-    if len(grid_shape) != len(self.max_resolution):
-      raise ValueError(
-        f'max_resolution = {tuple(self.max_resolution)} needs one number for '
-        f'each of the {len(grid_shape)} axes of the grid {tuple(grid_shape)}.'
-      )
+    self._check_grid(grid_shape)
     if indices is None:
       places = np.ix_(*map(np.arange, grid_shape))
       shape = tuple(grid_shape)
@@ -184,6 +189,33 @@ class FourierPositions:
       return encoded.reshape(-1, encoded.shape[-1])
     return encoded
 
+  def moments(self, grid_shape: Sequence[int]) -> tuple[jax.Array, jax.Array]:
+    """Mean and variance over the channels of each point, `[M]` float32.
+
+    Sums over channels are sums over axes, so no point is encoded for them.
+    """
+    self._check_grid(grid_shape)
+
+    def mean_over_channels(power: int) -> jax.Array:
+      sums = [
+        sum((table.astype(np.float64) ** power).sum(axis=1) for table in tables)
+        for tables in map(self._axis_tables, itertools.count(), grid_shape)
+      ]
+      grid = functools.reduce(
+        jnp.add, np.ix_(*(x.astype(np.float32) for x in sums))
+      )
+      return grid.reshape(-1) / self.num_channels
+
+    mean = mean_over_channels(1)
+    return mean, mean_over_channels(2) - jnp.square(mean)
+
+  def _check_grid(self, grid_shape: Sequence[int]) -> None:
+    if len(grid_shape) != len(self.max_resolution):
+      raise ValueError(
+        f'max_resolution = {self.max_resolution} needs one number for each of '
+        f'the {len(grid_shape)} axes of the grid {tuple(grid_shape)}.'
+      )
+
   def _axis_tables(self, axis: int, size: int) -> tuple[np.ndarray, ...]:
     """Returns raw `[size, 1]`, sines and cosines `[size, K]` of an axis."""
     coordinates = axis_coordinates(size, self.include_end)
@@ -193,6 +225,45 @@ class FourierPositions:
     angles = np.outer(coordinates, math.pi * bands)
     tables = (coordinates[:, None], np.sin(angles), np.cos(angles))
     return tuple(table.astype(np.float32) for table in tables)
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GridPositions:
+  """Fourier features of a whole grid, encoded when they are needed.
+
+  A million points of 258 channels are a gigabyte; whoever takes them chunk by
+  chunk need not hold it.
+
+  Attributes:
+    encoding: of the points.
+    grid_shape: of the M points, numbered in row-major order.
+  """
+
+  encoding: FourierPositions
+  grid_shape: tuple[int, ...]
+
+  @property
+  def shape(self) -> tuple[int, int]:
+    """`(M, Cp)`, of all positions."""
+    return math.prod(self.grid_shape), self.encoding.num_channels
+
+  @property
+  def ndim(self) -> int:
+    """2: the batch shares them."""
+    return 2
+
+  def moments(self) -> tuple[jax.Array, jax.Array]:
+    """See `FourierPositions.moments`."""
+    return self.encoding.moments(self.grid_shape)
+
+  def take(self, start: jax.Array | int, size: int) -> jax.Array:
+    """Returns `[size, Cp]`, the positions from `start` on."""
+    return self.encoding(self.grid_shape, start + jnp.arange(size))
+
+  def encode(self) -> jax.Array:
+    """Returns `[M, Cp]`, all positions."""
+    return self.encoding(self.grid_shape)
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -7,6 +7,7 @@ with batch norm or random masking read the latter.
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -20,7 +21,12 @@ from perceiver_jax.byte_array import ByteArray, permute
 from perceiver_jax.convolutions import ConvDownsample
 from perceiver_jax.layers import Linear
 from perceiver_jax.patches import space_to_depth
-from perceiver_jax.position_encoding import PositionEncoding, fourier_features
+from perceiver_jax.position_encoding import (
+  FourierPositions,
+  GridPositions,
+  PositionEncoding,
+  fourier_features,
+)
 from perceiver_jax.spectrogram import log_mel_spectrogram
 
 
@@ -335,7 +341,17 @@ def grid_byte_array(
   flat = einops.rearrange(features, 'b ... c -> b (...) c')
   if positions is None:
     return ByteArray(flat)
-  return ByteArray(flat, positions(features.shape[1:-1]))
+  grid_shape = features.shape[1:-1]
+  if isinstance(positions, FourierPositions):
+    on_demand = GridPositions(encoding=positions, grid_shape=grid_shape)
+    if math.prod(on_demand.shape) > _MOST_POSITIONS:
+      return ByteArray(flat, on_demand)
+  return ByteArray(flat, positions(grid_shape))
+
+
+# Numbers in the encoded positions of a grid, 16 MiB: more are encoded when they
+# are needed, fewer once.
+_MOST_POSITIONS = 2**22
 
 
 def _check_strides(strides: Sequence[int], images: jax.Array) -> None:

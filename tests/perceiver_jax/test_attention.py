@@ -27,7 +27,10 @@ from perceiver_jax.attention import (
 )
 from perceiver_jax.byte_array import ByteArray
 from perceiver_jax.layers import affine
+from perceiver_jax.position_encoding import FourierPositions, GridPositions
+from perceiver_jax.preprocessors import Pixels
 from perceiver_jax.recomputed_attention import recomputed_attention
+from perceiver_jax.transformer import CrossAttend
 
 
 def normal(seed, *shape):
@@ -231,6 +234,63 @@ def test_an_example_of_padding_alone_gives_zeros_and_no_nan(chunk_size):
     assert np.abs(attended[1]).min() > 0.0
     assert np.isfinite(gradient).all()
     np.testing.assert_array_equal(gradient[0], 0.0)
+
+
+# Few and many queries; chunks that leave a rest and that do not.
+@pytest.mark.parametrize(('many_queries', 'chunk_size'), [(128, 7), (1, 6)])
+def test_positions_on_demand_equal_those_in_an_array(
+  many_queries, chunk_size, monkeypatch
+):
+  monkeypatch.setattr(input_chunks, '_MANY_QUERIES', many_queries)
+  grid_positions = GridPositions(
+    encoding=FourierPositions(num_bands=2, max_resolution=(4, 6)),
+    grid_shape=(4, 6),
+  )
+  inputs = make_inputs(3, 24, 3, 10, True, True)
+  queries, projections = normal(0, 3, 4, 6), make_projections(6, 13, 5, 7)
+
+  def results(positions):
+    def loss(queries, features):
+      byte_array = inputs.byte_array._replace(
+        features=features, positions=positions
+      )
+      attended = absorbed(
+        queries,
+        inputs._replace(byte_array=byte_array),
+        projections,
+        chunk_size,
+      )
+      return jnp.square(attended).sum(), attended
+
+    return jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(
+      queries, inputs.byte_array.features
+    )
+
+  jax.tree.map(
+    lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-4),
+    results(grid_positions),
+    results(grid_positions.encode()),
+  )
+
+
+def test_a_large_grid_is_never_encoded_as_a_whole():
+  size, channels = 256, 2 * (2 * 32 + 1)
+  images = jax.ShapeDtypeStruct((1, size, size, 1), jnp.float32)
+
+  def forward(images):
+    byte_array = Pixels(
+      positions=FourierPositions(num_bands=32, max_resolution=(size, size))
+    )(images)
+    latents = hk.get_parameter('latents', (1, 8, 16), init=jnp.ones)
+    module = CrossAttend(name='cross_attend')
+    inputs = module.prepare(byte_array, num_queries=8, is_training=True)
+    return jnp.square(module(latents, inputs, is_training=True)).sum()
+
+  model = hk.without_apply_rng(hk.transform(forward))
+  params = jax.eval_shape(model.init, jax.random.key(0), images)
+  run = jax.jit(jax.grad(model.apply)).lower(params, images).compile()
+  temporaries = run.memory_analysis().temp_size_in_bytes
+  assert temporaries < 4 * size**2 * channels / 5
 
 
 def test_absorbed_stores_neither_scores_nor_keys():

@@ -1,5 +1,7 @@
 """Fourier features against numbers written out and closed forms."""
 
+import dataclasses
+
 import haiku as hk
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,7 @@ import pytest
 
 from perceiver_jax.position_encoding import (
   FourierPositions,
+  GridPositions,
   LearnedPositions,
   fourier_features,
   frequency_bands,
@@ -136,3 +139,37 @@ def test_number_of_dimensions_must_agree():
     encode((8,))
   with pytest.raises(ValueError, match='each of the 3 dimensions'):
     fourier_features(jnp.zeros((2, 3)), num_bands=4, max_resolution=(8, 8))
+
+
+# Encoded when they are needed.
+
+ON_DEMAND = GridPositions(
+  encoding=FourierPositions(num_bands=3, max_resolution=[4, 6, 5]),
+  grid_shape=(4, 6, 5),
+)
+
+
+def test_positions_on_demand_are_those_of_the_grid():
+  whole = ON_DEMAND.encoding((4, 6, 5))
+  assert ON_DEMAND.shape == whole.shape == (120, 21)
+  np.testing.assert_array_equal(ON_DEMAND.encode(), whole)
+  take = jax.jit(ON_DEMAND.take, static_argnums=1)
+  for start in (0, 7, 113):
+    np.testing.assert_array_equal(take(start, 7), whole[start : start + 7])
+
+
+def test_moments_over_the_channels_of_each_position():
+  whole = np.float64(ON_DEMAND.encode())
+  mean, variance = ON_DEMAND.moments()
+  np.testing.assert_allclose(mean, whole.mean(axis=1), atol=1e-7)
+  np.testing.assert_allclose(variance, whole.var(axis=1), rtol=1e-6)
+
+
+def test_positions_on_demand_are_equal_where_grid_and_encoding_are():
+  same = GridPositions(
+    encoding=FourierPositions(num_bands=3, max_resolution=(4, 6, 5)),
+    grid_shape=(4, 6, 5),
+  )
+  assert same == ON_DEMAND and hash(same) == hash(ON_DEMAND)
+  other = dataclasses.replace(ON_DEMAND, grid_shape=(4, 5, 6))
+  assert other != ON_DEMAND
