@@ -9,8 +9,8 @@ Everything is timed in turns, round after round, in one process; figures are
 medians. Ours is timed beside our plain form of attention (keys and values
 projected, all scores stored) and, where PyTorch and transformers are installed
 and have the same model, beside that one. Operations are counted as in the
-papers: a gradient is three forward passes. The matrix rate is that of a float32
-product of 2048 x 2048 matrices in the same turns.
+papers: a gradient is three forward passes. The matrix rate is that of a product
+of 2048 x 2048 matrices of the same dtype in the same turns.
 """
 
 import functools
@@ -45,6 +45,12 @@ _EXAMPLES = flags.DEFINE_integer('examples', 1, 'Examples of a batch.')
 _REPEATS = flags.DEFINE_integer(
   'repeats', 5, 'Rounds of timing; batches of --suite=data.'
 )
+_DTYPE = flags.DEFINE_enum(
+  'dtype',
+  'float32',
+  ['float32', 'bfloat16'],
+  'Of the inputs, and so of activations and products; parameters are float32.',
+)
 _PLAIN = flags.DEFINE_bool('plain', True, 'Time our plain attention too.')
 _SUITE = flags.DEFINE_enum(
   'suite',
@@ -66,6 +72,7 @@ def benchmark(
   repeats: int,
   plain: bool,
   baseline: str | None,
+  dtype: str = 'float32',
 ) -> dict[str, Any]:
   """Times forward and update of a config's model.
 
@@ -75,16 +82,17 @@ def benchmark(
     repeats: rounds of timing.
     plain: whether to time plain attention too.
     baseline: key of `huggingface.MODELS`, or None.
+    dtype: of the inputs and of the product that gives the matrix rate.
 
   Returns:
     What the command prints with --json: seconds, bytes, operations a second.
   """
   operations = examples * _forward_operations(config)
-  compiled = {'ours': _compile(config, examples)}
+  compiled = {'ours': _compile(config, examples, dtype)}
   if plain:
     with plain_attention():
-      compiled['plain'] = _compile(config, examples)
-  calls = {'matrix': _matrix_product()}
+      compiled['plain'] = _compile(config, examples, dtype)
+  calls = {'matrix': _matrix_product(dtype)}
   for form, programs in compiled.items():
     calls |= {f'{form} {name}': p['call'] for name, p in programs.items()}
   if baseline is not None:
@@ -109,6 +117,7 @@ def benchmark(
   return {
     'device': jax.devices()[0].device_kind,
     'examples': examples,
+    'dtype': dtype,
     'repeats': repeats,
     'operations_forward': operations,
     'matrix_rate': rate,
@@ -157,11 +166,14 @@ def _forward_operations(config: ml_collections.ConfigDict) -> int:
 
 
 def _compile(
-  config: ml_collections.ConfigDict, examples: int
+  config: ml_collections.ConfigDict, examples: int, dtype: str
 ) -> dict[str, dict[str, Any]]:
   """Compiles forward and update; returns calls, compile times, memory."""
   task, schedule, optimizer = bind(config, None)
-  batch = random_batch(batch_spec(task.data.example, examples))
+  batch = jax.tree.map(
+    lambda x: x.astype(dtype) if x.dtype == np.float32 else x,
+    random_batch(batch_spec(task.data.example, examples)),
+  )
   batch['weight'] = np.ones(examples, np.float32)
   train_state = jax.jit(
     lambda: init_state(task.model, optimizer, config.seed, batch)
@@ -226,9 +238,9 @@ def _any_loss(predictions: Any, batch: Batch):
   return loss, {'loss': Mean(loss, jnp.ones(()))}
 
 
-def _matrix_product() -> Callable[[], Any]:
+def _matrix_product(dtype: str) -> Callable[[], Any]:
   x = jnp.asarray(
-    np.random.default_rng(0).normal(size=(_MATRIX, _MATRIX)), jnp.float32
+    np.random.default_rng(0).normal(size=(_MATRIX, _MATRIX)), dtype
   )
   product = jax.jit(lambda x: x @ x)
   return lambda: jax.block_until_ready(product(x))
@@ -237,7 +249,8 @@ def _matrix_product() -> Callable[[], Any]:
 def render(result: dict[str, Any]) -> str:
   """Returns the result of `benchmark` as text."""
   lines = [
-    f'{result["device"]}, {result["examples"]} examples, medians of '
+    f'{result["device"]}, {result["examples"]} examples, {result["dtype"]}, '
+    'medians of '
     f'{result["repeats"]} rounds; matrix rate '
     f'{result["matrix_rate"] / 1e9:,.0f} GFLOP/s; forward pass '
     f'{result["operations_forward"] / 1e9:,.1f} GFLOP (as in the papers)',
@@ -303,7 +316,8 @@ def main() -> None:
     examples=_EXAMPLES.value,
     repeats=_REPEATS.value,
     plain=_PLAIN.value,
-    baseline=_baseline_name(),
+    baseline=_baseline_name() if _DTYPE.value == 'float32' else None,
+    dtype=_DTYPE.value,
   )
   print_result(result, render)
 

@@ -24,14 +24,15 @@ def describe_run(
   dataset = experiment.dataset
   devices = jax.device_count()
   epochs = config.train_steps * config.batch_size / len(dataset.train)
+  num_classes = experiment.task.data.num_classes
+  classes = '' if num_classes is None else f' of {num_classes} classes'
   return '\n'.join(
     [
       parameter_table(experiment.template.params),
       f'Devices: {devices} x {jax.devices()[0].device_kind}; batch of '
       f'{config.batch_size}, {config.batch_size // devices} a device.',
       f'Data: {len(dataset.train):,} training and '
-      f'{len(dataset.evaluation):,} held-out examples of '
-      f'{experiment.task.data.num_classes} classes.',
+      f'{len(dataset.evaluation):,} held-out examples{classes}.',
       f'Plan: {config.train_steps:,} steps ({epochs:.1f} epochs), evaluation '
       f'every {config.eval_every:,}, checkpoint every '
       f'{config.checkpoint_every:,}.',

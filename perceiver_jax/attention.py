@@ -166,9 +166,33 @@ def attend(
       dropout_rate=dropout_rate,
       is_training=is_training,
     )
+  elif _cudnn_takes(query, value, mask):
+    attended = jax.nn.dot_product_attention(
+      query, key, value, implementation='cudnn'
+    )
   else:
     attended = recomputed_attention(query, key, value, mask)
   return einops.rearrange(attended, 'b n h c -> b n (h c)')
+
+
+def _cudnn_takes(
+  query: jax.Array, value: jax.Array, mask: jax.Array | None
+) -> bool:
+  """Whether cuDNN's fused attention is there and takes these heads.
+
+  That is half precision on GPUs from Ampere on, heads of at most 128 channels:
+  those of the latent Transformers, not those of single-head cross-attends.
+  """
+  width = query.shape[-1]
+  return (
+    mask is None
+    and query.dtype in (jnp.bfloat16, jnp.float16)
+    and width == value.shape[-1]
+    and width % 8 == 0
+    and width <= 128
+    and jax.default_backend() == 'gpu'
+    and float(jax.devices()[0].compute_capability) >= 8.0
+  )
 
 
 def _keeps_weights(dropout_rate: float, is_training: bool) -> bool:

@@ -3,7 +3,7 @@
   python -m experiments.train --config=experiments/configs/digits.py
 
 Nothing is downloaded; the 5,000 digits come with the package.
-On 2 CPU cores: 96.2 % of the held-out digits after 6 min 21 s (seed 0).
+On 2 CPU cores: 96.1 % of the held-out digits after 6 min 16 s (seed 0).
 """
 
 import ml_collections

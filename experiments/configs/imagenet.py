@@ -64,6 +64,8 @@ def get_config(variant: str = 'fourier') -> ml_collections.ConfigDict:
     image_size=224,
     randaugment_layers=4,
     randaugment_magnitude=5.0,
+    mixup_alpha=0.0,
+    cutmix=False,
   )
   config.update(_MODELS[variant])
   config.encoder.rematerialize = 'elementwise'

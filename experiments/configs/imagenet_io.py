@@ -8,8 +8,8 @@
 The published run (arXiv 2107.14795, section 4.4, appendix A.1, table 7): LAMB
 2e-3 for 110 epochs of 1,024 images, flat for half of them, then a cosine;
 weight decay 0.1, clipping at 10, RandAugment of 4 layers of magnitude 5, CutMix
-and MixUp; the released code smooths labels by 0.1. This code has no CutMix and
-MixUp yet and has not been trained on ImageNet.
+and MixUp, here with equal chance for each example; the released code smooths
+labels by 0.1. This code has not been trained on ImageNet yet.
 
 Variants, with the paper's top-1 accuracy:
   fourier: Fourier features of the pixels' positions, 79.0 % (the default).
@@ -60,6 +60,8 @@ def get_config(variant: str = 'fourier') -> ml_collections.ConfigDict:
     image_size=224,
     randaugment_layers=4,
     randaugment_magnitude=5.0,
+    mixup_alpha=0.2,
+    cutmix=True,
   )
   config.update(_MODELS[variant])
   config.encoder.rematerialize = 'elementwise'

@@ -21,7 +21,7 @@ _RAW = dict(
     positions=dict(name='fourier', num_bands=32, max_resolution=(64,)),
   ),
   encoder=dict(
-    num_latents=64,
+    num_latents=32,
     latent_channels=96,
     cross_attends=(1, 1),
     self_attends_per_block=2,
@@ -30,7 +30,7 @@ _RAW = dict(
     share_latent_blocks=False,
     rematerialize='none',
   ),
-  train_steps=3000,
+  train_steps=1200,
 )
 # 16 frames of 32 bands, where the pitch and its first harmonics are.
 _MEL = dict(
@@ -53,7 +53,7 @@ _MEL = dict(
     cross_attend_qk_channels=96,
     rematerialize='none',
   ),
-  train_steps=2400,
+  train_steps=1500,
 )
 _VARIANTS = {'raw': _RAW, 'mel': _MEL}
 
@@ -77,14 +77,14 @@ def get_config(variant: str = 'raw') -> ml_collections.ConfigDict:
   config.train_steps = values['train_steps']
   config.log_every = 100
   config.eval_every = 300
-  config.checkpoint_every = 600
+  config.checkpoint_every = 300
   config.data_workers = 0
 
   config.data = dict(
     name='tones',
     max_shift=400.0,
     max_speed_change=0.06,
-    max_filter_decibels=12.0,
+    filter_decibels=6.0,
     rotate_phase=True,
     max_gain_decibels=6.0,
     max_noise=0.1,

@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from experiments.data import augmentation
+from experiments.data.mixing import mix_pair
 from experiments.data.pipeline import Dataset, DataSpec, Example, array_spec
 from experiments.data.randaugment import randaugment
 
@@ -215,6 +216,8 @@ def imagenet(
   image_size: int,
   randaugment_layers: int,
   randaugment_magnitude: float,
+  mixup_alpha: float,
+  cutmix: bool,
 ) -> DataSpec:
   """ImageNet with the augmentation of the papers.
 
@@ -223,11 +226,20 @@ def imagenet(
     image_size: side of the images in pixels.
     randaugment_layers: ops applied to each training image; 0 for none.
     randaugment_magnitude: their strength, 0 to 10.
+    mixup_alpha: see `mix_pair`; 0 for no MixUp.
+    cutmix: whether training images are cut and pasted. With either, each
+      training example is made of two images.
 
   Returns:
     What raises a FileNotFoundError, when it is loaded and not prepared there,
     that says how to prepare it.
   """
+
+  if mixup_alpha < 0.0:
+    raise ValueError(f'data.mixup_alpha must be at least 0, got {mixup_alpha}.')
+  mix = None
+  if mixup_alpha or cutmix:
+    mix = functools.partial(mix_pair, mixup_alpha=mixup_alpha, cutmix=cutmix)
 
   def load() -> Dataset:
     return Dataset(
@@ -240,6 +252,7 @@ def imagenet(
       ),
       evaluation=source('validation', data_dir),
       prepare=functools.partial(eval_example, image_size=image_size),
+      mix=mix,
     )
 
   example = {

@@ -40,12 +40,15 @@ class Dataset(NamedTuple):
     augment: raw example and random generator to a training example.
     evaluation: raw held-out examples.
     prepare: raw example to an evaluation example.
+    mix: two training examples, stacked, and random generator to one; None
+      leaves them as they are.
   """
 
   train: Source
   augment: Callable[[Example, np.random.Generator], Example]
   evaluation: Source
   prepare: Callable[[Example], Example]
+  mix: Callable[[Example, np.random.Generator], Example] | None = None
 
 
 class DataSpec(NamedTuple):
@@ -137,8 +140,10 @@ def train_batches(
     .shuffle()
     .repeat()
     .random_map(dataset.augment)
-    .map(lambda example: {**example, 'weight': np.float32(1.0)})
   )
+  if dataset.mix is not None:
+    stream = stream.batch(2, drop_remainder=True).random_map(dataset.mix)
+  stream = stream.map(lambda example: {**example, 'weight': np.float32(1.0)})
   stream = stream[position + jax.process_index() :: processes]
   stream = stream.batch(batch_size // processes, drop_remainder=True)
   batches = stream.to_iter_dataset(_READ_OPTIONS)

@@ -34,21 +34,6 @@ def audioset(
   return _without_pipeline('audioset', example, num_classes=527)
 
 
-def modelnet40(data_dir: str | None, *, num_points: int) -> DataSpec:
-  """ModelNet40 (Perceiver, section 4.3): points of a surface.
-
-  Args:
-    data_dir: not read.
-    num_points: about 2,000 in the paper.
-  """
-  del data_dir
-  example = {
-    'points': array_spec(num_points, 3),
-    'label': array_spec(dtype=np.int32),
-  }
-  return _without_pipeline('modelnet40', example, num_classes=40)
-
-
 def masked_text(data_dir: str | None, *, length: int) -> DataSpec:
   """Text with masked words (Perceiver IO, appendix F.3).
 

@@ -5,11 +5,15 @@ A sound is float32 samples `[T]`. Every random choice comes from the
 seed alone.
 """
 
+import functools
+
 import numpy as np
 
 _MU = 255
-# Of a random filter: cosines over the whole band, the first is half a period.
-_FILTER_COSINES = 8
+# A random filter is made of this many waves along the frequencies. The shortest
+# is a quarter of all frequencies long: 1 kHz at a rate of 8 kHz, about what
+# formants are apart.
+_NUM_WAVES = 8
 
 
 def decode_mu_law(codes: np.ndarray) -> np.ndarray:
@@ -58,34 +62,30 @@ def random_filter(
   samples: np.ndarray,
   rng: np.random.Generator,
   *,
-  max_decibels: float,
+  decibels: float,
   rotate_phase: bool,
 ) -> np.ndarray:
   """Colours the sound as another mouth, room or microphone would.
 
-  The frequencies are weighted by a smooth random curve, a sum of cosines. The
-  pitch stays.
+  Frequencies get louder and softer along a smooth random curve; the pitch
+  stays.
 
   Args:
     samples: `[T]`.
     rng: of all choices.
-    max_decibels: by which any frequency gets louder or softer, at most.
+    decibels: standard deviation of the curve at any frequency.
     rotate_phase: whether all frequencies are also moved by one random phase,
-      which changes the waveform and cannot be heard. Half a turn is the
+      which changes the waveform but nothing that is heard. Half a turn is the
       opposite sign.
 
   Returns:
     float32 `[T]`.
   """
   spectrum = np.fft.rfft(samples)
-  weights = rng.uniform(-1.0, 1.0, _FILTER_COSINES)
-  phases = rng.uniform(0.0, 2.0 * np.pi, _FILTER_COSINES)
-  frequencies = np.linspace(0.0, np.pi, spectrum.size)
-  waves = np.arange(1, _FILTER_COSINES + 1)
-  curve = np.cos(frequencies[:, None] * waves + phases) @ weights
-  decibels = max_decibels * curve / _FILTER_COSINES
+  waves = _waves(spectrum.size)
+  weights = rng.standard_normal(len(waves)) * decibels / np.sqrt(_NUM_WAVES)
   turn = rng.uniform(0.0, 2.0 * np.pi) if rotate_phase else 0.0
-  spectrum *= 10.0 ** (decibels / 20.0) * np.exp(1j * turn)
+  spectrum *= _amplitude(weights @ waves) * np.exp(1j * turn)
   return np.fft.irfft(spectrum, samples.size).astype(np.float32)
 
 
@@ -93,8 +93,8 @@ def random_gain(
   samples: np.ndarray, rng: np.random.Generator, *, max_decibels: float
 ) -> np.ndarray:
   """Makes the whole sound louder or softer by up to `max_decibels`."""
-  decibels = rng.uniform(-max_decibels, max_decibels)
-  return (10.0 ** (decibels / 20.0) * samples).astype(np.float32)
+  gain = _amplitude(rng.uniform(-max_decibels, max_decibels))
+  return (gain * samples).astype(np.float32)
 
 
 def add_noise(
@@ -104,3 +104,15 @@ def add_noise(
   stddev = rng.uniform(0.0, max_stddev)
   noise = rng.standard_normal(samples.size, np.float32)
   return samples + np.float32(stddev) * noise
+
+
+@functools.cache
+def _waves(num_frequencies: int) -> np.ndarray:
+  """Cosines and sines `[2 waves, frequencies]` float64, half periods apart."""
+  frequencies = np.linspace(0.0, np.pi, num_frequencies)
+  angles = np.arange(1, _NUM_WAVES + 1)[:, None] * frequencies
+  return np.concatenate([np.cos(angles), np.sin(angles)])
+
+
+def _amplitude(decibels: float | np.ndarray) -> float | np.ndarray:
+  return np.exp(decibels * (np.log(10.0) / 20.0))

@@ -85,7 +85,7 @@ def tones(
   *,
   max_shift: float,
   max_speed_change: float,
-  max_filter_decibels: float,
+  filter_decibels: float,
   rotate_phase: bool,
   max_gain_decibels: float,
   max_noise: float,
@@ -96,7 +96,8 @@ def tones(
     data_dir: where TFDS keeps prepared data; None for its own default.
     max_shift: of training sounds, in samples of 1/8000 s to either side.
     max_speed_change: of training sounds; 0.1 is from 0.9 to 1.1 times.
-    max_filter_decibels: by which frequencies of training sounds are weighted.
+    filter_decibels: standard deviation by which frequencies of training sounds
+      get louder or softer.
     rotate_phase: whether all frequencies of a training sound are moved by one
       random phase; see `sound.random_filter`.
     max_gain_decibels: by which training sounds are louder or softer.
@@ -110,7 +111,7 @@ def tones(
   _check_options(
     max_shift=max_shift,
     max_speed_change=max_speed_change,
-    max_filter_decibels=max_filter_decibels,
+    filter_decibels=filter_decibels,
     max_gain_decibels=max_gain_decibels,
     max_noise=max_noise,
   )
@@ -123,7 +124,7 @@ def tones(
       max_speed_change=max_speed_change,
     )
     audio = random_filter(
-      audio, rng, max_decibels=max_filter_decibels, rotate_phase=rotate_phase
+      audio, rng, decibels=filter_decibels, rotate_phase=rotate_phase
     )
     audio = random_gain(audio, rng, max_decibels=max_gain_decibels)
     audio = add_noise(audio, rng, max_stddev=_STDDEV * max_noise)

@@ -16,7 +16,11 @@ import optax
 from experiments.configuration import choose, construct
 from experiments.data import shapes
 from experiments.data.digits import digits
+from experiments.data.furniture import furniture
 from experiments.data.imagenet import imagenet
+from experiments.data.modelnet40 import modelnet40
+from experiments.data.tones import tones
+from experiments.data.watch import watch
 from experiments.tasks.parts import make_preprocessor
 from experiments.tasks.task import Task
 from experiments.train_state import Batch, LossFunction, Metrics
@@ -28,9 +32,12 @@ from perceiver_jax.queries import LearnedQueries
 
 _DATASETS = {
   'digits': digits,
+  'furniture': furniture,
   'imagenet': imagenet,
   'audioset': shapes.audioset,
-  'modelnet40': shapes.modelnet40,
+  'modelnet40': modelnet40,
+  'tones': tones,
+  'watch': watch,
 }
 
 
@@ -98,6 +105,9 @@ def make_model(
 def softmax_loss(*, label_smoothing: float) -> LossFunction:
   """Returns cross-entropy of one class an example, and its metrics.
 
+  Where examples are mixed of two, the targets are of both classes; see
+  `mixing.mix_pair`.
+
   Args:
     label_smoothing: share of the target spread over all classes.
   """
@@ -106,9 +116,11 @@ def softmax_loss(*, label_smoothing: float) -> LossFunction:
     logits: jax.Array, batch: Batch
   ) -> tuple[jax.Array, Metrics]:
     labels, weights = batch['label'], batch['weight']
-    targets = optax.smooth_labels(
-      jax.nn.one_hot(labels, logits.shape[-1]), label_smoothing
-    )
+    targets = jax.nn.one_hot(labels, logits.shape[-1])
+    if 'mix_label' in batch:
+      others = jax.nn.one_hot(batch['mix_label'], logits.shape[-1])
+      targets += batch['mix_share'][:, None] * (others - targets)
+    targets = optax.smooth_labels(targets, label_smoothing)
     losses = optax.softmax_cross_entropy(logits, targets)
     correct = logits.argmax(axis=-1) == labels
     metrics: dict[str, Any] = {

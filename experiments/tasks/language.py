@@ -1,20 +1,35 @@
-"""Perceiver IO on text: the masked language model, and GLUE's tasks."""
+"""Perceiver IO on text: the masked language model, and labels of texts."""
+
+import math
+from collections.abc import Mapping
 
 import haiku as hk
 import jax
+import jax.numpy as jnp
 import ml_collections
+import optax
 
 from experiments.configuration import choose, construct
 from experiments.data import shapes
+from experiments.data.declaration import (
+  declaration_languages,
+  declaration_masked,
+)
+from experiments.data.pipeline import DataSpec
 from experiments.tasks.task import Task
-from experiments.train_state import Batch
+from experiments.train_state import Batch, LossFunction, Metrics
 from perceiver_jax.decoder import Decoder
 from perceiver_jax.encoder import Encoder
+from perceiver_jax.metrics import Mean, weighted_mean
 from perceiver_jax.models import MaskedLanguageModel, TextClassifier
 from perceiver_jax.queries import LearnedQueries
 from perceiver_jax.token_embedding import TokenEmbedding
 
-_DATASETS = {'masked_text': shapes.masked_text, 'glue': shapes.glue}
+_MASKED_TEXTS = {
+  'declaration': declaration_masked,
+  'masked_text': shapes.masked_text,
+}
+_LABELLED_TEXTS = {'declaration': declaration_languages, 'glue': shapes.glue}
 _PARTS = ('data', 'embedding', 'encoder', 'queries', 'decoder')
 
 
@@ -45,10 +60,11 @@ def masked_language_modelling(
       query_mask=batch['mask'],
     )
 
+  data = choose('data', _MASKED_TEXTS, config.data, data_dir)
   return Task(
     model=hk.transform_with_state(forward),
-    loss_function=None,
-    data=choose('data', _DATASETS, config.data, data_dir),
+    loss_function=masked_token_loss if 'targets' in data.example else None,
+    data=data,
   )
 
 
@@ -72,11 +88,78 @@ def text_classification(
       batch['tokens'], is_training=is_training, input_mask=batch['mask']
     )
 
+  data = choose('data', _LABELLED_TEXTS, config.data, data_dir)
   return Task(
     model=hk.transform_with_state(forward),
-    loss_function=None,
-    data=choose('data', _DATASETS, config.data, data_dir),
+    loss_function=_label_loss_of(data, config.labels),
+    data=data,
   )
+
+
+def masked_token_loss(
+  logits: jax.Array, batch: Batch
+) -> tuple[jax.Array, Metrics]:
+  """Returns cross-entropy of the masked tokens, and metrics of them.
+
+  Args:
+    logits: `[B, M, vocab_size]`.
+    batch: with `targets` int32 `[B, M]`, `target_weights` float32 `[B, M]`, 1
+      where a token is masked, and `weight` `[B]`.
+
+  Returns:
+    The mean over all masked tokens of the batch, in nats; the metrics count
+    tokens, not examples: `loss` in nats, `bits_per_byte` for tokens that are
+    bytes, `accuracy`.
+  """
+  targets = batch['targets']
+  weights = batch['target_weights'] * batch['weight'][:, None]
+  losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+  loss = weighted_mean(losses, weights)
+  metrics = {
+    'loss': loss,
+    'bits_per_byte': Mean(loss.total / math.log(2.0), loss.weight),
+    'accuracy': weighted_mean(logits.argmax(axis=-1) == targets, weights),
+  }
+  # Without a masked token there is nothing to learn, and no division by zero.
+  return loss.total / jnp.maximum(loss.weight, 1.0), metrics
+
+
+def label_loss(
+  logits: Mapping[str, jax.Array], batch: Batch
+) -> tuple[jax.Array, Metrics]:
+  """Returns cross-entropy of one label a text, and its metrics.
+
+  Args:
+    logits: `[B, classes]` of the only task.
+    batch: with `label` int32 `[B]` and `weight` `[B]`.
+  """
+  (task_logits,) = logits.values()
+  labels, weights = batch['label'], batch['weight']
+  losses = optax.softmax_cross_entropy_with_integer_labels(task_logits, labels)
+  correct = task_logits.argmax(axis=-1) == labels
+  metrics = {
+    'loss': weighted_mean(losses, weights),
+    'accuracy': weighted_mean(correct, weights),
+  }
+  return losses.mean(), metrics  # Training examples have weight one.
+
+
+def _label_loss_of(
+  data: DataSpec, labels: Mapping[str, int]
+) -> LossFunction | None:
+  """The loss of a data set; None where it has no labels.
+
+  Raises:
+    ValueError: the config's labels are not those of the data.
+  """
+  if 'label' not in data.example:
+    return None
+  if list(dict(labels).values()) != [data.num_classes]:
+    raise ValueError(
+      f'config.labels is {dict(labels)}; these data have one label of '
+      f'{data.num_classes} classes, such as dict(label={data.num_classes}).'
+    )
+  return label_loss
 
 
 def _common_parts(config: ml_collections.ConfigDict) -> dict[str, hk.Module]:

@@ -36,6 +36,17 @@ def test_both_forms_are_timed(result):
     )
 
 
+def test_activations_may_be_bfloat16():
+  config = digits.get_config()
+  config.encoder.num_latents = 8
+  config.encoder.self_attends_per_block = 1
+  result = benchmark.benchmark(
+    config, examples=2, repeats=1, plain=False, baseline=None, dtype='bfloat16'
+  )
+  assert set(result['rows']) == {'ours forward', 'ours update'}
+  assert 'bfloat16' in benchmark.render(result)
+
+
 def test_operations_are_those_of_all_examples(result):
   config = digits.get_config()
   config.encoder.num_latents = 8

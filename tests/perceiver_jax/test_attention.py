@@ -496,6 +496,103 @@ def test_the_gradient_never_holds_all_scores(monkeypatch):
   assert memory(64 * 256) < all_scores / 4
 
 
+class Gpu:
+  compute_capability = '9.0'
+
+
+@pytest.mark.parametrize(
+  ('changes', 'fused'),
+  [
+    ({}, True),
+    ({'dtype': jnp.float32}, False),
+    ({'channels': 12}, False),
+    ({'channels': 136}, False),
+    ({'masked': True}, False),
+    ({'capability': '7.5'}, False),
+    ({'backend': 'cpu'}, False),
+  ],
+)
+def test_cudnn_gets_what_it_takes(changes, fused, monkeypatch):
+  """On a machine that looks like it; XLA computes in cuDNN's place."""
+  settings = {
+    'dtype': jnp.bfloat16,
+    'channels': 16,
+    'masked': False,
+    'capability': '9.0',
+    'backend': 'gpu',
+  } | changes
+  calls = []
+  compute = jax.nn.dot_product_attention
+
+  def fused_attention(query, key, value, *, implementation):
+    calls.append(implementation)
+    return compute(query, key, value, implementation='xla')
+
+  monkeypatch.setattr(jax.nn, 'dot_product_attention', fused_attention)
+  monkeypatch.setattr(jax, 'default_backend', lambda: settings['backend'])
+  monkeypatch.setattr(Gpu, 'compute_capability', settings['capability'])
+  monkeypatch.setattr(jax, 'devices', lambda: [Gpu()])
+  query, key, value = (
+    normal(i, 2, 8, 2, settings['channels']).astype(settings['dtype'])
+    for i in range(3)
+  )
+  mask = jnp.ones((2, 8), bool) if settings['masked'] else None
+  attended = attend(query, KeysValues(key, value, mask))
+  assert calls == (['cudnn'] if fused else [])
+  expected = dot_product_attention(
+    *(x.astype(jnp.float32) for x in (query, key, value))
+  )
+  np.testing.assert_allclose(
+    attended.astype(jnp.float32), expected.reshape(2, 8, -1), atol=0.03
+  )
+
+
+def relative_error(actual, expected):
+  difference = jnp.abs(actual.astype(jnp.float32) - expected).max()
+  return float(difference / jnp.abs(expected).max())
+
+
+def test_bfloat16_has_a_float32_softmax():
+  """Scores of up to 100, which bfloat16 knows to 0.25, weights to 25 %."""
+  query, key, value = (
+    (scale * normal(i, 2, 40, 2, 16)).astype(jnp.bfloat16)
+    for i, scale in enumerate((8.0, 8.0, 1.0))
+  )
+  wide = [x.astype(jnp.float32) for x in (query, key, value)]
+  expected = dot_product_attention(*wide)
+  for form in (dot_product_attention, recomputed_attention):
+    attended = form(query, key, value)
+    assert attended.dtype == jnp.bfloat16
+    # The query is scaled in bfloat16 once: scores are off by 2^-9 of them.
+    assert relative_error(attended, expected) < 0.1, form
+
+
+@pytest.mark.parametrize('many_queries', [128, 1])
+def test_bfloat16_features_stay_close_when_absorbed(many_queries, monkeypatch):
+  monkeypatch.setattr(input_chunks, '_MANY_QUERIES', many_queries)
+  inputs = make_inputs(2, 64, 3, 10, True, True)
+  queries, projections = normal(0, 2, 4, 6), make_projections(6, 13, 5, 7)
+  byte_array = inputs.byte_array
+  half = byte_array._replace(features=byte_array.features.astype(jnp.bfloat16))
+  rounded = half._replace(features=half.features.astype(jnp.float32))
+
+  def results(queries, byte_array):
+    def loss(queries):
+      attended = absorbed(
+        queries, inputs._replace(byte_array=byte_array), projections, 16
+      )
+      return jnp.square(attended.astype(jnp.float32)).sum(), attended
+
+    gradient, attended = jax.jit(jax.grad(loss, has_aux=True))(queries)
+    return attended, gradient
+
+  expected = results(queries, rounded)
+  actual = results(queries.astype(jnp.bfloat16), half)
+  assert actual[0].dtype == jnp.bfloat16
+  for x, y in zip(actual, expected, strict=True):
+    assert relative_error(x, y) < 0.05
+
+
 def test_plain_attention_is_traced_while_asked_for(monkeypatch):
   def forbidden(*_):
     raise AssertionError('recomputed')

@@ -1,0 +1,92 @@
+"""Text as bytes: the Universal Declaration of Human Rights, 16 languages.
+
+python -m experiments.train --config=experiments/configs/declaration.py
+"""
+
+import ml_collections
+
+_VOCAB_SIZE = 262  # Bytes and special tokens.
+
+
+def get_config(variant: str = 'language') -> ml_collections.ConfigDict:
+  """Returns the experiment.
+
+  Args:
+    variant: 'language' or 'mlm'.
+
+  Raises:
+    ValueError: there is no such variant.
+  """
+  if variant not in _VARIANTS:
+    raise ValueError(f'The variants are {list(_VARIANTS)}, got {variant!r}.')
+  config = ml_collections.ConfigDict()
+  config.seed = 0
+  config.log_every = 100
+  config.data_workers = 0
+  config.optimizer = dict(
+    name='adamw', weight_decay=0.05, b2=0.95, clip_norm=1.0
+  )
+  _VARIANTS[variant](config)
+  return config
+
+
+def _language(config: ml_collections.ConfigDict) -> None:
+  """A query for the language, as for a task of GLUE."""
+  length, channels = 192, 64
+  config.task = 'text_classification'
+  config.batch_size = 64
+  config.train_steps = 2000
+  config.eval_every = 500
+  config.checkpoint_every = 500
+  config.data = dict(name='declaration', length=length, min_length=48)
+  config.labels = dict(language=16)
+  config.embedding = dict(
+    vocab_size=_VOCAB_SIZE, num_channels=channels, max_length=length
+  )
+  config.encoder = dict(
+    num_latents=32,
+    latent_channels=64,
+    cross_attends=(1,),
+    self_attends_per_block=2,
+    cross_attend_heads=4,
+    self_attend_heads=4,
+    rematerialize='none',
+  )
+  config.queries = dict(num_channels=channels)
+  config.decoder = dict(num_heads=4, query_residual=False)
+  config.schedule = dict(name='cosine', learning_rate=2e-3, warmup_steps=100)
+  config.checkpoints = dict(
+    keep_last=2, best_metric='eval/accuracy', best_mode='max'
+  )
+
+
+def _mlm(config: ml_collections.ConfigDict) -> None:
+  """Masked words of crops, a query for each byte."""
+  length, channels = 128, 128
+  config.task = 'masked_language_modelling'
+  config.batch_size = 32
+  config.train_steps = 6000
+  config.eval_every = 1000
+  config.checkpoint_every = 1000
+  config.data = dict(name='declaration', length=length, mask_rate=0.15)
+  config.embedding = dict(
+    vocab_size=_VOCAB_SIZE, num_channels=channels, max_length=length
+  )
+  config.encoder = dict(
+    num_latents=64,
+    latent_channels=128,
+    cross_attends=(1,),
+    self_attends_per_block=3,
+    cross_attend_heads=4,
+    self_attend_heads=4,
+    rematerialize='none',
+  )
+  config.queries = dict(num_queries=length, num_channels=channels)
+  config.decoder = dict(num_heads=4, query_residual=False)
+  config.schedule = dict(name='cosine', learning_rate=2e-3, warmup_steps=200)
+  config.checkpoints = dict(
+    keep_last=2, best_metric='eval/loss', best_mode='min'
+  )
+
+
+_VARIANTS = {'language': _language, 'mlm': _mlm}

@@ -1,0 +1,171 @@
+"""Watch: shoulder exercises seen by a smart watch on the wrist, embedded here.
+
+140 recordings at 50 Hz: 10 subjects, 7 exercises, both arms. Windows of the
+recordings are classified; subjects 1 to 5 train and 6 to 10 are held out, so
+the numbers are those of people never seen. Source and licence: NOTICE.
+"""
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from experiments.data.embedded_builder import (
+  FILES,
+  EmbeddedBuilder,
+  load_in_memory,
+)
+from experiments.data.motion_augmentation import augment_motion
+from experiments.data.pipeline import (
+  Dataset,
+  DataSpec,
+  Example,
+  Source,
+  array_spec,
+)
+
+# Pendulum, abduction, forward elevation, internal and external rotation,
+# trapezius extension, upright row.
+CLASSES = ('PEN', 'ABD', 'FEL', 'IR', 'ER', 'TRAP', 'ROW')
+_TRAIN_SUBJECTS = range(1, 6)
+# Of the training subjects: acceleration in g, rate of rotation in rad/s. The
+# mean of x is zero once the arms are exchanged.
+_MEAN = np.array([0.0, 0.4, -0.19, 0.0, 0.0, 0.0], np.float32)
+_STDDEV = np.array([0.94, 0.52, 0.6, 1.1, 2.65, 1.16], np.float32)
+
+
+class Watch(EmbeddedBuilder):
+  """Motion of a watch on the wrist during 7 shoulder exercises."""
+
+  VERSION = tfds.core.Version('1.0.0')
+
+  def features(self) -> dict[str, Any]:
+    """See `EmbeddedBuilder`."""
+    return {
+      'motion': tfds.features.Tensor(shape=(None, 6), dtype=np.float32),
+      'label': tfds.features.ClassLabel(names=CLASSES),
+      'subject': tfds.features.Scalar(dtype=np.int32),
+    }
+
+  def examples(self, split: str) -> Iterator[Example]:
+    """See `EmbeddedBuilder`; an example is a whole recording."""
+    with np.load(FILES / 'watch.npz', allow_pickle=False) as arrays:
+      motion = (arrays['x'] * arrays['scale']).astype(np.float32)
+      ends = np.cumsum(arrays['length'])
+      labels, subjects = arrays['y'], arrays['subject']
+    recordings = np.split(motion, ends[:-1])
+    for recording, label, subject in zip(
+      recordings, labels, subjects, strict=True
+    ):
+      if (subject in _TRAIN_SUBJECTS) == (split == 'train'):
+        yield {
+          'motion': recording,
+          'label': int(label),
+          'subject': int(subject),
+        }
+
+
+class Windows:
+  """The windows of recordings: each example is a recording and a start.
+
+  Args:
+    recordings: examples with `motion` `[T, 6]`.
+    num_steps: of a window.
+    hop: steps from one start to the next.
+  """
+
+  def __init__(self, recordings: Source, *, num_steps: int, hop: int):
+    self._recordings = recordings
+    self._windows = [
+      (i, start)
+      for i in range(len(recordings))
+      for start in range(0, len(recordings[i]['motion']) - num_steps + 1, hop)
+    ]
+
+  def __len__(self) -> int:
+    return len(self._windows)
+
+  def __getitem__(self, index: int) -> Example:
+    recording, start = self._windows[index]
+    return {**self._recordings[recording], 'start': start}
+
+
+def watch(
+  data_dir: str | None,
+  *,
+  num_steps: int,
+  hop: int,
+  max_shift: int,
+  max_speed: float,
+  max_rotation: float,
+  max_scale: float,
+  noise: float,
+  mirror_probability: float,
+) -> DataSpec:
+  """Watch; prepared on first use and read into memory.
+
+  Args:
+    data_dir: where TFDS keeps prepared data; None for its own default.
+    num_steps: of a window; 50 are a second.
+    hop: steps from one window of a recording to the next, in training and in
+      evaluation.
+    max_shift: see `augment_motion`, like those that follow.
+    max_speed: of training windows.
+    max_rotation: of training windows.
+    max_scale: of training windows.
+    noise: of training windows.
+    mirror_probability: of training windows.
+
+  Returns:
+    Examples with `motion` float32 `[num_steps, 6]` of about zero mean and unit
+    variance, and `label` int32.
+  """
+  if num_steps < 1 or hop < 1:
+    raise ValueError(
+      'data.num_steps and data.hop must be positive numbers of steps, got '
+      f'{num_steps} and {hop}.'
+    )
+  augment = functools.partial(
+    augment_motion,
+    num_steps=num_steps,
+    max_shift=max_shift,
+    max_speed=max_speed,
+    max_rotation=max_rotation,
+    max_scale=max_scale,
+    noise=noise,
+    mirror_probability=mirror_probability,
+  )
+
+  def train_example(example: Example, rng: np.random.Generator) -> Example:
+    motion = augment(example['motion'], rng, start=example['start'])
+    return _normalize(motion, example['label'])
+
+  def evaluation_example(example: Example) -> Example:
+    start = example['start']
+    motion = example['motion'][start : start + num_steps]
+    return _normalize(motion, example['label'])
+
+  def load() -> Dataset:
+    train, test = (
+      Windows(recordings, num_steps=num_steps, hop=hop)
+      for recordings in load_in_memory(Watch, data_dir)
+    )
+    return Dataset(
+      train=train,
+      augment=train_example,
+      evaluation=test,
+      prepare=evaluation_example,
+    )
+
+  example = {
+    'motion': array_spec(num_steps, 6),
+    'label': array_spec(dtype=np.int32),
+  }
+  return DataSpec(example=example, num_classes=len(CLASSES), load=load)
+
+
+def _normalize(motion: np.ndarray, label: int) -> Example:
+  motion = (motion - _MEAN) / _STDDEV
+  return {'motion': motion, 'label': np.int32(label)}
