@@ -7,7 +7,8 @@ from experiments.describe import describe
 
 HEAD = """# Models
 
-Every published model, as it is built here, beside what the papers print.
+Every published model, as it is built here, beside what the papers print; last,
+the small models of the embedded data.
 Made by `make docs`; nothing is computed for it but shapes.
 
 Parameters are counted exactly. Operations are multiplications and additions of
@@ -90,6 +91,12 @@ ROWS = (
   Row('kinetics', '196'),
   Row('starcraft', note='9'),
   Row('digits'),
+  Row('tones', 'raw'),
+  Row('tones', 'mel'),
+  Row('furniture'),
+  Row('watch'),
+  Row('declaration', 'language'),
+  Row('declaration', 'mlm'),
 )
 
 

@@ -65,12 +65,17 @@ def _mlm(config: ml_collections.ConfigDict) -> None:
   length, channels = 128, 128
   config.task = 'masked_language_modelling'
   config.batch_size = 32
-  config.train_steps = 6000
-  config.eval_every = 1000
-  config.checkpoint_every = 1000
+  config.train_steps = 2700
+  config.eval_every = 450
+  config.checkpoint_every = 450
   config.data = dict(name='declaration', length=length, mask_rate=0.15)
+  # Steps of Adam are not in proportion to what they change: positions of the
+  # usual 0.02 are lost in what all of them learn together, before any is used.
   config.embedding = dict(
-    vocab_size=_VOCAB_SIZE, num_channels=channels, max_length=length
+    vocab_size=_VOCAB_SIZE,
+    num_channels=channels,
+    max_length=length,
+    init_stddev=0.2,
   )
   config.encoder = dict(
     num_latents=64,
@@ -79,10 +84,14 @@ def _mlm(config: ml_collections.ConfigDict) -> None:
     self_attends_per_block=3,
     cross_attend_heads=4,
     self_attend_heads=4,
+    latents_init_stddev=0.5,
     rematerialize='none',
   )
-  config.queries = dict(num_queries=length, num_channels=channels)
+  config.queries = dict(
+    num_queries=length, num_channels=channels, init_stddev=1.0
+  )
   config.decoder = dict(num_heads=4, query_residual=False)
+  config.loss = dict(visible_weight=0.5)
   config.schedule = dict(name='cosine', learning_rate=2e-3, warmup_steps=200)
   config.checkpoints = dict(
     keep_last=2, best_metric='eval/loss', best_mode='min'

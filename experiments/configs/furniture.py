@@ -14,7 +14,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.task = 'classification'
   config.seed = 0
   config.batch_size = 64
-  config.train_steps = 2400
+  config.train_steps = 1500
   config.log_every = 100
   config.eval_every = 300
   config.checkpoint_every = 600
@@ -22,15 +22,16 @@ def get_config() -> ml_collections.ConfigDict:
 
   config.data = dict(
     name='furniture',
-    num_points=1024,
+    num_points=512,
     max_point_scale=0.01,
-    max_rotation=15.0,
-    max_stretch=0.25,
-    max_jitter=0.01,
+    max_rotation=30.0,
+    max_stretch=0.4,
+    max_jitter=0.02,
     mirror_probability=0.5,
+    mix_probability=0.5,
   )
   # Low bands only: they are learned fastest, and 440 models are few.
-  points = dict(name='points', num_bands=6, max_resolution=(12, 12, 12))
+  points = dict(name='points', num_bands=4, max_resolution=(8, 8, 8))
   config.inputs = dict(points=points)
   config.encoder = dict(
     num_latents=32,
@@ -43,7 +44,7 @@ def get_config() -> ml_collections.ConfigDict:
   )
   config.loss = dict(name='softmax', label_smoothing=0.1)
   config.optimizer = dict(
-    name='adamw', weight_decay=0.1, b2=0.95, clip_norm=1.0
+    name='adamw', weight_decay=0.3, b2=0.95, clip_norm=1.0
   )
   config.schedule = dict(name='cosine', learning_rate=3e-3, warmup_steps=50)
   config.checkpoints = dict(

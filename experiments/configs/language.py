@@ -50,6 +50,7 @@ def get_config(variant: str = 'bytes') -> ml_collections.ConfigDict:
   config.update(_MODELS[variant])
   config.encoder.rematerialize = 'elementwise'
   config.data = dict(name='masked_text', length=config.embedding.max_length)
+  config.loss = dict(visible_weight=0.0)
   config.optimizer = dict(name='lamb', weight_decay=0.01)
   config.schedule = dict(
     name='cosine', learning_rate=1.25e-3, warmup_steps=1000

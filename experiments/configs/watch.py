@@ -14,9 +14,9 @@ def get_config() -> ml_collections.ConfigDict:
   config.task = 'classification'
   config.seed = 0
   config.batch_size = 64
-  config.train_steps = 2400
+  config.train_steps = 1200
   config.log_every = 100
-  config.eval_every = 300
+  config.eval_every = 200
   config.checkpoint_every = 600
   config.data_workers = 0
 
@@ -26,9 +26,9 @@ def get_config() -> ml_collections.ConfigDict:
     hop=50,
     max_shift=25,
     max_speed=0.25,
-    max_rotation=20.0,
-    max_scale=0.1,
-    noise=0.03,
+    max_rotation=30.0,
+    max_scale=0.2,
+    noise=0.05,
     mirror_probability=0.5,
   )
   positions = dict(
@@ -46,7 +46,7 @@ def get_config() -> ml_collections.ConfigDict:
   )
   config.loss = dict(name='softmax', label_smoothing=0.1)
   config.optimizer = dict(
-    name='adamw', weight_decay=0.1, b2=0.95, clip_norm=1.0
+    name='adamw', weight_decay=0.3, b2=0.95, clip_norm=1.0
   )
   config.schedule = dict(name='cosine', learning_rate=3e-3, warmup_steps=50)
   config.checkpoints = dict(

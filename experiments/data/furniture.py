@@ -23,7 +23,11 @@ from experiments.data.pipeline import (
   Example,
   array_spec,
 )
-from experiments.data.point_augmentation import augment_points, to_unit_cube
+from experiments.data.point_augmentation import (
+  augment_points,
+  mix_points,
+  to_unit_cube,
+)
 
 CLASSES = (
   'appliance',
@@ -98,6 +102,7 @@ def furniture(
   max_stretch: float,
   max_jitter: float,
   mirror_probability: float,
+  mix_probability: float,
 ) -> DataSpec:
   """Furniture; prepared on first use and read into memory.
 
@@ -110,6 +115,8 @@ def furniture(
     max_stretch: of training models.
     max_jitter: of training models, whose radius is 1.
     mirror_probability: of training models.
+    mix_probability: see `mix_points`; above 0 each training example is made of
+      two models.
 
   Returns:
     Examples with `points` float32 `[num_points, 3]`, centred, in the unit cube,
@@ -129,6 +136,9 @@ def furniture(
     max_jitter=max_jitter,
     mirror_probability=mirror_probability,
   )
+  mix = None
+  if mix_probability:
+    mix = functools.partial(mix_points, probability=mix_probability)
 
   def train_example(example: Example, rng: np.random.Generator) -> Example:
     points = augment(_coordinates(example), rng)
@@ -146,6 +156,7 @@ def furniture(
       augment=train_example,
       evaluation=test,
       prepare=evaluation_example,
+      mix=mix,
     )
 
   example = {

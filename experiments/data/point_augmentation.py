@@ -14,6 +14,8 @@ import math
 
 import numpy as np
 
+from experiments.data.pipeline import Example
+
 _VERTICAL = 1
 _HORIZONTAL = (0, 2)
 
@@ -67,6 +69,43 @@ def augment_points(
   points = scale_each_point(points, max_point_scale, rng)
   points = points + rng.uniform(-max_jitter, max_jitter, size=points.shape)
   return to_unit_cube(points)
+
+
+def mix_points(
+  pair: Example, rng: np.random.Generator, *, probability: float
+) -> Example:
+  """Gives a cloud a part of another (PointCutMix, arXiv 2101.01461).
+
+  The points nearest to a random one of the first cloud make room for those of
+  the second cloud that are nearest to the same place. Their number is uniform.
+
+  Args:
+    pair: `points` float32 `[2, N, 3]` and `label` int32 `[2]`.
+    rng: source of randomness.
+    probability: with which there is a part of the second cloud at all.
+
+  Returns:
+    `points` `[N, 3]`, `label` and `mix_label` int32 scalars, and `mix_share`
+    float32, the share of the points that is not `label`'s.
+  """
+  first, second = pair['points']
+  num_points = len(first)
+  taken = 0
+  if rng.random() < probability:
+    taken = int(rng.integers(num_points))
+  place = first[rng.integers(num_points)]
+  near_first, near_second = (
+    np.square(points - place).sum(axis=-1).argsort()
+    for points in (first, second)
+  )
+  return {
+    'points': np.concatenate(
+      [first[near_first[taken:]], second[near_second[:taken]]]
+    ),
+    'label': pair['label'][0],
+    'mix_label': pair['label'][1],
+    'mix_share': np.float32(taken / num_points),
+  }
 
 
 def random_subset(

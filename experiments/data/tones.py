@@ -2,8 +2,8 @@
 
 One speaker, 8 kHz, 4,096 samples (0.51 s) each. The task is the tone, 1 to 4,
 of syllables that were never heard in training, in any tone: 77 of the 386
-syllables are held out. Source and licence: NOTICE. Kernel ridge regression on
-a log-mel spectrogram of 32 x 32 reaches 99.1 %.
+syllables are held out. Source and licence: NOTICE. On a log-mel spectrogram of
+32 x 32, kernel ridge regression reaches 99.1 %; on 32 loudnesses about 70 %.
 """
 
 from collections.abc import Iterator

@@ -35,7 +35,7 @@ _PARTS = ('data', 'embedding', 'encoder', 'queries', 'decoder')
 
 def masked_language_modelling_sections(_) -> tuple[str, ...]:
   """Returns the sections of the config that this task reads."""
-  return _PARTS
+  return (*_PARTS, 'loss')
 
 
 def text_classification_sections(_) -> tuple[str, ...]:
@@ -61,9 +61,10 @@ def masked_language_modelling(
     )
 
   data = choose('data', _MASKED_TEXTS, config.data, data_dir)
+  loss_function = construct('loss', masked_token_loss, config.loss)
   return Task(
     model=hk.transform_with_state(forward),
-    loss_function=masked_token_loss if 'targets' in data.example else None,
+    loss_function=loss_function if 'targets' in data.example else None,
     data=data,
   )
 
@@ -96,32 +97,36 @@ def text_classification(
   )
 
 
-def masked_token_loss(
-  logits: jax.Array, batch: Batch
-) -> tuple[jax.Array, Metrics]:
+def masked_token_loss(*, visible_weight: float) -> LossFunction:
   """Returns cross-entropy of the masked tokens, and metrics of them.
 
-  Args:
-    logits: `[B, M, vocab_size]`.
-    batch: with `targets` int32 `[B, M]`, `target_weights` float32 `[B, M]`, 1
-      where a token is masked, and `weight` `[B]`.
+  The metrics count masked tokens, not examples: `loss` in nats,
+  `bits_per_byte` for tokens that are bytes, `accuracy`.
 
-  Returns:
-    The mean over all masked tokens of the batch, in nats; the metrics count
-    tokens, not examples: `loss` in nats, `bits_per_byte` for tokens that are
-    bytes, `accuracy`.
+  Args:
+    visible_weight: weight of the mean over the tokens that are not masked,
+      added to the mean over those that are. To give back what it sees, a model
+      must learn which output belongs to which input: it needs that before it
+      can guess from neighbours. 0 for a masked language model without.
   """
-  targets = batch['targets']
-  weights = batch['target_weights'] * batch['weight'][:, None]
-  losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
-  loss = weighted_mean(losses, weights)
-  metrics = {
-    'loss': loss,
-    'bits_per_byte': Mean(loss.total / math.log(2.0), loss.weight),
-    'accuracy': weighted_mean(logits.argmax(axis=-1) == targets, weights),
-  }
-  # Without a masked token there is nothing to learn, and no division by zero.
-  return loss.total / jnp.maximum(loss.weight, 1.0), metrics
+
+  def loss_function(
+    logits: jax.Array, batch: Batch
+  ) -> tuple[jax.Array, Metrics]:
+    targets, masked = batch['targets'], batch['target_weights']
+    weights = batch['weight'][:, None]
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+    hits = logits.argmax(axis=-1) == targets
+    loss = weighted_mean(losses, weights * masked)
+    visible = weighted_mean(losses, weights * (batch['mask'] - masked))
+    metrics = {
+      'loss': loss,
+      'bits_per_byte': Mean(loss.total / math.log(2.0), loss.weight),
+      'accuracy': weighted_mean(hits, weights * masked),
+    }
+    return _mean(loss) + visible_weight * _mean(visible), metrics
+
+  return loss_function
 
 
 def label_loss(
@@ -160,6 +165,11 @@ def _label_loss_of(
       f'{data.num_classes} classes, such as dict(label={data.num_classes}).'
     )
   return label_loss
+
+
+def _mean(mean: Mean) -> jax.Array:
+  """The mean; zero, not NaN, of nothing."""
+  return mean.total / jnp.maximum(mean.weight, 1.0)
 
 
 def _common_parts(config: ml_collections.ConfigDict) -> dict[str, hk.Module]:

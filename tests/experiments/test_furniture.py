@@ -22,6 +22,7 @@ OPTIONS = dict(
   max_stretch=0.25,
   max_jitter=0.01,
   mirror_probability=0.5,
+  mix_probability=0.0,
 )
 # A fifth of 44, 26, 20, 37, 73, 36, 33, 31, 31, 29, 44, 23, 52, 47, 28.
 HELD_OUT = [9, 5, 4, 7, 15, 7, 7, 6, 6, 6, 9, 5, 10, 9, 6]
@@ -108,7 +109,7 @@ def test_training_moves_points_and_keeps_labels(data):
 
 
 def test_training_without_options_is_the_published_normalisation(tmp_path):
-  options = dict.fromkeys(OPTIONS, 0) | {'num_points': 1024}
+  options = dict.fromkeys(OPTIONS, 0.0) | {'num_points': 1024}
   data = furniture(str(tmp_path), **options).load()
   raw = data.train[3]
   trained = data.augment(raw, np.random.default_rng(0))['points']
@@ -127,6 +128,17 @@ def test_batches(data):
   assert batch['weight'].tolist() == [1.0] * 8
   batches = list(evaluation_batches(data, 64))
   assert [batch['weight'].sum() for batch in batches] == [64, 47]
+
+
+def test_mixed_batches_have_two_labels(tmp_path):
+  data = furniture(str(tmp_path), **OPTIONS | {'mix_probability': 1.0}).load()
+  batch = next(train_batches(data, 64, seed=0, position=0))
+  assert batch['points'].shape == (64, 256, 3)
+  for key in ('label', 'mix_label'):
+    assert set(batch[key]) <= set(range(15))
+  assert (batch['label'] != batch['mix_label']).sum() > 32
+  assert batch['mix_share'].std() > 0.2
+  assert 'mix_label' not in next(evaluation_batches(data, 4))
 
 
 @pytest.mark.parametrize('num_points', [0, 1025])

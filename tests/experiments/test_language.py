@@ -11,7 +11,7 @@ from experiments.tasks import make_task
 from perceiver_jax import metrics
 
 RNG = np.random.default_rng(0)
-masked_token_loss = jax.jit(language_task.masked_token_loss)
+masked_token_loss = jax.jit(language_task.masked_token_loss(visible_weight=0.0))
 label_loss = jax.jit(language_task.label_loss)
 
 
@@ -22,9 +22,12 @@ def computed(pairs):
 def masked_batch(size=4, length=6, vocabulary=11):
   """Random logits and a batch with a few masked places."""
   logits = RNG.normal(size=(size, length, vocabulary)).astype(np.float32)
+  mask = np.arange(length) < np.arange(3, 3 + size)[:, None]
+  masked = mask & (RNG.random((size, length)) < 0.4)
   return logits, {
     'targets': RNG.integers(vocabulary, size=(size, length)).astype(np.int32),
-    'target_weights': (RNG.random((size, length)) < 0.4).astype(np.float32),
+    'target_weights': masked.astype(np.float32),
+    'mask': mask,
     'weight': np.ones(size, np.float32),
   }
 
@@ -43,6 +46,7 @@ def test_masked_loss_against_values_by_hand():
   batch = {
     'targets': np.array([[0, 1, 0]], np.int32),
     'target_weights': np.array([[1.0, 1.0, 0.0]], np.float32),
+    'mask': np.ones((1, 3), np.bool_),
     'weight': np.ones(1, np.float32),
   }
   loss, pairs = masked_token_loss(logits, batch)
@@ -103,6 +107,21 @@ def test_places_that_are_not_masked_get_no_gradient():
   gradient = jax.jit(jax.grad(lambda x: masked_token_loss(x, batch)[0]))(logits)
   touched = np.abs(gradient).sum(axis=-1) > 0
   np.testing.assert_array_equal(touched, batch['target_weights'] == 1.0)
+
+
+def test_visible_tokens_count_with_their_weight_and_padding_never():
+  logits, batch = masked_batch()
+  batch['weight'][0] = 0.0
+  loss, pairs = masked_token_loss(logits, batch)
+  both, both_pairs = jax.jit(
+    language_task.masked_token_loss(visible_weight=0.25)
+  )(logits, batch)
+  visible = batch['mask'] & (batch['target_weights'] == 0.0)
+  places = [(i, j) for i, j in np.argwhere(visible) if i > 0]
+  each = [nats(logits[i, j], batch['targets'][i, j]) for i, j in places]
+  np.testing.assert_allclose(both, loss + 0.25 * np.mean(each), rtol=1e-5)
+  # What is reported is of masked tokens alone.
+  assert computed(both_pairs) == pytest.approx(computed(pairs), rel=1e-6)
 
 
 def test_nothing_masked_is_a_loss_of_zero():

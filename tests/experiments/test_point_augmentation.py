@@ -6,6 +6,7 @@ import pytest
 from experiments.data.point_augmentation import (
   augment_points,
   mirror,
+  mix_points,
   random_subset,
   rotate,
   scale_each_point,
@@ -161,7 +162,12 @@ def test_augmentation_depends_on_its_generator_alone():
 def test_without_options_only_the_order_changes():
   points = cloud()
   result = augment_points(points, rng(), num_points=200, **STILL)
-  assert rows(result) == rows(to_unit_cube(points))
+  expected = to_unit_cube(points)
+  np.testing.assert_allclose(
+    result[result[:, 0].argsort()],
+    expected[expected[:, 0].argsort()],
+    atol=1e-6,
+  )
 
 
 @pytest.mark.parametrize('option', list(STILL))
@@ -185,3 +191,51 @@ def test_jitter_is_bounded():
     )
     # 0.05 of its own, 0.05 of the mean, and 0.1 of the size.
     assert abs(moved - np.sign(moved)).max() <= 0.2
+
+
+def pair_of(first, second):
+  return {
+    'points': np.stack([first, second]),
+    'label': np.array([3, 5], np.int32),
+  }
+
+
+def test_mixing_in_numbers():
+  # On a line: near the place drawn, points of height 1 instead of 0.
+  line = np.linspace(-1, 1, 101, dtype=np.float32)
+  flat = np.stack([line, 0 * line, 0 * line], axis=-1)
+  pair = pair_of(flat, flat + np.array([0, 1, 0], np.float32))
+  for seed in range(20):
+    mixed = mix_points(pair, rng(seed), probability=1.0)
+    points = mixed['points']
+    taken = points[:, 1] == 1
+    # The same places as before, each once: what goes comes back, higher.
+    np.testing.assert_array_equal(np.sort(points[:, 0]), line)
+    assert mixed['mix_share'] == np.float32(taken.sum() / 101)
+    places = np.sort(points[taken, 0])
+    if len(places):  # Neighbours.
+      assert places[-1] - places[0] <= 0.02 * (len(places) - 1) + 1e-5
+    assert (mixed['label'], mixed['mix_label']) == (3, 5)
+
+
+def test_mixed_points_are_those_of_either_cloud():
+  first, second = cloud(80, seed=1), cloud(80, seed=2)
+  shares = []
+  for seed in range(200):
+    mixed = mix_points(pair_of(first, second), rng(seed), probability=0.5)
+    of_second = [row in rows(second) for row in rows(mixed['points'])]
+    assert mixed['points'].shape == (80, 3)
+    assert mixed['points'].dtype == np.float32
+    assert mixed['mix_share'] == np.float32(np.mean(of_second))
+    assert set(rows(mixed['points'])) <= set(rows(first) + rows(second))
+    shares.append(mixed['mix_share'])
+  shares = np.array(shares)
+  assert 80 <= (shares > 0).sum() <= 120  # half of them
+  assert shares[shares > 0].mean() == pytest.approx(0.5, abs=0.1)  # uniform
+
+
+def test_clouds_that_are_not_mixed_keep_their_points():
+  first, second = cloud(seed=1), cloud(seed=2)
+  mixed = mix_points(pair_of(first, second), rng(), probability=0.0)
+  assert rows(mixed['points']) == rows(first)
+  assert mixed['mix_share'] == 0.0
