@@ -1,6 +1,13 @@
 """Text as bytes: the Universal Declaration of Human Rights, 16 languages.
 
-python -m experiments.train --config=experiments/configs/declaration.py
+  python -m experiments.train --config=experiments/configs/declaration.py
+
+Variants, on 2 CPU cores (seed 0):
+  language: the language of held-out paragraphs (the default). 96.4 % in
+    2 min 15 s. Naive Bayes on single bytes reaches 96.9 %.
+  mlm: masked words of held-out text. This has not been measured to its end.
+    To be beaten: 4.76 bits a masked byte with the frequencies of bytes, 4.41
+    with those of each language; the commonest byte is right at 10.2 %.
 """
 
 import ml_collections
@@ -35,9 +42,9 @@ def _language(config: ml_collections.ConfigDict) -> None:
   length, channels = 192, 64
   config.task = 'text_classification'
   config.batch_size = 64
-  config.train_steps = 2000
-  config.eval_every = 500
-  config.checkpoint_every = 500
+  config.train_steps = 1200
+  config.eval_every = 300
+  config.checkpoint_every = 300
   config.data = dict(name='declaration', length=length, min_length=48)
   config.labels = dict(language=16)
   config.embedding = dict(

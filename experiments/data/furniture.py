@@ -2,7 +2,8 @@
 
 1,024 points of the surface of each model, 15 classes. A fifth of each class,
 111 models in all, is held out. Libraries, creators and licences: NOTICE. Models
-of one creator can look alike and fall on both sides of the split.
+of one creator can look alike and fall on both sides of the split. The nearest
+neighbour by the shares of points in the cells of a 6 x 6 x 6 grid: 55.9 %.
 """
 
 import functools
