@@ -8,16 +8,17 @@ prints one JSON line: the step and the evaluation metrics.
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import haiku as hk
+import numpy as np
 from absl import flags
 
 from experiments import command_line, parallelism
-from experiments.data.pipeline import Dataset, evaluation_batches
+from experiments.data.pipeline import Dataset, Example, evaluation_batches
 from experiments.experiment import build_experiment, open_checkpoints
-from experiments.tasks.task import Task
-from experiments.train_state import Metrics, make_evaluation
+from experiments.tasks.task import DatasetMetrics, Task
+from experiments.train_state import make_evaluation
 from perceiver_jax import metrics
 
 _CHECKPOINT = flags.DEFINE_string(
@@ -25,38 +26,52 @@ _CHECKPOINT = flags.DEFINE_string(
 )
 
 
-def evaluate_dataset(
-  evaluation: Callable[..., Metrics],
-  params: hk.Params,
-  state: hk.State,
-  dataset: Dataset,
-  batch_size: int,
-) -> dict[str, float]:
-  """Returns the metrics over all held-out examples, named `eval/...`.
+class Evaluation:
+  """The metrics of a task over all held-out examples; compiled once."""
 
-  Args:
-    evaluation: from `mapped_evaluation`.
-    params: of the model.
-    state: of the model.
-    dataset: its held-out examples count once each.
-    batch_size: global, divisible by the devices.
-  """
-  batches = [
-    evaluation(params, state, batch)
-    for batch in evaluation_batches(
-      dataset, batch_size, place=parallelism.place_batch
+  def __init__(self, task: Task, dataset: Dataset, batch_size: int):
+    """Maps the task's evaluation over the devices.
+
+    Args:
+      task: whose metrics they are.
+      dataset: its held-out examples count once each.
+      batch_size: global, divisible by the devices.
+    """
+    self._dataset = dataset
+    self._batch_size = batch_size
+    self._dataset_metrics = task.dataset_metrics
+    collect = task.dataset_metrics and task.dataset_metrics.collect
+    self._evaluation = parallelism.pmap_evaluation(
+      make_evaluation(
+        task.model, task.loss_function, collect, axis_name=parallelism.AXIS
+      )
     )
-  ]
-  return {
-    f'eval/{name}': value for name, value in metrics.compute(batches).items()
+
+  def __call__(self, params: hk.Params, state: hk.State) -> dict[str, float]:
+    """Returns the metrics of these parameters, named `eval/...`."""
+    means, kept = [], []
+    for batch in evaluation_batches(
+      self._dataset, self._batch_size, place=parallelism.place_batch
+    ):
+      batch_means, examples = self._evaluation(params, state, batch)
+      means.append(batch_means)
+      if examples:
+        kept.append(parallelism.fetch_examples((examples, batch['weight'] > 0)))
+    results = metrics.compute(means)
+    if self._dataset_metrics is not None:
+      results |= _compute(self._dataset_metrics, kept)
+    return {f'eval/{name}': value for name, value in results.items()}
+
+
+def _compute(
+  dataset_metrics: DatasetMetrics, kept: Sequence[tuple[Example, np.ndarray]]
+) -> dict[str, float]:
+  """Metrics of the kept examples; copies that fill up a batch are left out."""
+  examples = {
+    name: np.concatenate([arrays[name][counts] for arrays, counts in kept])
+    for name in kept[0][0]
   }
-
-
-def mapped_evaluation(task: Task) -> Callable[..., Metrics]:
-  """Returns the task's evaluation of a batch, mapped over devices."""
-  return parallelism.pmap_evaluation(
-    make_evaluation(task.model, task.loss_function, axis_name=parallelism.AXIS)
-  )
+  return dict(dataset_metrics.compute(examples))
 
 
 def main() -> None:
@@ -73,13 +88,8 @@ def main() -> None:
   with contextlib.closing(open_checkpoints(config, workdir)) as checkpoints:
     step = checkpoints.chosen_step(_CHECKPOINT.value)
     train_state, _ = checkpoints.restore(step, experiment.template)
-  results = evaluate_dataset(
-    mapped_evaluation(experiment.task),
-    train_state.params,
-    train_state.state,
-    experiment.dataset,
-    config.batch_size,
-  )
+  evaluate = Evaluation(experiment.task, experiment.dataset, config.batch_size)
+  results = evaluate(train_state.params, train_state.state)
   print(json.dumps({'step': step, **results}))
 
 

@@ -11,7 +11,7 @@ import optax
 from experiments import parallelism
 from experiments.checkpoints import Checkpoints
 from experiments.configuration import choose, construct
-from experiments.data.pipeline import Dataset, check_not_empty, example_batch
+from experiments.data.pipeline import Dataset, blank_batch, check_not_empty
 from experiments.finetuning import freeze
 from experiments.optimizers import OPTIMIZERS, SCHEDULES
 from experiments.tasks import make_task
@@ -59,7 +59,7 @@ class Experiment(NamedTuple):
     dataset: opened.
     schedule: learning rate by step.
     optimizer: of the parameters.
-    batch: one example, for its shapes and dtypes.
+    batch: one blank example, for its shapes and dtypes.
     template: shapes and dtypes of the train state.
   """
 
@@ -88,7 +88,7 @@ def build_experiment(
   parallelism.check_batch_size(config.batch_size)
   dataset = task.data.load()
   check_not_empty(dataset)
-  batch = example_batch(dataset)
+  batch = blank_batch(task.data.example)
   template = state_shapes(task.model, optimizer, batch)
   _check_best_metric(
     config.checkpoints.get('best_metric'), task, template, batch
@@ -108,6 +108,8 @@ def _check_best_metric(
     return task.loss_function(predictions, batch)[1]
 
   metrics = jax.eval_shape(metrics_of, template.params, template.state)
+  if task.dataset_metrics is not None:
+    metrics |= dict.fromkeys(task.dataset_metrics.names)
   names = sorted(f'eval/{name}' for name in metrics)
   if best_metric not in names:
     raise ValueError(

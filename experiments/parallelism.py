@@ -38,9 +38,12 @@ def pmap_update(update: Callable) -> Callable:
 
 
 def pmap_evaluation(evaluation: Callable) -> Callable:
-  """Maps `(params, state, batch) -> metrics`."""
+  """Maps `(params, state, batch) -> (metrics, arrays of the examples)`.
+
+  The arrays come back as batches go in, `[devices, B / devices, ...]`.
+  """
   return jax.pmap(
-    evaluation, axis_name=AXIS, in_axes=(None, None, 0), out_axes=None
+    evaluation, axis_name=AXIS, in_axes=(None, None, 0), out_axes=(None, 0)
   )
 
 
@@ -54,6 +57,11 @@ def place_batch(batch: Any) -> Any:
     jax.tree.map(lambda x: x.reshape(len(devices), -1, *x.shape[1:]), batch),
     sharding,
   )
+
+
+def fetch_examples(arrays: Any) -> Any:
+  """Brings `[devices, B / devices, ...]` to the host as `[B, ...]`."""
+  return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), arrays)
 
 
 def check_batch_size(batch_size: int) -> None:

@@ -8,7 +8,6 @@ and stops; a second Ctrl-C stops at once.
 """
 
 import contextlib
-import functools
 import pathlib
 from collections.abc import Callable
 
@@ -19,7 +18,7 @@ from experiments import command_line, parallelism
 from experiments.checkpoints import Checkpoints
 from experiments.configuration import write_config
 from experiments.data.pipeline import train_batches
-from experiments.evaluate import evaluate_dataset, mapped_evaluation
+from experiments.evaluate import Evaluation
 from experiments.experiment import (
   Experiment,
   build_experiment,
@@ -27,6 +26,7 @@ from experiments.experiment import (
 )
 from experiments.interruption import Interruption
 from experiments.summary import describe_config_changes, describe_run
+from experiments.tasks.open_values import settle
 from experiments.train_state import (
   Batch,
   Metrics,
@@ -58,6 +58,9 @@ def train_and_evaluate(
     ValueError: the config is wrong, or the workdir is of another config.
     OSError: the data is not prepared, or the workdir cannot be written.
   """
+  config, note = settle(config, data_dir)
+  if note:
+    print(f'Chosen from the data: {note}.', flush=True)
   experiment = build_experiment(config, data_dir)
   print(describe_run(config, experiment, workdir), flush=True)
   _check_writable(workdir)
@@ -90,12 +93,7 @@ def _train(
   dataset = experiment.dataset
   first_step, last_step = int(train_state.step), config.train_steps
   update = _mapped_update(config, experiment)
-  evaluate = functools.partial(
-    evaluate_dataset,
-    mapped_evaluation(experiment.task),
-    dataset=dataset,
-    batch_size=config.batch_size,
-  )
+  evaluate = Evaluation(experiment.task, dataset, config.batch_size)
   if first_step >= last_step:
     print(f'Step {first_step} was the last: only evaluating.', flush=True)
     return evaluate(train_state.params, train_state.state)

@@ -13,6 +13,7 @@ from perceiver_jax.metrics import Mean
 Batch = Mapping[str, Any]
 Metrics = dict[str, Mean]
 LossFunction = Callable[[Any, Batch], tuple[jax.Array, Metrics]]
+Collect = Callable[[Any, Batch], Mapping[str, jax.Array]]
 
 
 class TrainState(NamedTuple):
@@ -120,14 +121,29 @@ def make_update(
 
 
 def make_evaluation(
-  model: hk.TransformedWithState, loss_function: LossFunction, *, axis_name: str
-) -> Callable[[hk.Params, hk.State, Batch], Metrics]:
-  """Returns the metrics of a batch, to be mapped like the update."""
+  model: hk.TransformedWithState,
+  loss_function: LossFunction,
+  collect: Collect | None = None,
+  *,
+  axis_name: str,
+) -> Callable[[hk.Params, hk.State, Batch], tuple[Metrics, Mapping]]:
+  """Returns the evaluation of a batch, to be mapped over devices.
 
-  def evaluation(params: hk.Params, state: hk.State, batch: Batch) -> Metrics:
+  Args:
+    model: takes a batch and `is_training`.
+    loss_function: as for the update; its metrics are summed over devices.
+    collect: takes predictions and batch; returns arrays `[B, ...]` that are
+      given back beside the metrics. None gives back none.
+    axis_name: of the devices.
+  """
+
+  def evaluation(
+    params: hk.Params, state: hk.State, batch: Batch
+  ) -> tuple[Metrics, Mapping[str, jax.Array]]:
     predictions, _ = model.apply(params, state, None, batch, is_training=False)
     _, metrics = loss_function(predictions, batch)
-    return jax.lax.psum(metrics, axis_name)
+    kept = {} if collect is None else collect(predictions, batch)
+    return jax.lax.psum(metrics, axis_name), kept
 
   return evaluation
 

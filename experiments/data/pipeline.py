@@ -6,6 +6,7 @@ every P-th example, and together they form the global batch. A run is therefore
 resumed from one number, the position of its next example.
 """
 
+import types
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -60,11 +61,20 @@ class DataSpec(NamedTuple):
       are.
     num_classes: number of classes, where there are any.
     load: opens the data set; raises an error when it is not there.
+    chosen: values that suit the data, by their path in a config, such as
+      'data.image_size'; for what a config leaves open.
+    note: says in words what was chosen.
+    has_recordings: whether held-out examples are clips of recordings: each has
+      `recording`, the number of its own, and predictions of a recording's clips
+      are averaged.
   """
 
   example: Mapping[str, Any]
   num_classes: int | None
   load: Callable[[], Dataset]
+  chosen: Mapping[str, Any] = types.MappingProxyType({})
+  note: str = ''
+  has_recordings: bool = False
 
 
 def batch_spec(example: Mapping[str, Any], batch_size: int) -> Example:
@@ -105,9 +115,14 @@ def check_not_empty(dataset: Dataset) -> None:
       )
 
 
-def example_batch(dataset: Dataset) -> Example:
-  """Returns a batch of one evaluation example, to learn shapes from."""
-  return next(evaluation_batches(dataset, jax.process_count()))
+def blank_batch(example: Mapping[str, Any]) -> Example:
+  """Returns a batch of one training example, all zeros, as batches are.
+
+  Args:
+    example: shapes and dtypes, see `DataSpec`.
+  """
+  spec = {**example, 'weight': array_spec()}
+  return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), batch_spec(spec, 1))
 
 
 def train_batches(

@@ -1,11 +1,30 @@
 """What the runner needs to know of an experiment."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import haiku as hk
+import jax
+import numpy as np
 
 from experiments.data.pipeline import DataSpec
-from experiments.train_state import LossFunction
+from experiments.train_state import Batch, LossFunction
+
+
+class DatasetMetrics(NamedTuple):
+  """Metrics of all held-out examples together, which are no means.
+
+  Attributes:
+    names: of the metrics.
+    collect: predictions and batch to arrays `[B, ...]`, kept of each held-out
+      example; runs on the devices.
+    compute: what was kept, `[n, ...]`, each example once, to the metrics; runs
+      on the host.
+  """
+
+  names: tuple[str, ...]
+  collect: Callable[[Any, Batch], Mapping[str, jax.Array]]
+  compute: Callable[[Mapping[str, np.ndarray]], Mapping[str, float]]
 
 
 class Task(NamedTuple):
@@ -16,8 +35,11 @@ class Task(NamedTuple):
     loss_function: `(predictions, batch) -> (loss, metrics)`; None where there
       is a model, but nothing yet to train it with.
     data: what an example is, and how to open the data set.
+    dataset_metrics: besides the means that the loss function returns; None for
+      none.
   """
 
   model: hk.TransformedWithState
   loss_function: LossFunction | None
   data: DataSpec
+  dataset_metrics: DatasetMetrics | None = None

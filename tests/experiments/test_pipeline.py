@@ -17,9 +17,10 @@ from experiments.data.digits import digits
 from experiments.data.pipeline import (
   Dataset,
   InMemory,
+  array_spec,
+  blank_batch,
   check_not_empty,
   evaluation_batches,
-  example_batch,
   train_batches,
 )
 
@@ -225,11 +226,13 @@ def test_evaluation_in_numbers():
   ]
 
 
-@pytest.mark.parametrize('processes', [1, 3])
-def test_example_batch_is_one_example(monkeypatch, processes):
-  pretend(monkeypatch, processes=processes, process=processes - 1)
-  batch = example_batch(dataset())
-  assert batch['number'].shape == batch['weight'].shape == (1,)
+def test_blank_batch_is_like_a_batch():
+  points = {'audio': array_spec(5, dtype=np.int32)}
+  batch = blank_batch({'number': array_spec(2, 3), 'output_points': points})
+  assert batch['number'].shape == (1, 2, 3)
+  assert batch['output_points']['audio'].dtype == np.int32
+  assert batch['weight'].shape == (1,)
+  assert not batch['number'].any()
 
 
 # Sources.

@@ -1,0 +1,71 @@
+"""Metrics over all held-out examples, in numbers."""
+
+import haiku as hk
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.data.pipeline import Dataset, DataSpec, array_spec
+from experiments.evaluate import Evaluation
+from experiments.tasks.task import DatasetMetrics, Task
+from perceiver_jax.metrics import weighted_mean
+
+VALUES = [1.0, 2.0, 4.0, 8.0, 16.0]
+
+
+def dataset():
+  examples = [{'value': np.float32(value)} for value in VALUES]
+  return Dataset(
+    train=examples,
+    augment=lambda example, rng: example,
+    evaluation=examples,
+    prepare=lambda example: example,
+  )
+
+
+def loss_function(predictions, batch):
+  return predictions.mean(), {
+    'mean': weighted_mean(predictions, batch['weight'])
+  }
+
+
+def task(dataset_metrics=None):
+  model = hk.transform_with_state(
+    lambda batch, is_training: (
+      batch['value'] * hk.get_parameter('scale', (), init=jnp.ones)
+      + hk.get_parameter('offset', (), init=jnp.zeros)
+    )
+  )
+  data = DataSpec({'value': array_spec()}, None, dataset)
+  return Task(model, loss_function, data, dataset_metrics)
+
+
+MEDIAN = DatasetMetrics(
+  names=('median', 'count'),
+  collect=lambda predictions, batch: {
+    'prediction': predictions,
+    'pairs': jnp.stack([predictions, batch['value']], axis=1),
+  },
+  compute=lambda examples: {
+    'median': float(np.median(examples['prediction'])),
+    'count': float(len(examples['pairs'])),
+  },
+)
+PARAMS = {'~': {'scale': jnp.float32(3.0), 'offset': jnp.float32(0.0)}}
+
+
+@pytest.mark.parametrize('batch_size', [1, 3, 5, 8])
+def test_each_example_counts_once(batch_size):
+  evaluate = Evaluation(task(MEDIAN), dataset(), batch_size)
+  assert evaluate(PARAMS, {}) == {
+    'eval/mean': pytest.approx(3 * np.mean(VALUES)),
+    'eval/median': 12.0,  # With copies of the last example it would be more.
+    'eval/count': 5.0,
+  }
+
+
+def test_without_metrics_of_the_dataset():
+  evaluate = Evaluation(task(), dataset(), 2)
+  assert evaluate(PARAMS, {}) == {
+    'eval/mean': pytest.approx(3 * np.mean(VALUES))
+  }
