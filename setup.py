@@ -9,7 +9,14 @@ _TFDS_COMMAND = [  # What `tfds build imagenet2012` needs besides TFDS itself.
   'apache-beam>=2.60',
   'mlcroissant>=1.0',
 ]
-_DEV = ['pytest>=8.3,<10', 'pytest-xdist>=3.6,<4', 'ruff>=0.15,<0.18']
+_BEAM = ['apache-beam>=2.65,<3']
+_DEV = [
+  *_BEAM,
+  'pytest>=8.3,<10',
+  'pytest-xdist>=3.6,<4',
+  'ruff>=0.15,<0.18',
+  'scikit-learn>=1.6,<2',
+]
 
 setuptools.setup(
   name='perceiver-haiku',
@@ -26,6 +33,7 @@ setuptools.setup(
   install_requires=[
     'absl-py>=2.1,<3',
     'array_record>=0.8,<0.9',
+    'av>=14,<19',  # Decodes sound and video.
     'chex>=0.1.90,<0.2',
     'dm-haiku>=0.0.16,<0.1',
     'einops>=0.8,<0.9',
@@ -42,11 +50,13 @@ setuptools.setup(
     'tensorboardX>=2.6.2,<3',
     'tensorflow-datasets>=4.9.9,<5',
     'tqdm>=4.66,<5',
+    'trimesh>=4.5,<6',  # Reads 3-D models.
   ],
   extras_require={
     'cuda': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
     'prepare': _TFDS_COMMAND,
+    'beam': _BEAM,
     'dev': _DEV,
   },
   classifiers=[
