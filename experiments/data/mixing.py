@@ -1,8 +1,8 @@
 """MixUp and CutMix: one training image of two, with both labels.
 
-Perceiver IO, appendix A.1, as in the released code: partners are images of
-their own, MixUp draws its share of Beta(alpha, alpha), CutMix the area of its
-box uniformly.
+Perceiver IO, appendix A.1, as in the released code: each half of a batch has
+one of them, partners are images of their own, MixUp draws its share of
+Beta(alpha, alpha), CutMix the area of its box uniformly.
 """
 
 import math
@@ -13,15 +13,17 @@ from experiments.data.pipeline import Example
 
 
 def mix_pair(
+  number: int,
   pair: Example,
   rng: np.random.Generator,
   *,
   mixup_alpha: float,
   cutmix: bool,
 ) -> Example:
-  """Mixes two examples, by MixUp or CutMix with equal chance where both are on.
+  """Mixes two examples, by MixUp and CutMix in turns where both are on.
 
   Args:
+    number: of the pair in the stream; every other one is mixed by MixUp.
     pair: `image` float32 `[2, H, W, C]` and `label` int32 `[2]`.
     rng: source of randomness.
     mixup_alpha: of the distribution Beta(alpha, alpha); 0 for no MixUp.
@@ -32,7 +34,7 @@ def mix_pair(
     `mix_share` float32, the share of the image that is not `label`'s.
   """
   first, second = pair['image']
-  if cutmix and (not mixup_alpha or rng.random() < 0.5):
+  if cutmix and (not mixup_alpha or number % 2):
     box = random_box(*first.shape[:2], rng)
     image = second.copy()
     image[box] = first[box]

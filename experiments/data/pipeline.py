@@ -41,15 +41,15 @@ class Dataset(NamedTuple):
     augment: raw example and random generator to a training example.
     evaluation: raw held-out examples.
     prepare: raw example to an evaluation example.
-    mix: two training examples, stacked, and random generator to one; None
-      leaves them as they are.
+    mix: number of a pair in the stream, its two training examples, stacked,
+      and random generator to one example; None leaves them as they are.
   """
 
   train: Source
   augment: Callable[[Example, np.random.Generator], Example]
   evaluation: Source
   prepare: Callable[[Example], Example]
-  mix: Callable[[Example, np.random.Generator], Example] | None = None
+  mix: Callable[[int, Example, np.random.Generator], Example] | None = None
 
 
 class DataSpec(NamedTuple):
@@ -157,7 +157,12 @@ def train_batches(
     .random_map(dataset.augment)
   )
   if dataset.mix is not None:
-    stream = stream.batch(2, drop_remainder=True).random_map(dataset.mix)
+    mix = dataset.mix
+    stream = (
+      stream.batch(2, drop_remainder=True)
+      .map_with_index(lambda number, pair: (number, pair))
+      .random_map(lambda numbered, rng: mix(*numbered, rng))
+    )
   stream = stream.map(lambda example: {**example, 'weight': np.float32(1.0)})
   stream = stream[position + jax.process_index() :: processes]
   stream = stream.batch(batch_size // processes, drop_remainder=True)

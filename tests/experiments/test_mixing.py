@@ -1,5 +1,6 @@
 """MixUp and CutMix: every pixel and both labels accounted for."""
 
+import functools
 import itertools
 
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ def pair(height=12, width=20):
 @pytest.mark.parametrize('seed', range(5))
 def test_mixup_adds_both_images(seed):
   rng = np.random.default_rng(seed)
-  mixed = mix_pair(pair(), rng, mixup_alpha=0.2, cutmix=False)
+  mixed = mix_pair(0, pair(), rng, mixup_alpha=0.2, cutmix=False)
   # The second image is one everywhere, the first zero.
   assert np.ptp(mixed['image']) == 0.0
   assert mixed['image'][0, 0, 0] == pytest.approx(float(mixed['mix_share']))
@@ -32,7 +33,7 @@ def test_mixup_adds_both_images(seed):
 def test_cutmix_leaves_each_pixel_to_one_image(seed):
   rng = np.random.default_rng(seed)
   original = pair()
-  mixed = mix_pair(original, rng, mixup_alpha=0.0, cutmix=True)
+  mixed = mix_pair(0, original, rng, mixup_alpha=0.0, cutmix=True)
   image = mixed['image']
   assert set(np.unique(image)) <= {0.0, 1.0}
   assert image.mean() == pytest.approx(float(mixed['mix_share']))
@@ -46,7 +47,9 @@ def test_cutmix_leaves_each_pixel_to_one_image(seed):
 def test_shares_have_the_distributions_of_their_papers():
   rng = np.random.default_rng(0)
   shares = [
-    float(mix_pair(pair(2, 2), rng, mixup_alpha=0.2, cutmix=False)['mix_share'])
+    float(
+      mix_pair(0, pair(2, 2), rng, mixup_alpha=0.2, cutmix=False)['mix_share']
+    )
     for _ in range(2000)
   ]
   # Beta(0.2, 0.2): mean 1/2, variance 1 / (4 (2 0.2 + 1)).
@@ -79,14 +82,15 @@ def test_the_box_has_the_drawn_area_and_is_cut_off_at_the_edges(
   assert random_box(100, 200, Drawn(area, *centre)) == box
 
 
-def test_with_both_each_is_taken_half_of_the_time():
+def test_with_both_each_is_taken_in_turns():
   rng = np.random.default_rng(0)
-  cut = [
-    np.ptp(mix_pair(pair(), rng, mixup_alpha=1.0, cutmix=True)['image']) > 0.0
-    for _ in range(1000)
+  mixed = [
+    mix_pair(number, pair(), rng, mixup_alpha=1.0, cutmix=True)['image']
+    for number in range(200)
   ]
-  # A few boxes are empty, and then the image is not of two parts.
-  assert 0.43 < np.mean(cut) < 0.55
+  assert not any(np.ptp(image) for image in mixed[::2])  # MixUp: even.
+  # A few boxes are empty, or the whole image; the others have two parts.
+  assert np.mean([np.ptp(image) > 0.0 for image in mixed[1::2]]) > 0.8
 
 
 class Images:
@@ -106,7 +110,7 @@ def test_every_mixed_example_has_two_images_of_its_own():
     augment=lambda example, rng: example,
     evaluation=Images(),
     prepare=lambda example: example,
-    mix=lambda both, rng: mix_pair(both, rng, mixup_alpha=0.2, cutmix=True),
+    mix=functools.partial(mix_pair, mixup_alpha=0.2, cutmix=True),
   )
 
   def first(num_batches, position):
@@ -125,6 +129,23 @@ def test_every_mixed_example_has_two_images_of_its_own():
   # Resumed after one batch: the next.
   resumed = first(1, position=3)[0]
   np.testing.assert_array_equal(resumed['image'], two['image'])
+
+
+def test_half_of_each_batch_is_cut_and_half_is_blended():
+  stream = train_batches(
+    Dataset(
+      train=Images(),
+      augment=lambda example, rng: example,
+      evaluation=Images(),
+      prepare=lambda example: example,
+      mix=lambda number, both, rng: {'number': np.int32(number % 2)},
+    ),
+    4,
+    seed=0,
+    position=2,
+  )
+  for batch in itertools.islice(stream, 5):
+    assert batch['number'].tolist() == [0, 1, 0, 1]
 
 
 def test_loss_of_a_mixed_example_is_that_of_both_labels():
