@@ -45,6 +45,8 @@ Where a published number does not follow from the published description:
    is Perceiver IO's.
 9. The width of the latents is not published; neither are the entity encoder's
    own parameters (table 9 is of whole agents).
+10. Perceiver IO quotes 4.1 billion multiply-adds for ResNet-50, two operations
+    each, and for ViT-B/16 the multiply-adds of images of 384 x 384.
 """
 
 
@@ -69,6 +71,17 @@ ROWS = (
   Row('audioset', 'mel', note='8'),
   Row('audioset', 'video', note='8'),
   Row('modelnet40'),
+  Row('imagenet_baselines', 'resnet50_rgb', '26M', '4.1', '10'),
+  Row('imagenet_baselines', 'resnet50_ff'),
+  Row('imagenet_baselines', 'vit_b16_rgb', '86M', '55.4', '10'),
+  Row('imagenet_baselines', 'vit_b16_ff'),
+  Row('imagenet_baselines', 'transformer64'),
+  Row('modelnet40_baselines', 'transformer'),
+  Row('modelnet40_baselines', 'resnet50'),
+  Row('modelnet40_baselines', 'vit_b2'),
+  Row('modelnet40_baselines', 'vit_b4'),
+  Row('modelnet40_baselines', 'vit_b8'),
+  Row('modelnet40_baselines', 'vit_b16'),
   Row('imagenet_io', 'fourier', '48.4M', '407'),
   Row('imagenet_io', 'learned', '62.3M', '407', '1'),
   Row('imagenet_io', 'conv', '48.6M', '369'),
@@ -79,22 +92,29 @@ ROWS = (
   Row('language', 'sentencepiece', '223M', '119', '4'),
   Row('language', 'plus', '425M', '241'),
   Row('glue'),
-  Row('optical_flow', 'patches', '27.9M', '987', '5'),
-  Row('optical_flow', 'patches_separate'),
-  Row('optical_flow', 'pixels'),
-  Row('optical_flow', 'pixels_separate'),
-  Row('optical_flow', 'conv'),
-  Row('optical_flow', 'conv_separate'),
-  Row('optical_flow', 'conv_light'),
+  Row('flow', 'patches', '27.9M', '987', '5'),
+  Row('flow', 'patches_separate'),
+  Row('flow', 'pixels'),
+  Row('flow', 'pixels_separate'),
+  Row('flow', 'conv'),
+  Row('flow', 'conv_separate'),
+  Row('flow', 'conv_light'),
   Row('kinetics', '784', '20.0M', '6,850 / 310', '6'),
   Row('kinetics', '392'),
   Row('kinetics', '196'),
   Row('starcraft', note='9'),
   Row('digits'),
+  Row('digits', 'perceiver_learned'),
+  Row('digits', 'resnet'),
+  Row('digits', 'vit'),
+  Row('digits', 'transformer'),
+  Row('digits', 'ablation'),
   Row('tones', 'raw'),
   Row('tones', 'mel'),
   Row('furniture'),
   Row('watch'),
+  Row('bunny'),
+  Row('flow', 'embedded'),
   Row('declaration', 'language'),
   Row('declaration', 'mlm'),
 )
@@ -122,7 +142,10 @@ def format_row(row: Row, description: dict) -> str:
   note = f' <sup>{row.note}</sup>' if row.note else ''
   cells = (
     f'{name}{note}',
-    *(_shape(description[key]) for key in ('inputs', 'latents', 'outputs')),
+    *(
+      _shape(description.get(key, ()))  # Baselines have no latents.
+      for key in ('inputs', 'latents', 'outputs')
+    ),
     f'{description["parameters"]["total"]:,}',
     row.parameters,
     counted,

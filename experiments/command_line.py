@@ -1,5 +1,6 @@
 """Flags that the commands share, and how they end on a user's mistake."""
 
+import contextlib
 import pathlib
 import sys
 from collections.abc import Callable
@@ -8,7 +9,7 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from experiments.configuration import read_config
+from experiments.configuration import read_config, take_open_values
 
 CONFIG = config_flags.DEFINE_config_file(
   'config',
@@ -37,10 +38,15 @@ DEBUG = flags.DEFINE_bool(
 def config() -> ml_collections.ConfigDict:
   """Returns --config, or the config of the run in --workdir.
 
+  What --config leaves open, None, was chosen when the run in the workdir began,
+  and is taken from there.
+
   Raises:
     ValueError: there is neither.
   """
   if CONFIG.value is not None:
+    with contextlib.suppress(FileNotFoundError):
+      take_open_values(CONFIG.value, read_config(workdir()))
     return CONFIG.value
   if not WORKDIR.value:
     raise ValueError(

@@ -56,6 +56,33 @@ def read_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
   return ml_collections.ConfigDict(json.loads(path.read_text()))
 
 
+def take_open_values(
+  config: ml_collections.ConfigDict, run: ml_collections.ConfigDict
+) -> None:
+  """Sets what a config leaves open, None, to the values of a run.
+
+  Args:
+    config: to fill; where the run has nothing of that name, it stays, and so it
+      does where the run is of other data.
+    run: config of the run.
+  """
+  names = [each.get('data', {}).get('name') for each in (config, run)]
+  if names[0] == names[1]:
+    _take(config, run)
+
+
+def _take(
+  config: ml_collections.ConfigDict, run: ml_collections.ConfigDict
+) -> None:
+  for key, value in run.items():
+    if key in config and config[key] is None:
+      config[key] = tuple(value) if isinstance(value, list) else value
+    elif isinstance(config.get(key), ml_collections.ConfigDict) and isinstance(
+      value, ml_collections.ConfigDict
+    ):
+      _take(config[key], value)
+
+
 def check_keys(
   config: ml_collections.ConfigDict, task_sections: Sequence[str]
 ) -> None:

@@ -20,6 +20,9 @@ import ml_collections
 from absl import flags
 
 from experiments import command_line
+from experiments.baselines.resnet import ResNet
+from experiments.baselines.transformer import Transformer
+from experiments.baselines.vit import VisionTransformer
 from experiments.data.pipeline import batch_spec
 from experiments.experiment import bind
 from experiments.memory import activation_bytes, state_bytes
@@ -32,6 +35,7 @@ from perceiver_jax.attention import plain_attention
 from perceiver_jax.decoder import AveragePool, Decoder
 from perceiver_jax.encoder import Encoder
 
+_Baseline = ResNet | Transformer | VisionTransformer
 _DEVICES = flags.DEFINE_integer(
   'devices', None, 'Devices that share the batch. Default: those here.'
 )
@@ -84,10 +88,13 @@ def _sizes(task: Task, batch: Batch) -> dict[str, Any]:
   def record(call, args, kwargs, context):
     result = call(*args, **kwargs)
     if context.method_name == '__call__':
-      if isinstance(context.module, Encoder):
+      if isinstance(context.module, Encoder | _Baseline):
         features = args[0].features.shape[1:-1]
         sizes['inputs'] = [*features, args[0].num_channels]
+      if isinstance(context.module, Encoder):
         sizes['latents'] = list(result.shape[1:])
+      if isinstance(context.module, _Baseline):
+        sizes['outputs'] = list(result.shape[1:])
       if isinstance(context.module, Decoder):
         sizes['queries'] = list(args[0].shape[1:])
         sizes['outputs'] = list(result.shape[1:])

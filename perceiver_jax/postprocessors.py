@@ -4,6 +4,7 @@ Shapes: B batch, O outputs, F channels of the decoder's outputs, V vocabulary.
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import haiku as hk
@@ -102,6 +103,34 @@ class PixelValues(hk.Module):
   def __call__(self, outputs: jax.Array) -> jax.Array:
     """Maps `[B, O, F]` to `[B, O, num_channels]`."""
     return Linear(output_channels=self.num_channels, name='pixels')(outputs)
+
+
+@dataclasses.dataclass(kw_only=True)
+class PixelPatches(hk.Module):
+  """Channels of all pixels of a patch, one patch an output.
+
+  Fewer outputs than with `PixelValues`, for images of which all are wanted.
+
+  Attributes:
+    patch_shape: one size for each axis of the grid, as in
+      `preprocessors.Patches`.
+    num_channels: 3 for RGB.
+    name: Haiku name.
+  """
+
+  patch_shape: Sequence[int]
+  num_channels: int
+  name: str | None = None
+
+  def __call__(self, outputs: jax.Array) -> jax.Array:
+    """Maps `[B, O, F]` to `[B, O, prod(patch_shape) num_channels]`.
+
+    `patches.depth_to_space` makes images of them.
+    """
+    return Linear(
+      output_channels=math.prod(self.patch_shape) * self.num_channels,
+      name='pixels',
+    )(outputs)
 
 
 @dataclasses.dataclass(kw_only=True)

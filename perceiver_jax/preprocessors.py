@@ -27,7 +27,10 @@ from perceiver_jax.position_encoding import (
   PositionEncoding,
   fourier_features,
 )
-from perceiver_jax.spectrogram import log_mel_spectrogram
+from perceiver_jax.spectrogram import (
+  log_mel_spectrogram,
+  mask_spectrogram,
+)
 
 
 class Preprocessor(Protocol):
@@ -219,7 +222,8 @@ class AudioPatches(hk.Module):
 class MelSpectrogram(hk.Module):
   """Every bin of a log-mel spectrogram is an input (Perceiver, section 4.2).
 
-  Attributes: see `spectrogram.log_mel_spectrogram`; besides
+  Attributes: see `spectrogram.log_mel_spectrogram`, and for the masks of
+    training `spectrogram.mask_spectrogram`; besides
     positions: encoding of the grid (frames, bands), or None.
     scale: the logarithm is multiplied by it, to be of about unit size.
     name: Haiku name.
@@ -233,13 +237,16 @@ class MelSpectrogram(hk.Module):
   min_frequency: float = 0.0
   max_frequency: float | None = None
   scale: float = 0.1
+  time_masks: int = 0
+  max_masked_frames: int = 0
+  frequency_masks: int = 0
+  max_masked_bands: int = 0
   name: str | None = None
 
   def __call__(
     self, samples: jax.Array, *, is_training: bool = False
   ) -> ByteArray:
     """Maps samples `[B, T]` to T // hop_size x num_mels inputs."""
-    del is_training
     spectrogram = log_mel_spectrogram(
       samples,
       sample_rate=self.sample_rate,
@@ -249,6 +256,15 @@ class MelSpectrogram(hk.Module):
       min_frequency=self.min_frequency,
       max_frequency=self.max_frequency,
     )
+    if is_training and (self.time_masks or self.frequency_masks):
+      spectrogram = mask_spectrogram(
+        spectrogram,
+        hk.next_rng_key(),
+        time_masks=self.time_masks,
+        max_masked_frames=self.max_masked_frames,
+        frequency_masks=self.frequency_masks,
+        max_masked_bands=self.max_masked_bands,
+      )
     return grid_byte_array(self.scale * spectrogram[..., None], self.positions)
 
 

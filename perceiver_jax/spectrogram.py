@@ -121,6 +121,70 @@ def log_mel_spectrogram(
   return jnp.log(mel + floor)
 
 
+def mask_spectrogram(
+  spectrogram: jax.Array,
+  rng: jax.Array,
+  *,
+  time_masks: int,
+  max_masked_frames: int,
+  frequency_masks: int,
+  max_masked_bands: int,
+) -> jax.Array:
+  """SpecAugment's masks: random runs of frames and of bands become the mean.
+
+  The length of each run is uniform from 0 to the largest, and so is where it
+  begins; runs may overlap (Park et al., arXiv 1904.08779, section 2, which
+  warps the time besides).
+
+  Args:
+    spectrogram: `[B, F, m]`.
+    rng: key of the masks, other ones for each example.
+    time_masks: runs of frames.
+    max_masked_frames: in such a run, at most F.
+    frequency_masks: runs of bands.
+    max_masked_bands: in such a run, at most m.
+
+  Returns:
+    `[B, F, m]`; what is masked has the mean of the example's spectrogram.
+
+  Raises:
+    ValueError: a number is negative, or a run is longer than its axis.
+  """
+  batch, frames, bands = spectrogram.shape
+  time_key, frequency_key = jax.random.split(rng)
+  in_time = _random_runs(
+    time_key, batch, frames, time_masks, max_masked_frames, 'max_masked_frames'
+  )
+  in_frequency = _random_runs(
+    frequency_key,
+    batch,
+    bands,
+    frequency_masks,
+    max_masked_bands,
+    'max_masked_bands',
+  )
+  mean = spectrogram.mean(axis=(1, 2), keepdims=True)
+  masked = in_time[:, :, None] | in_frequency[:, None, :]
+  return jnp.where(masked, mean, spectrogram)
+
+
+def _random_runs(
+  rng: jax.Array, batch: int, size: int, number: int, longest: int, name: str
+) -> jax.Array:
+  """Returns `[B, size]` bool: what lies in any of `number` random runs."""
+  if number < 0 or not 0 <= longest <= size:
+    raise ValueError(
+      f'{name} must be from 0 to {size}, the length of its axis, and the '
+      f'number of masks at least 0; got {longest} and {number}.'
+    )
+  length_key, start_key = jax.random.split(rng)
+  lengths = jax.random.randint(length_key, (batch, number, 1), 0, longest + 1)
+  starts = jax.random.randint(start_key, lengths.shape, 0, size - lengths + 1)
+  places = jnp.arange(size)[None, None]
+  inside = (places >= starts) & (places < starts + lengths)
+  return inside.any(axis=1)
+
+
 # Slaney's mel scale: linear below 1 kHz, logarithmic above.
 _BREAK_HZ, _HZ_A_MEL, _LOG_STEP = 1000.0, 200.0 / 3.0, np.log(6.4) / 27.0
 

@@ -1,7 +1,10 @@
 """Models for a fixed size, applied to larger images tile by tile."""
 
+import itertools
 from collections.abc import Callable, Sequence
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -51,46 +54,93 @@ def edge_distance(tile_shape: Sequence[int]) -> np.ndarray:
   return np.minimum(height[:, None], width[None, :]).astype(np.float32)
 
 
-def tiled(
-  predict: Callable[[np.ndarray], np.ndarray],
-  images: np.ndarray,
-  *,
-  tile_shape: Sequence[int],
-  min_overlap: int = 20,
-) -> np.ndarray:
-  """Predicts for images of any size from `tile_shape` on.
-
-  Where tiles overlap, predictions are averaged with weights that grow with the
-  distance to the tile's edge (Perceiver IO, appendix H).
+def cut_tiles(
+  images: jax.Array, *, tile_shape: Sequence[int], min_overlap: int
+) -> jax.Array:
+  """Cuts images into tiles of one shape that overlap and cover them.
 
   Args:
-    predict: maps `[B, ..., h, w, C]` to `[B, h, w, F]`, with `(h, w) =
-      tile_shape`; jit it, it always sees the same shape.
     images: `[B, ..., H, W, C]`; `[B, 2, H, W, 3]` for flow.
     tile_shape: `(h, w)`; (368, 496) for the published flow model.
     min_overlap: of neighbouring tiles, in pixels, on each axis.
 
   Returns:
-    `[B, H, W, F]` float32.
+    `[T, B, ..., h, w, C]`, row by row.
 
   Raises:
     ValueError: images are smaller than a tile, or the overlap too large.
   """
-  height, width = images.shape[-3:-1]
-  rows = tile_starts(height, tile_shape[0], min_overlap)
-  columns = tile_starts(width, tile_shape[1], min_overlap)
+  places = _places(images.shape[-3:-1], tile_shape, min_overlap)
+  return jnp.stack([images[..., *place, :] for place in places])
+
+
+def join_tiles(
+  tiles: jax.Array, *, size: Sequence[int], min_overlap: int
+) -> jax.Array:
+  """Joins predictions for the tiles of `cut_tiles`.
+
+  Where tiles overlap, predictions are averaged with weights that grow with the
+  distance to the tile's edge (Perceiver IO, appendix H).
+
+  Args:
+    tiles: `[T, B, h, w, F]`.
+    size: `(H, W)` of the images.
+    min_overlap: as they were cut.
+
+  Returns:
+    `[B, H, W, F]` float32.
+  """
+  _, batch, *tile_shape, channels = tiles.shape
   weights = edge_distance(tile_shape)[..., None]
-  total, total_weight = None, np.zeros((height, width, 1), np.float32)
-  for top in rows:
-    for left in columns:
-      place = (
-        slice(top, top + tile_shape[0]),
-        slice(left, left + tile_shape[1]),
-      )
-      prediction = np.asarray(predict(images[..., *place, :]))
-      if total is None:
-        shape = (images.shape[0], height, width, prediction.shape[-1])
-        total = np.zeros(shape, np.float32)
-      total[:, *place] += weights * prediction
-      total_weight[place] += weights
-  return total / total_weight
+  total = jnp.zeros((batch, *size, channels), jnp.float32)
+  total_weight = np.zeros((*size, 1), np.float32)
+  places = _places(size, tile_shape, min_overlap)
+  for place, tile in zip(places, tiles, strict=True):
+    total = total.at[:, *place].add(weights[None] * tile)
+    total_weight[place] += weights
+  return total / total_weight[None]
+
+
+def tiled(
+  predict: Callable[[jax.Array], jax.Array],
+  images: jax.Array,
+  *,
+  tile_shape: Sequence[int],
+  min_overlap: int = 20,
+) -> jax.Array:
+  """Predicts for images of any size from `tile_shape` on, tile by tile.
+
+  Args:
+    predict: maps `[B, ..., h, w, C]` to `[B, h, w, F]`, with `(h, w) =
+      tile_shape`; jit it, it always sees the same shape. Inside a transformed
+      function map it over the tiles of `cut_tiles` by `hk.map` instead.
+    images: see `cut_tiles`.
+    tile_shape: see `cut_tiles`.
+    min_overlap: see `cut_tiles`.
+
+  Returns:
+    `[B, H, W, F]` float32, joined as by `join_tiles`.
+
+  Raises:
+    ValueError: images are smaller than a tile, or the overlap too large.
+  """
+  tiles = cut_tiles(images, tile_shape=tile_shape, min_overlap=min_overlap)
+  return join_tiles(
+    jnp.stack([predict(tile) for tile in tiles]),
+    size=images.shape[-3:-1],
+    min_overlap=min_overlap,
+  )
+
+
+def _places(
+  size: Sequence[int], tile_shape: Sequence[int], min_overlap: int
+) -> list[tuple[slice, slice]]:
+  """Rows and columns of each tile, row by row."""
+  starts = (
+    tile_starts(whole, tile, min_overlap)
+    for whole, tile in zip(size, tile_shape, strict=True)
+  )
+  return [
+    (slice(top, top + tile_shape[0]), slice(left, left + tile_shape[1]))
+    for top, left in itertools.product(*starts)
+  ]

@@ -25,6 +25,7 @@ from experiments.data.pipeline import (
 )
 
 _NUM_TRAIN = 4000
+_SIDE = 28
 # Of the training pixels, in [0, 1].
 _MEAN, _STDDEV = 0.13, 0.31
 
@@ -37,7 +38,7 @@ class Digits(EmbeddedBuilder):
   def features(self) -> dict[str, Any]:
     """See `EmbeddedBuilder`."""
     return {
-      'image': tfds.features.Tensor(shape=(28, 28), dtype=np.uint8),
+      'image': tfds.features.Tensor(shape=(_SIDE, _SIDE), dtype=np.uint8),
       'label': tfds.features.ClassLabel(num_classes=10),
     }
 
@@ -57,6 +58,7 @@ def digits(
   max_shear: float,
   max_scale: float,
   max_shift: float,
+  image_size: int = _SIDE,
 ) -> DataSpec:
   """Digits; prepared on first use and read into memory.
 
@@ -66,11 +68,17 @@ def digits(
     max_shear: of training digits, horizontal pixels a vertical pixel.
     max_scale: of training digits; 0.1 is from 0.9 to 1.1 times the size.
     max_shift: of training digits, in pixels.
+    image_size: S, the side of the images in pixels, a divisor of 28. Below it,
+      a pixel is the mean of several, and the variance falls with it.
 
   Returns:
-    Examples with `image` float32 `[28, 28, 1]` of about zero mean and unit
-    variance, and `label` int32.
+    Examples with `image` float32 `[S, S, 1]` of about zero mean and, for 28,
+    unit variance, and `label` int32.
   """
+  if image_size < 1 or _SIDE % image_size:
+    raise ValueError(
+      f'data.image_size must be a divisor of {_SIDE}, got {image_size}.'
+    )
   if not 0.0 <= max_scale < 1.0:
     raise ValueError(f'data.max_scale must be in [0, 1), got {max_scale}.')
   augment = functools.partial(
@@ -82,7 +90,8 @@ def digits(
   )
 
   def train_example(example: Example, rng: np.random.Generator) -> Example:
-    return _normalize(augment(example['image'], rng), example['label'])
+    image = augment(example['image'], rng)
+    return _example(image, example['label'], image_size)
 
   def load() -> Dataset:
     train, test = load_in_memory(Digits, data_dir)
@@ -90,14 +99,24 @@ def digits(
       train=train,
       augment=train_example,
       evaluation=test,
-      prepare=lambda example: _normalize(example['image'], example['label']),
+      prepare=lambda example: _example(
+        example['image'], example['label'], image_size
+      ),
     )
 
   example = {
-    'image': array_spec(28, 28, 1),
+    'image': array_spec(image_size, image_size, 1),
     'label': array_spec(dtype=np.int32),
   }
   return DataSpec(example=example, num_classes=10, load=load)
+
+
+def _example(image: np.ndarray, label: int, image_size: int) -> Example:
+  """Normalises and shrinks a uint8 `[28, 28]` image."""
+  example = _normalize(image, label)
+  factor = _SIDE // image_size
+  cells = example['image'].reshape(image_size, factor, image_size, factor, 1)
+  return {**example, 'image': cells.mean(axis=(1, 3))}
 
 
 def _normalize(image: np.ndarray, label: int) -> Example:

@@ -11,21 +11,20 @@ int32 scalar.
 """
 
 import functools
-import os
+import pathlib
 import typing
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from experiments.data import augmentation
+from experiments.data import augmentation, prepared
 from experiments.data.mixing import mix_pair
 from experiments.data.pipeline import Dataset, DataSpec, Example, array_spec
 from experiments.data.randaugment import randaugment
 
 # Any 5.x holds the same images and labels; 5.1 adds the unlabelled test split.
 NAME = 'imagenet2012:5.*.*'
-FORMAT = 'array_record'
 
 Split = typing.Literal['train', 'validation']
 
@@ -126,76 +125,25 @@ def open_prepared(
     A sequence of examples as stored.
 
   Raises:
-    FileNotFoundError: the data set, its array_record files or the split are
-      not in the builder's directory; the message says how to make them.
+    FileNotFoundError: see `prepared.open_prepared`.
   """
-  problem = _problem(builder, split)
-  if problem is not None:
-    raise FileNotFoundError(
-      f'{problem}\n\nIf it is prepared elsewhere, pass that directory as'
-      ' data_dir. experiments/configs/digits.py trains without any download.'
-    )
   decoders = {'image': tfds.decode.SkipDecoding()}
-  return builder.as_data_source(split, decoders=decoders, file_format=FORMAT)
+  return prepared.open_prepared(builder, split, _REMEDY, decoders)
 
 
-def _problem(builder: tfds.core.DatasetBuilder, split: str) -> str | None:
-  """Says what is missing and the remedy, or returns None."""
-  info, directory = builder.info, os.fspath(builder.data_dir)
-  formats = {file_format.value for file_format in info.available_file_formats()}
-  if not info.splits:
-    return (
-      f'{info.full_name} is not prepared: there is no data set in'
-      f' {directory}.\n{_how_to_prepare(builder)}'
-    )
-  if FORMAT not in formats:
-    return (
-      f'{info.full_name} is prepared in {directory}, but as'
-      f' {", ".join(sorted(formats))}, which needs TensorFlow to read. Convert'
-      f' it once, in place:\n\n{_INSTALL}'
-      f'  tfds convert_format --dataset_version_dir={directory}'
-      f' --out_file_format={FORMAT}'
-    )
-  if split not in info.splits:
-    return (
-      f'{info.full_name} in {directory} has no split {split!r}, only'
-      f' {sorted(info.splits)}: its tar file was not there. Add --overwrite and'
-      f' prepare it again.\n{_how_to_prepare(builder)}'
-    )
-  missing = _missing_files(builder, split)
-  if missing:
-    return (
-      f'{info.full_name} in {directory} is not complete: {len(missing)} of the'
-      f' {info.splits[split].num_shards} files of {split!r} are missing, the'
-      f' first is {missing[0]}. Copy them there, or add --overwrite and prepare'
-      f' it again.\n{_how_to_prepare(builder)}'
-    )
-  return None
-
-
-def _missing_files(builder: tfds.core.DatasetBuilder, split: str) -> list[str]:
-  present = {path.name for path in builder.data_path.iterdir()}
-  template = builder.info.splits[split].filename_template
-  template = template.replace(filetype_suffix=FORMAT)
-  num_shards = builder.info.splits[split].num_shards
-  names = [path.name for path in template.sharded_filepaths(num_shards)]
-  return [name for name in names if name not in present]
-
-
-_INSTALL = '  pip install "perceiver-haiku[prepare]"  # brings TensorFlow\n'
-
-
-def _how_to_prepare(builder: tfds.core.DatasetBuilder) -> str:
-  root = builder.data_path.parent.parent
+def _how_to_prepare(root: pathlib.Path) -> str:
   manual = root / 'downloads' / 'manual'
   return (
     f'Register at https://image-net.org/download-images, put'
     f' ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar into {manual}, and'
     f' prepare it once (hours, about 150 GiB more; training needs no'
-    f' TensorFlow):\n\n{_INSTALL}'
-    f'  tfds build {builder.name} --file_format={FORMAT} --data_dir={root}'
-    f' --manual_dir={manual}'
+    f' TensorFlow):\n\n{prepared.INSTALL}'
+    f'  tfds build imagenet2012 --file_format={prepared.FORMAT}'
+    f' --data_dir={root} --manual_dir={manual}'
   )
+
+
+_REMEDY = prepared.Remedy(_how_to_prepare, 'experiments/configs/digits.py')
 
 
 def _name(example: Example) -> str:

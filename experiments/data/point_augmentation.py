@@ -72,7 +72,11 @@ def augment_points(
 
 
 def mix_points(
-  pair: Example, rng: np.random.Generator, *, probability: float
+  number: int,
+  pair: Example,
+  rng: np.random.Generator,
+  *,
+  probability: float,
 ) -> Example:
   """Gives a cloud a part of another (PointCutMix, arXiv 2101.01461).
 
@@ -80,6 +84,7 @@ def mix_points(
   the second cloud that are nearest to the same place. Their number is uniform.
 
   Args:
+    number: not read.
     pair: `points` float32 `[2, N, 3]` and `label` int32 `[2]`.
     rng: source of randomness.
     probability: with which there is a part of the second cloud at all.
@@ -88,6 +93,7 @@ def mix_points(
     `points` `[N, 3]`, `label` and `mix_label` int32 scalars, and `mix_share`
     float32, the share of the points that is not `label`'s.
   """
+  del number
   first, second = pair['points']
   num_points = len(first)
   taken = 0

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from experiments.data.pipeline import Example
-from perceiver_jax.tokenizer import MASK, PAD, ByteTokenizer
+from perceiver_jax.tokenizer import MASK, PAD, SEP, ByteTokenizer
 
 _TOKENIZER = ByteTokenizer()
-_WHITESPACE = _TOKENIZER.encode(' \t\n\v\f\r')
+# By token: whether it is part of a word.
+_IN_WORD = np.ones(_TOKENIZER.vocab_size, np.bool_)
+_IN_WORD[_TOKENIZER.encode(' \t\n\v\f\r')] = False
 
 
 def crop(text: bytes, start: int, length: int) -> bytes:
@@ -67,7 +69,9 @@ def pad(tokens: np.ndarray, length: int) -> np.ndarray:
     raise ValueError(
       f'{len(tokens)} tokens do not fit into {length}; crop the text first.'
     )
-  return np.pad(tokens, (0, length - len(tokens)), constant_values=PAD)
+  padded = np.full(length, PAD, tokens.dtype)
+  padded[: len(tokens)] = tokens
+  return padded
 
 
 def token_example(text: bytes, length: int) -> Example:
@@ -83,6 +87,31 @@ def token_example(text: bytes, length: int) -> Example:
   return {
     'tokens': pad(_TOKENIZER.encode(text), length),
     'mask': np.arange(length) < len(text),
+  }
+
+
+def joined_example(texts: Sequence[bytes], length: int) -> Example:
+  """Returns the inputs of a model that reads one text, or compares two.
+
+  Args:
+    texts: one or two. Of two that are too long, the longer one is cut.
+    length: of the example.
+
+  Returns:
+    As `token_example`, with the token [SEP] between two texts.
+  """
+  if len(texts) == 1:
+    return token_example(crop(texts[0], 0, length), length)
+  first, second = texts
+  room = length - 1
+  sizes = sorted((len(first), len(second)))
+  longest = max(room - sizes[0], room // 2)
+  first = _TOKENIZER.encode(crop(first, 0, longest))
+  second = _TOKENIZER.encode(crop(second, 0, room - len(first)))
+  tokens = np.concatenate([first, [np.int32(SEP)], second])
+  return {
+    'tokens': pad(tokens, length),
+    'mask': np.arange(length) < len(tokens),
   }
 
 
@@ -127,8 +156,9 @@ def masked_words(
   Returns:
     `[n]` bool, True for all bytes of the chosen words.
   """
-  in_word = ~np.isin(tokens, _WHITESPACE)
-  begins = in_word & ~np.concatenate([[False], in_word[:-1]])
+  in_word = _IN_WORD[tokens]
+  begins = in_word.copy()
+  begins[1:] &= ~in_word[:-1]
   num_words = int(begins.sum())
   if not num_words:
     return np.zeros(len(tokens), np.bool_)

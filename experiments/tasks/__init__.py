@@ -7,9 +7,11 @@ from experiments.tasks import (
   autoencoding,
   classification,
   entity_encoding,
+  glue,
   language,
   optical_flow,
 )
+from experiments.tasks.open_values import settle
 from experiments.tasks.task import Task
 
 # For each: which sections of a config it reads, and how it binds them.
@@ -23,6 +25,7 @@ _TASKS = {
     language.text_classification_sections,
     language.text_classification,
   ),
+  'glue': (glue.sections, glue.make_task),
   'optical_flow': (optical_flow.sections, optical_flow.make_task),
   'autoencoding': (autoencoding.sections, autoencoding.make_task),
   'entity_encoding': (entity_encoding.sections, entity_encoding.make_task),
@@ -39,4 +42,5 @@ def make_task(config: ml_collections.ConfigDict, data_dir: str | None) -> Task:
     )
   sections, bind = _TASKS[name]
   check_keys(config, sections(config))
+  config, _ = settle(config, data_dir)
   return bind(config, data_dir)

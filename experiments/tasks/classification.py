@@ -3,7 +3,8 @@
 The sections of a config: `inputs` has one for each modality, named like the
 arrays of a batch; with several, `packing` says how they are packed. A config
 with `queries` and `decoder` is a Perceiver IO, one without is the Perceiver of
-the first paper.
+the first paper; one with `baseline` in place of `encoder` is another model on
+the same inputs.
 """
 
 from typing import Any
@@ -14,15 +15,24 @@ import ml_collections
 import optax
 
 from experiments.configuration import choose, construct
-from experiments.data import shapes
+from experiments.data.audioset import audioset
 from experiments.data.digits import digits
 from experiments.data.furniture import furniture
 from experiments.data.imagenet import imagenet
 from experiments.data.modelnet40 import modelnet40
+from experiments.data.pipeline import DataSpec
 from experiments.data.tones import tones
 from experiments.data.watch import watch
+from experiments.tasks.baselines import make_baseline
+from experiments.tasks.classification_metrics import (
+  TOP_5_CLASSES,
+  in_top,
+  recording_accuracy,
+  sigmoid_metrics,
+)
+from experiments.tasks.open_values import FOLDERS
 from experiments.tasks.parts import make_preprocessor
-from experiments.tasks.task import Task
+from experiments.tasks.task import DatasetMetrics, Task
 from experiments.train_state import Batch, LossFunction, Metrics
 from perceiver_jax.decoder import Decoder
 from perceiver_jax.encoder import Encoder
@@ -31,10 +41,11 @@ from perceiver_jax.models import PerceiverClassifier, PerceiverIOClassifier
 from perceiver_jax.queries import LearnedQueries
 
 _DATASETS = {
+  **FOLDERS,
   'digits': digits,
   'furniture': furniture,
   'imagenet': imagenet,
-  'audioset': shapes.audioset,
+  'audioset': audioset,
   'modelnet40': modelnet40,
   'tones': tones,
   'watch': watch,
@@ -43,11 +54,15 @@ _DATASETS = {
 
 def sections(config: ml_collections.ConfigDict) -> tuple[str, ...]:
   """Returns the sections of the config that this task reads."""
-  names = ['data', 'inputs', 'encoder', 'loss']
+  names = ['data', 'inputs', 'loss']
   if len(config.get('inputs', ())) > 1:
     names.append('packing')
-  if 'queries' in config or 'decoder' in config:
-    names += ['queries', 'decoder']
+  if 'baseline' in config:
+    names.append('baseline')
+  else:
+    names.append('encoder')
+    if 'queries' in config or 'decoder' in config:
+      names += ['queries', 'decoder']
   return tuple(names)
 
 
@@ -66,7 +81,17 @@ def make_task(config: ml_collections.ConfigDict, data_dir: str | None) -> Task:
     model=make_model(config, data.num_classes),
     loss_function=choose('loss', LOSSES, config.loss),
     data=data,
+    dataset_metrics=make_dataset_metrics(config.loss.name, data),
   )
+
+
+def make_dataset_metrics(loss: str, data: DataSpec) -> DatasetMetrics | None:
+  """Returns the metrics that are no means, of a loss on a data set."""
+  if loss == 'sigmoid':
+    return sigmoid_metrics(has_recordings=data.has_recordings)
+  if data.has_recordings:
+    return recording_accuracy(num_classes=data.num_classes)
+  return None
 
 
 def make_model(
@@ -75,8 +100,18 @@ def make_model(
   """Returns the model as pure functions of a batch of all modalities."""
 
   def forward(batch: Batch, is_training: bool) -> jax.Array:
+    inputs = {modality: batch[modality] for modality in config.inputs}
+    if len(inputs) == 1:
+      (inputs,) = inputs.values()
+    preprocessor = make_preprocessor(config.inputs, config.get('packing'))
+    if 'baseline' in config:
+      baseline = make_baseline(config.baseline, num_classes)
+      byte_array = preprocessor(inputs, is_training=is_training)
+      return baseline(
+        byte_array.with_mask(batch.get('input_mask')), is_training=is_training
+      )
     parts = {
-      'preprocessor': make_preprocessor(config.inputs, config.get('packing')),
+      'preprocessor': preprocessor,
       'encoder': construct('encoder', Encoder, config.encoder),
     }
     if 'decoder' in config:
@@ -92,9 +127,6 @@ def make_model(
       model = PerceiverIOClassifier(queries=queries, decoder=decoder, **parts)
     else:
       model = PerceiverClassifier(num_classes=num_classes, **parts)
-    inputs = {modality: batch[modality] for modality in config.inputs}
-    if len(inputs) == 1:
-      (inputs,) = inputs.values()
     return model(
       inputs, is_training=is_training, input_mask=batch.get('input_mask')
     )
@@ -122,11 +154,13 @@ def softmax_loss(*, label_smoothing: float) -> LossFunction:
       targets += batch['mix_share'][:, None] * (others - targets)
     targets = optax.smooth_labels(targets, label_smoothing)
     losses = optax.softmax_cross_entropy(logits, targets)
-    correct = logits.argmax(axis=-1) == labels
     metrics: dict[str, Any] = {
       'loss': weighted_mean(losses, weights),
-      'accuracy': weighted_mean(correct, weights),
+      'accuracy': weighted_mean(in_top(logits, labels, 1), weights),
     }
+    if logits.shape[-1] >= TOP_5_CLASSES:
+      top_5 = in_top(logits, labels, 5)
+      metrics['top_5_accuracy'] = weighted_mean(top_5, weights)
     return losses.mean(), metrics  # Training examples have weight one.
 
   return loss_function

@@ -15,7 +15,9 @@ from experiments.data.declaration import (
   declaration_languages,
   declaration_masked,
 )
+from experiments.data.masked_text import masked_text
 from experiments.data.pipeline import DataSpec
+from experiments.tasks.open_values import TEXT_FOLDERS
 from experiments.tasks.task import Task
 from experiments.train_state import Batch, LossFunction, Metrics
 from perceiver_jax.decoder import Decoder
@@ -27,9 +29,10 @@ from perceiver_jax.token_embedding import TokenEmbedding
 
 _MASKED_TEXTS = {
   'declaration': declaration_masked,
-  'masked_text': shapes.masked_text,
+  'masked_pieces': shapes.masked_pieces,
+  'masked_text': masked_text,
 }
-_LABELLED_TEXTS = {'declaration': declaration_languages, 'glue': shapes.glue}
+_LABELLED_TEXTS = {'declaration': declaration_languages, **TEXT_FOLDERS}
 _PARTS = ('data', 'embedding', 'encoder', 'queries', 'decoder')
 
 
@@ -51,7 +54,7 @@ def masked_language_modelling(
   def forward(batch: Batch, is_training: bool) -> jax.Array:
     model = MaskedLanguageModel(
       queries=construct('queries', LearnedQueries, config.queries),
-      **_common_parts(config),
+      **common_parts(config),
     )
     return model(
       batch['tokens'],
@@ -82,9 +85,7 @@ def text_classification(
       config.queries,
       given={'num_queries': len(tasks)},
     )
-    model = TextClassifier(
-      queries=queries, tasks=tasks, **_common_parts(config)
-    )
+    model = TextClassifier(queries=queries, tasks=tasks, **common_parts(config))
     return model(
       batch['tokens'], is_training=is_training, input_mask=batch['mask']
     )
@@ -149,16 +150,12 @@ def label_loss(
   return losses.mean(), metrics  # Training examples have weight one.
 
 
-def _label_loss_of(
-  data: DataSpec, labels: Mapping[str, int]
-) -> LossFunction | None:
-  """The loss of a data set; None where it has no labels.
+def _label_loss_of(data: DataSpec, labels: Mapping[str, int]) -> LossFunction:
+  """The loss of a data set.
 
   Raises:
     ValueError: the config's labels are not those of the data.
   """
-  if 'label' not in data.example:
-    return None
   if list(dict(labels).values()) != [data.num_classes]:
     raise ValueError(
       f'config.labels is {dict(labels)}; these data have one label of '
@@ -172,7 +169,8 @@ def _mean(mean: Mean) -> jax.Array:
   return mean.total / jnp.maximum(mean.weight, 1.0)
 
 
-def _common_parts(config: ml_collections.ConfigDict) -> dict[str, hk.Module]:
+def common_parts(config: ml_collections.ConfigDict) -> dict[str, hk.Module]:
+  """Returns what all models of text are made of besides their queries."""
   return {
     'embedding': construct('embedding', TokenEmbedding, config.embedding),
     'encoder': construct('encoder', Encoder, config.encoder),

@@ -12,7 +12,12 @@ from perceiver_jax.position_encoding import (
   PositionEncoding,
   ProjectedPositions,
 )
-from perceiver_jax.postprocessors import AudioSamples, ClassLogits, PixelValues
+from perceiver_jax.postprocessors import (
+  AudioSamples,
+  ClassLogits,
+  PixelPatches,
+  PixelValues,
+)
 from perceiver_jax.preprocessors import (
   AudioPatches,
   Conv1x1,
@@ -67,6 +72,7 @@ _QUERIES = {'grid': GridQueries, 'learned': LearnedQueries}
 _POSTPROCESSORS = {
   'audio_samples': AudioSamples,
   'pixel_values': PixelValues,
+  'pixel_patches': PixelPatches,
   'class_logits': ClassLogits,
 }
 

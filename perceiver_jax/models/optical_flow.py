@@ -19,7 +19,7 @@ class OpticalFlow(hk.Module):
 
   `published.FLOW` (section 4.2, appendix H): 368 x 496 = 182,528 inputs of 322
   channels, 2,048 x 512 latents, 24 layers, 41,057,134 parameters; queries are
-  the inputs themselves. For larger frames see `tiling.tiled`.
+  the inputs themselves. For larger frames see `tiling`.
 
   The unit of flow is pixels, everywhere. The released network's output is
   divided by 100 inside and multiplied by 20 outside: `flow_scale` = 0.2.

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.configs import declaration, glue, language
+from experiments.configs import declaration
 from experiments.data.pipeline import batch_spec
 from experiments.tasks import language as language_task
 from experiments.tasks import make_task
@@ -192,13 +192,6 @@ def test_losses_fit_the_predictions_of_the_models(variant, names):
 
 
 @pytest.mark.parametrize(
-  'config', [language.get_config('bytes'), glue.get_config()]
-)
-def test_without_targets_there_is_a_model_and_no_loss(config):
-  assert make_task(config, None).loss_function is None
-
-
-@pytest.mark.parametrize(
   'labels', [dict(language=15), dict(language=16, script=1), dict()]
 )
 def test_labels_that_are_not_those_of_the_data_are_an_error(labels):
@@ -210,7 +203,7 @@ def test_labels_that_are_not_those_of_the_data_are_an_error(labels):
 
 
 @pytest.mark.parametrize(
-  ('variant', 'name'), [('language', 'masked_text'), ('mlm', 'glue')]
+  ('variant', 'name'), [('language', 'masked_text'), ('mlm', 'languages')]
 )
 def test_data_of_the_other_task_are_an_error(variant, name):
   config = declaration.get_config(variant)

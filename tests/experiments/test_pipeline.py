@@ -394,6 +394,19 @@ def test_training_digits_move(data_dir, still):
   assert one['label'] == example['label']
 
 
+def test_shrunk_digits_are_means_of_pixels(data_dir, still):
+  small = digits(str(data_dir), **STILL, image_size=14).load()
+  image = still.prepare(still.evaluation[3])['image']
+  four = [image[i::2, j::2] for i in (0, 1) for j in (0, 1)]
+  shrunk = small.prepare(small.evaluation[3])['image']
+  assert shrunk.shape == (14, 14, 1)
+  np.testing.assert_allclose(shrunk, sum(four) / 4, rtol=1e-5, atol=1e-6)
+  trained = small.augment(small.evaluation[3], np.random.default_rng(0))
+  np.testing.assert_array_equal(trained['image'], shrunk)
+  with pytest.raises(ValueError, match='divisor of 28, got 16'):
+    digits(str(data_dir), **STILL, image_size=16)
+
+
 def test_digits_train_in_batches(still):
   batch = next(train_batches(still, 8, seed=0, position=0))
   assert {key: value.shape for key, value in batch.items()} == {

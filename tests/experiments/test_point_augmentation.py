@@ -206,7 +206,7 @@ def test_mixing_in_numbers():
   flat = np.stack([line, 0 * line, 0 * line], axis=-1)
   pair = pair_of(flat, flat + np.array([0, 1, 0], np.float32))
   for seed in range(20):
-    mixed = mix_points(pair, rng(seed), probability=1.0)
+    mixed = mix_points(0, pair, rng(seed), probability=1.0)
     points = mixed['points']
     taken = points[:, 1] == 1
     # The same places as before, each once: what goes comes back, higher.
@@ -222,7 +222,7 @@ def test_mixed_points_are_those_of_either_cloud():
   first, second = cloud(80, seed=1), cloud(80, seed=2)
   shares = []
   for seed in range(200):
-    mixed = mix_points(pair_of(first, second), rng(seed), probability=0.5)
+    mixed = mix_points(0, pair_of(first, second), rng(seed), probability=0.5)
     of_second = [row in rows(second) for row in rows(mixed['points'])]
     assert mixed['points'].shape == (80, 3)
     assert mixed['points'].dtype == np.float32
@@ -236,6 +236,6 @@ def test_mixed_points_are_those_of_either_cloud():
 
 def test_clouds_that_are_not_mixed_keep_their_points():
   first, second = cloud(seed=1), cloud(seed=2)
-  mixed = mix_points(pair_of(first, second), rng(), probability=0.0)
+  mixed = mix_points(0, pair_of(first, second), rng(), probability=0.0)
   assert rows(mixed['points']) == rows(first)
   assert mixed['mix_share'] == 0.0

@@ -5,6 +5,7 @@ import pytest
 
 from experiments.data.text import (
   crop,
+  joined_example,
   masked_example,
   masked_words,
   pad,
@@ -12,7 +13,7 @@ from experiments.data.text import (
   random_crop,
   token_example,
 )
-from perceiver_jax.tokenizer import MASK, PAD, ByteTokenizer
+from perceiver_jax.tokenizer import MASK, PAD, SEP, ByteTokenizer
 
 TOKENIZER = ByteTokenizer()
 TEXT = 'Enhver har rett til fri bevegelighet og til fritt å velge sitt bosted.'
@@ -203,3 +204,34 @@ def test_the_generator_decides():
   )
   assert one['tokens'].tolist() == again['tokens'].tolist()
   assert one['tokens'].tolist() != other['tokens'].tolist()
+
+
+# One text or two.
+
+
+def joined(texts, length):
+  example = joined_example([text.encode() for text in texts], length)
+  tokens = example['tokens'][example['mask']]
+  assert (example['tokens'][~example['mask']] == PAD).all()
+  assert len(example['tokens']) == length
+  return TOKENIZER.decode(np.where(tokens == SEP, ord('|') + 6, tokens))
+
+
+@pytest.mark.parametrize(
+  ('texts', 'length', 'expected'),
+  [
+    (['abcdef'], 8, 'abcdef'),
+    (['abcdef'], 4, 'abcd'),
+    (['abc', 'de'], 8, 'abc|de'),
+    (['abc', 'de'], 6, 'abc|de'),
+    (['abcdefgh', 'ij'], 8, 'abcde|ij'),
+    (['ab', 'cdefghij'], 8, 'ab|cdefg'),
+    (['abcdefgh', 'ijklmnop'], 8, 'abc|ijkl'),
+    (['abcdefgh', 'ijklmnop'], 9, 'abcd|ijkl'),
+    (['', 'abcdefgh'], 4, '|abc'),
+    (['abcdefgh', ''], 4, 'abc|'),
+    (['aé', 'bé'], 6, 'a|bé'),
+  ],
+)
+def test_texts_are_joined_and_the_longer_one_is_cut(texts, length, expected):
+  assert joined(texts, length) == expected

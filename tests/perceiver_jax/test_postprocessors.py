@@ -14,6 +14,7 @@ from perceiver_jax.postprocessors import (
   ClassLogits,
   ConvValues,
   MLPLogits,
+  PixelPatches,
   PixelValues,
   TiedTokenLogits,
 )
@@ -99,6 +100,17 @@ def test_pixel_values_are_a_linear_layer_of_each_output():
     OUTPUTS,
   )
   assert_close(pixels, OUTPUTS @ W + B)
+
+
+def test_pixel_patches_are_a_linear_layer_of_each_patch():
+  w, b = normal(7, W.shape[0], 2 * 2 * 3), normal(8, 2 * 2 * 3)
+  patches = run(
+    lambda: PixelPatches(patch_shape=(2, 2), num_channels=3),
+    {'pixel_patches/pixels': {'w': w, 'b': b}},
+    OUTPUTS,
+  )
+  assert patches.shape == (2, 3, 12)
+  assert_close(patches, OUTPUTS @ w + b)
 
 
 def naive_transposed_conv(x, w, b, strides):

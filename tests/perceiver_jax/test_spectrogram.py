@@ -1,11 +1,17 @@
 """Log-mel spectrograms against librosa and closed forms."""
 
+import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from perceiver_jax.spectrogram import log_mel_spectrogram, mel_filters
+from perceiver_jax.preprocessors import MelSpectrogram
+from perceiver_jax.spectrogram import (
+  log_mel_spectrogram,
+  mask_spectrogram,
+  mel_filters,
+)
 
 RATE = 8000
 FULL = {'window_size': 256, 'hop_size': 128, 'num_mels': 20}
@@ -160,3 +166,92 @@ def test_the_gradient_of_silence_is_finite():
 def test_bad_arguments(change, message):
   with pytest.raises(ValueError, match=message):
     spectrogram(chirp(), **(FULL | change))
+
+
+# SpecAugment.
+
+
+@pytest.fixture(scope='module')
+def masks():
+  """Where spectrograms of 20 frames and 10 bands are masked, of many seeds."""
+  values = np.random.default_rng(0).standard_normal((4000, 20, 10))
+  values = jnp.asarray(values, jnp.float32)
+
+  def masked(**settings):
+    numbers = dict(
+      time_masks=0, max_masked_frames=5, frequency_masks=0, max_masked_bands=4
+    )
+    result = mask_spectrogram(values, jax.random.key(0), **numbers | settings)
+    changed = np.asarray(result != values)
+    means = np.broadcast_to(values.mean((1, 2), keepdims=True), values.shape)
+    np.testing.assert_allclose(result[changed], means[changed], atol=1e-6)
+    return changed
+
+  return masked
+
+
+def test_a_mask_of_frames_is_one_run_of_uniform_length(masks):
+  masked = masks(time_masks=1)
+  # All bands alike.
+  np.testing.assert_array_equal(
+    masked, np.broadcast_to(masked[..., :1], masked.shape)
+  )
+  frames = masked[..., 0]
+  lengths = frames.sum(axis=1)
+  counts = np.bincount(lengths, minlength=6) / len(lengths)
+  np.testing.assert_allclose(counts, 1 / 6, atol=0.03)
+  # One run: it begins once at most.
+  begins = np.diff(frames.astype(int), axis=1, prepend=0) == 1
+  np.testing.assert_array_equal(begins.sum(axis=1), lengths > 0)
+  starts = np.bincount(begins[lengths == 5].argmax(axis=1), minlength=16)
+  np.testing.assert_allclose(starts / starts.sum(), 1 / 16, atol=0.03)
+
+
+def test_masks_of_bands_and_frames_are_drawn_for_each_on_its_own(masks):
+  frames = masks(time_masks=2)[..., 0].mean()
+  both = masks(time_masks=2, frequency_masks=2)
+  # A band of 10 that is masked takes all frames with it.
+  bands = both.all(axis=1).mean()
+  expected = 1 - (1 - frames) * (1 - bands)
+  np.testing.assert_allclose(both.mean(), expected, atol=0.01)
+  assert 0.1 < frames < 0.25 and 0.2 < bands < 0.4
+
+
+def test_masks_are_of_training_only():
+  settings = dict(
+    positions=None,
+    sample_rate=8000.0,
+    window_size=256,
+    hop_size=100,
+    num_mels=8,
+  )
+  masked = dict(
+    time_masks=1, max_masked_frames=8, frequency_masks=1, max_masked_bands=4
+  )
+  model = hk.transform(
+    lambda x, is_training, **more: (
+      MelSpectrogram(**settings, **more)(x, is_training=is_training).features
+    )
+  )
+  samples = jnp.repeat(chirp(), 8, axis=0)
+  key = jax.random.key(1)
+  plain = model.apply({}, None, samples, True)
+  np.testing.assert_array_equal(
+    plain, model.apply({}, None, samples, False, **masked)
+  )
+  changed = model.apply({}, key, samples, True, **masked) != plain
+  shares = np.asarray(changed).mean(axis=(1, 2))
+  assert len(np.unique(shares)) > 3 and shares.max() < 1.0
+
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    ({'time_masks': 1, 'max_masked_frames': 21}, 'max_masked_frames.*0 to 20'),
+    ({'max_masked_bands': 11}, 'max_masked_bands.*0 to 10'),
+    ({'frequency_masks': -1}, 'at least 0; got 4 and -1'),
+  ],
+)
+def test_masks_that_do_not_fit(masks, change, message):
+  with pytest.raises(ValueError, match=message):
+    masks(**change)

@@ -1,0 +1,199 @@
+"""Bunny: 5.3 seconds of an animated film with its sound, embedded here.
+
+132 frames of 64 x 64 at 25 a second and sound at 16 kHz, 640 samples a frame;
+the film's last 496 samples lie behind its last frame and are left out. Clips
+of a few frames are reconstructed from themselves. Held out are 4 stretches of 8
+frames (0.32 s each), the middle of every quarter of the film: frames 12 to 19,
+45 to 52, 78 to 85 and 111 to 118. It is one scene, so the held-out frames look
+much like those around them. Source and licence: NOTICE.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from experiments.data.embedded_builder import (
+  FILES,
+  EmbeddedBuilder,
+  load_in_memory,
+)
+from experiments.data.pipeline import (
+  Dataset,
+  DataSpec,
+  Example,
+  Source,
+  array_spec,
+)
+from experiments.data.sound import random_gain
+
+NUM_FRAMES = 132
+SIDE = 64
+SAMPLES_PER_FRAME = 640
+# Of the samples of the training stretches, where the loudest of the film is 1.
+STDDEV = 0.07
+_TEST_STRETCHES = ((12, 20), (45, 53), (78, 86), (111, 119))
+
+
+class Bunny(EmbeddedBuilder):
+  """Stretches of an animated film with its sound."""
+
+  VERSION = tfds.core.Version('1.0.0')
+
+  def features(self) -> dict[str, Any]:
+    """See `EmbeddedBuilder`; the loudest sample of the film is 1."""
+    return {
+      'frames': tfds.features.Tensor(
+        shape=(None, SIDE, SIDE, 3), dtype=np.uint8
+      ),
+      'audio': tfds.features.Tensor(shape=(None,), dtype=np.float32),
+      'first_frame': tfds.features.Scalar(dtype=np.int32),
+    }
+
+  def examples(self, split: str) -> Iterator[Example]:
+    """See `EmbeddedBuilder`; an example is a whole stretch."""
+    with np.load(FILES / 'bunny.npz', allow_pickle=False) as arrays:
+      frames = arrays['frames']
+      audio = arrays['audio'].astype(np.float32)
+    audio /= np.abs(audio).max()
+    for start, end in stretches(split):
+      yield {
+        'frames': frames[start:end],
+        'audio': audio[start * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME],
+        'first_frame': start,
+      }
+
+
+def stretches(split: str) -> tuple[tuple[int, int], ...]:
+  """Returns first frames and ends of the stretches of 'train' or 'test'."""
+  if split == 'test':
+    return _TEST_STRETCHES
+  edges = [0, *(edge for pair in _TEST_STRETCHES for edge in pair), NUM_FRAMES]
+  return tuple(zip(edges[::2], edges[1::2], strict=True))
+
+
+class Clips:
+  """Clips of stretches: each example is a stretch and where a clip starts.
+
+  Args:
+    stretches: examples with `frames` `[T, ...]`.
+    num_frames: of a clip.
+    hop: frames from one start to the next.
+  """
+
+  def __init__(self, stretches: Source, *, num_frames: int, hop: int):
+    self._stretches = stretches
+    self._clips = [
+      (i, start)
+      for i in range(len(stretches))
+      for start in range(0, len(stretches[i]['frames']) - num_frames + 1, hop)
+    ]
+
+  def __len__(self) -> int:
+    return len(self._clips)
+
+  def __getitem__(self, index: int) -> Example:
+    stretch, start = self._clips[index]
+    return {**self._stretches[stretch], 'start': start}
+
+
+def bunny(
+  data_dir: str | None,
+  *,
+  num_frames: int,
+  max_sound_shift: int,
+  max_gain_decibels: float,
+  random_polarity: bool,
+) -> DataSpec:
+  """Bunny; prepared on first use and read into memory.
+
+  Args:
+    data_dir: where TFDS keeps prepared data; None for its own default.
+    num_frames: of a clip, 1 to 8. Training clips start at every frame,
+      held-out clips follow each other.
+    max_sound_shift: samples of 1/16000 s by which the sound of a training clip
+      is early or late, within its stretch.
+    max_gain_decibels: by which training sounds are louder or softer.
+    random_polarity: whether the sound of every other training clip is negated.
+
+  Returns:
+    Examples with `image` float32 `[num_frames, 64, 64, 3]` in [0, 1], `audio`
+    float32 `[640 num_frames]` of about unit variance, and `mean_error`: the
+    mean squared error of each that the mean of the training stretches makes (a
+    mean for each pixel, one for all samples).
+  """
+  shortest = min(end - start for start, end in _TEST_STRETCHES)
+  if not 1 <= num_frames <= shortest:
+    raise ValueError(
+      f'data.num_frames must be from 1 to {shortest}, the frames of a held-out '
+      f'stretch, got {num_frames}.'
+    )
+
+  def train_example(example: Example, rng: np.random.Generator) -> Example:
+    shift = int(rng.integers(-max_sound_shift, max_sound_shift + 1))
+    clip = cut_clip(example, num_frames, shift)
+    audio = random_gain(clip['audio'], rng, max_decibels=max_gain_decibels)
+    if random_polarity and rng.random() < 0.5:
+      audio = -audio
+    return {**clip, 'audio': audio}
+
+  def load() -> Dataset:
+    train, test = load_in_memory(Bunny, data_dir)
+    means = means_of(train)
+
+    def with_error(clip: Example) -> Example:
+      return {**clip, 'mean_error': squared_errors(clip, means)}
+
+    return Dataset(
+      train=Clips(train, num_frames=num_frames, hop=1),
+      augment=lambda example, rng: with_error(train_example(example, rng)),
+      evaluation=Clips(test, num_frames=num_frames, hop=num_frames),
+      prepare=lambda example: with_error(cut_clip(example, num_frames)),
+    )
+
+  example = {
+    'audio': array_spec(num_frames * SAMPLES_PER_FRAME),
+    'image': array_spec(num_frames, SIDE, SIDE, 3),
+    'mean_error': {'audio': array_spec(), 'image': array_spec()},
+  }
+  return DataSpec(example=example, num_classes=None, load=load)
+
+
+def cut_clip(example: Example, num_frames: int, shift: int = 0) -> Example:
+  """Cuts a clip out of its stretch.
+
+  Args:
+    example: of `Clips`.
+    num_frames: of the clip.
+    shift: samples that its sound starts late, as far as the stretch reaches.
+
+  Returns:
+    `image` float32 in [0, 1] and `audio` float32, its loudest 1 / STDDEV.
+  """
+  start, num_samples = example['start'], num_frames * SAMPLES_PER_FRAME
+  first = start * SAMPLES_PER_FRAME + shift
+  first = int(np.clip(first, 0, len(example['audio']) - num_samples))
+  frames = example['frames'][start : start + num_frames]
+  return {
+    'image': frames.astype(np.float32) / 255,
+    'audio': example['audio'][first : first + num_samples] / STDDEV,
+  }
+
+
+def means_of(source: Source) -> dict[str, np.ndarray]:
+  """Returns mean frame `[64, 64, 3]` and mean sample, as of clips."""
+  stretches = [source[i] for i in range(len(source))]
+  frames = np.concatenate([stretch['frames'] for stretch in stretches])
+  audio = np.concatenate([stretch['audio'] for stretch in stretches])
+  return {'image': frames.mean(axis=0) / 255, 'audio': audio.mean() / STDDEV}
+
+
+def squared_errors(
+  clip: Example, means: dict[str, np.ndarray]
+) -> dict[str, np.float32]:
+  """Returns the mean squared error of each modality's mean."""
+  return {
+    name: np.float32(np.square(clip[name] - mean).mean())
+    for name, mean in means.items()
+  }

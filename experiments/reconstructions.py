@@ -1,0 +1,189 @@
+"""What a trained autoencoder makes of clips: a picture, and numbers.
+
+  python -m experiments.reconstructions --config=experiments/configs/bunny.py
+
+writes `reconstructions.png` into the run's folder, of the best checkpoint: for
+some held-out clips the frames, the frames that the model makes of them, the
+sound and the sound that it makes. Prints one JSON line: peak signal-to-noise
+ratios in decibels (see `tasks/autoencoding.py`) on held-out and on training
+clips, at most 256 of each, evenly spread.
+"""
+
+import contextlib
+import json
+import pathlib
+from typing import Any
+
+import cv2
+import jax
+import numpy as np
+from absl import flags
+
+from experiments import command_line, parallelism
+from experiments.data.pipeline import Example, Source
+from experiments.evaluate import Evaluation
+from experiments.experiment import (
+  Experiment,
+  build_experiment,
+  open_checkpoints,
+)
+
+_CLIPS = flags.DEFINE_integer(
+  'clips', 4, 'Held-out clips in the picture.', lower_bound=1
+)
+_MOST_CLIPS = 256
+_PICTURE = 'reconstructions.png'
+_LEAST_FRAME = 128  # Pixels of a frame in the picture; smaller are enlarged.
+_WAVE_HEIGHT = 64
+_GAP = 8
+
+
+class Spread:
+  """Some examples of a source, evenly spread over it.
+
+  Args:
+    source: of the examples.
+    most: examples to keep; all where there are fewer.
+  """
+
+  def __init__(self, source: Source, most: int):
+    self._source = source
+    count = min(most, len(source))
+    self._indices = np.linspace(0, len(source) - 1, count).round().astype(int)
+
+  def __len__(self) -> int:
+    return len(self._indices)
+
+  def __getitem__(self, index: int) -> Example:
+    return self._source[int(self._indices[index])]
+
+
+def psnr_of(
+  experiment: Experiment, state: Any, batch_size: int
+) -> dict[str, dict[str, float]]:
+  """Returns the metrics of held-out and of training clips.
+
+  Training clips are made like held-out ones, without random changes.
+
+  Args:
+    experiment: of the model.
+    state: with its parameters.
+    batch_size: global, divisible by the devices.
+  """
+  dataset, results = experiment.dataset, {}
+  for name, source in (
+    ('held_out', dataset.evaluation),
+    ('train', dataset.train),
+  ):
+    clips = Spread(source, _MOST_CLIPS)
+    evaluate = Evaluation(
+      experiment.task, dataset._replace(evaluation=clips), batch_size
+    )
+    metrics = evaluate(state.params, state.state)
+    results[name] = {'clips': len(clips)} | {
+      key.removeprefix('eval/'): round(value, 4)
+      for key, value in metrics.items()
+    }
+  return results
+
+
+def draw_clip(
+  original: Example, reconstruction: dict[str, np.ndarray]
+) -> np.ndarray:
+  """Returns the picture of a clip: each modality, and below it the model's.
+
+  Args:
+    original: with `image` `[T, H, W, 3]` in [0, 1], `audio` `[S]`, or one.
+    reconstruction: the same arrays as the model made them.
+
+  Returns:
+    uint8 RGB; waves are drawn to the scale of the original's loudest sample.
+  """
+  rows, width = [], 4 * _LEAST_FRAME
+  if 'image' in reconstruction:
+    rows = [_draw_frames(x['image']) for x in (original, reconstruction)]
+    width = rows[0].shape[1]
+  if 'audio' in reconstruction:
+    loudest = max(np.abs(original['audio']).max(), 1e-6)
+    rows += [
+      _draw_wave(x['audio'].reshape(-1) / loudest, width)
+      for x in (original, reconstruction)
+    ]
+  return np.concatenate(rows)
+
+
+def draw(experiment: Experiment, state: Any, num_clips: int) -> np.ndarray:
+  """Returns the picture of some held-out clips, one above the other."""
+  clips = Spread(experiment.dataset.evaluation, num_clips)
+
+  @jax.jit
+  def reconstruct(batch: Example) -> dict[str, jax.Array]:
+    model = experiment.task.model
+    return model.apply(
+      state.params, state.state, None, batch, is_training=False
+    )[0]
+
+  pictures = []
+  for i in range(len(clips)):
+    example = experiment.dataset.prepare(clips[i])
+    made = reconstruct(jax.tree.map(lambda x: np.asarray(x)[None], example))
+    made = {name: np.asarray(x)[0] for name, x in made.items()}
+    picture = draw_clip(example, made)
+    pictures.append(np.pad(picture, ((0, _GAP), (0, 0), (0, 0))))
+  return np.concatenate(pictures)[:-_GAP]
+
+
+def _draw_frames(frames: np.ndarray) -> np.ndarray:
+  """Puts frames side by side, enlarged without smoothing."""
+  pixels = np.rint(np.clip(frames, 0.0, 1.0) * 255).astype(np.uint8)
+  factor = max(1, -(-_LEAST_FRAME // pixels.shape[1]))
+  return np.concatenate(pixels, axis=1).repeat(factor, 0).repeat(factor, 1)
+
+
+def _draw_wave(samples: np.ndarray, width: int) -> np.ndarray:
+  """Draws samples in [-1, 1], dark on light: uint8 `[height, width, 3]`.
+
+  Every column is a line from its least to its greatest sample.
+  """
+  rows = np.rint((1.0 - np.clip(samples, -1, 1)) / 2 * (_WAVE_HEIGHT - 1))
+  starts = np.linspace(0, rows.size, width, endpoint=False).astype(int)
+  top = np.minimum.reduceat(rows, starts)
+  bottom = np.maximum.reduceat(rows, starts)
+  height = np.arange(_WAVE_HEIGHT)[:, None]
+  dark = (top <= height) & (height <= bottom)
+  picture = np.where(dark, np.uint8(40), np.uint8(235))
+  return np.repeat(picture[..., None], 3, axis=-1)
+
+
+def main() -> None:
+  """Reconstructs with the best checkpoint."""
+  parallelism.configure_backend()
+  config = command_line.config()
+  if config.task != 'autoencoding':
+    raise ValueError(
+      f'config.task is {config.task!r}; only autoencoding reconstructs.'
+    )
+  experiment = build_experiment(config, command_line.DATA_DIR.value)
+  workdir = command_line.workdir()
+  if not (workdir / 'checkpoints').is_dir():
+    raise ValueError(
+      f'There is no run in {workdir}: it has no checkpoints. Train with '
+      'python -m experiments.train, or name the run by --workdir.'
+    )
+  with contextlib.closing(open_checkpoints(config, workdir)) as checkpoints:
+    step = checkpoints.chosen_step('best')
+    state, _ = checkpoints.restore(step, experiment.template)
+  path = workdir / _PICTURE
+  write_picture(draw(experiment, state, _CLIPS.value), path)
+  results = psnr_of(experiment, state, config.batch_size)
+  print(json.dumps({'step': step, **results, 'picture': str(path)}))
+
+
+def write_picture(picture: np.ndarray, path: pathlib.Path) -> None:
+  """Writes uint8 RGB `[H, W, 3]` as a PNG file."""
+  _, encoded = cv2.imencode('.png', picture[..., ::-1])
+  path.write_bytes(encoded.tobytes())
+
+
+if __name__ == '__main__':
+  command_line.run(main)

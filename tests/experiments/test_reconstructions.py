@@ -1,0 +1,81 @@
+"""Pictures of reconstructions, pixel by pixel, and the command's parts."""
+
+import cv2
+import numpy as np
+import pytest
+
+from experiments.data.pipeline import InMemory
+from experiments.reconstructions import Spread, draw_clip, write_picture
+
+
+def rng(seed=0):
+  return np.random.default_rng(seed)
+
+
+def clip(seed):
+  return {
+    'image': rng(seed).random((2, 64, 64, 3), np.float32),
+    'audio': rng(seed).uniform(-3, 3, 512).astype(np.float32),
+  }
+
+
+def test_frames_stand_side_by_side_above_those_of_the_model():
+  original, made = clip(0), clip(1)
+  picture = draw_clip(original, made)
+  assert picture.dtype == np.uint8
+  assert picture.shape == (128 + 128 + 64 + 64, 256, 3)
+  for row, frames in ((0, original['image']), (128, made['image'])):
+    for i, frame in enumerate(frames):
+      part = picture[row : row + 128, 128 * i : 128 * (i + 1)]
+      expected = np.rint(frame * 255)
+      np.testing.assert_array_equal(part[::2, ::2], expected)
+      np.testing.assert_array_equal(part[1::2, 1::2], expected)
+
+
+def test_values_out_of_range_are_white_and_black():
+  original = {'image': np.full((1, 128, 128, 3), 0.5, np.float32)}
+  made = {'image': np.full((1, 128, 128, 3), 1.5, np.float32)}
+  made['image'][..., 0] = -0.5
+  picture = draw_clip(original, made)
+  assert picture[128:].reshape(-1, 3).tolist() == [[0, 255, 255]] * 128**2
+
+
+def test_waves_are_drawn_to_the_scale_of_the_original():
+  # Without frames 512 wide: a sample a column.
+  wave = np.linspace(-2.0, 2.0, 512, dtype=np.float32)
+  picture = draw_clip({'audio': wave}, {'audio': wave / 2})
+  assert picture.shape == (128, 512, 3)
+  original, made = picture[:64, :, 0] < 128, picture[64:, :, 0] < 128
+  assert (original.sum(axis=0) == 1).all()  # One dark row in each column.
+  rows = np.rint((1 - wave / 2) / 2 * 63)
+  np.testing.assert_array_equal(original.argmax(axis=0), rows)
+  rows = np.rint((1 - wave / 4) / 2 * 63)
+  np.testing.assert_array_equal(made.argmax(axis=0), rows)
+
+
+def test_a_column_of_many_samples_is_a_line_between_the_extremes():
+  wave = np.tile(np.array([1.0, -1.0], np.float32), 512)
+  picture = draw_clip({'audio': wave}, {'audio': 0 * wave})
+  assert (picture[:64] < 128).all()
+  assert (picture[64:, :, 0] < 128).sum() == 512
+
+
+def test_silence_is_drawn_too():
+  silence = np.zeros(600, np.float32)
+  picture = draw_clip({'audio': silence}, {'audio': silence})
+  assert (picture[..., 0] < 128).sum() == 2 * 512
+
+
+@pytest.mark.parametrize(
+  ('most', 'chosen'), [(3, [0, 5, 10]), (1, [0]), (20, list(range(11)))]
+)
+def test_examples_are_spread_evenly(most, chosen):
+  some = Spread(InMemory(range(11)), most)
+  assert [some[i] for i in range(len(some))] == chosen
+
+
+def test_pictures_are_written_without_loss(tmp_path):
+  picture = rng().integers(0, 256, (20, 30, 3)).astype(np.uint8)
+  write_picture(picture, tmp_path / 'a.png')
+  read = cv2.imread(str(tmp_path / 'a.png'))
+  np.testing.assert_array_equal(read[..., ::-1], picture)
