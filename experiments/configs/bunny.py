@@ -4,6 +4,15 @@
   python -m experiments.reconstructions --config=experiments/configs/bunny.py
 
 Nothing is downloaded; the 5.3 seconds of film come with the package.
+On 2 CPU cores that others used too: 12 min 13 s (seed 0). Peak signal-to-noise
+ratios in decibels, in brackets above the mean of the training stretches:
+
+  stretches   video         sound
+  held out    23.9 (+4.5)   34.9 (+11.0)
+  training    27.5 (+8.3)   33.3 (+10.1)
+
+The video of the held-out stretches is what is hard: the frames of training
+nearest to them are +8.1 dB, and eight principal components +7.5.
 """
 
 import ml_collections
@@ -26,10 +35,10 @@ def get_config() -> ml_collections.ConfigDict:
   config.task = 'autoencoding'
   config.seed = 0
   config.batch_size = 8
-  config.train_steps = 6000
+  config.train_steps = 4500
   config.log_every = 100
-  config.eval_every = 1000
-  config.checkpoint_every = 1000
+  config.eval_every = 500
+  config.checkpoint_every = 500
   config.data_workers = 0
 
   config.data = dict(
@@ -58,7 +67,7 @@ def get_config() -> ml_collections.ConfigDict:
     cross_attend_heads=4,
     cross_attend_qk_channels=128,
     self_attend_heads=4,
-    latents_init_stddev=0.02,
+    latents_init_stddev=0.5,
     rematerialize='none',
   )
   config.queries = dict(
@@ -81,7 +90,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.optimizer = dict(
     name='adamw', weight_decay=0.01, b2=0.95, clip_norm=1.0
   )
-  config.schedule = dict(name='cosine', learning_rate=2e-3, warmup_steps=100)
+  config.schedule = dict(name='cosine', learning_rate=3e-3, warmup_steps=100)
   config.checkpoints = dict(
     keep_last=2, best_metric='eval/loss', best_mode='min'
   )

@@ -30,9 +30,8 @@ and, trained on pairs of 32 x 48 made from six embedded photographs:
     error of estimating no motion (much of it where there is nothing to see, as
     in a sky); 0.85 on the pair of photographs of a motorcycle, 15 times
     smaller, 0.38 of that error. 11 minutes of CPU time (seed 0, after the last
-    step); 17 min 10 s on 2 cores that were busy otherwise, too.
-    python -m experiments.flow_pictures --config=experiments/configs/flow.py:embedded
-    shows both.
+    step); 17 min 10 s on 2 cores that were busy otherwise, too. The command
+    experiments.flow_pictures shows both.
 """
 
 import ml_collections

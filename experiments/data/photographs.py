@@ -6,7 +6,7 @@ scenes and motion that training never saw. Sources and licences: NOTICE.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import cv2
@@ -116,7 +116,9 @@ def photographs(
     Examples with `frames` float32 `[2, H, W, 3]` from -1 to 1, `flow` float32
     `[H, W, 2]` in pixels, `valid` float32 `[H, W]`, all 1.
   """
-  _check_options(max_shift=max_shift, max_linear=max_linear, max_bend=max_bend)
+  _check_limits(
+    {'max_shift': max_shift, 'max_linear': max_linear, 'max_bend': max_bend}
+  )
   if held_out_pairs < 1:
     raise ValueError(
       f'data.held_out_pairs must be at least 1, got {held_out_pairs}.'
@@ -195,7 +197,7 @@ def _reduce(image: np.ndarray, reduction: int) -> np.ndarray:
   return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _check_options(**limits: float) -> None:
+def _check_limits(limits: Mapping[str, float]) -> None:
   for name, limit in limits.items():
     if limit < 0.0:
       raise ValueError(

@@ -2,7 +2,6 @@
 
 import haiku as hk
 import jax
-import jax.flatten_util
 import numpy as np
 import pytest
 
@@ -43,7 +42,6 @@ def num_parameters(config):
     ('resnet50_ff', 25_557_032 + 7 * 7 * 258 * 64),
     ('vit_b16_rgb', 86_567_656),
     ('vit_b16_ff', 86_567_656 + 16 * 16 * 258 * 768),
-    ('vit_b16_ff_permuted', 86_567_656 + 16 * 16 * 258 * 768),
     # Layers of 6 D^2 + 10 D, from 261 channels to 1,000 classes.
     (
       'transformer64',
@@ -61,10 +59,11 @@ def test_parameters_on_modelnet40():
     patches = patch_size**2 * 387 * 768 + 768
     return trunk + patches + (tokens + 1) * 768 + 769 * 40
 
-  # 44 = 2 x 22 = 4 x 11; 6 patches of 8 and 3 of 16 cover it.
-  sizes = {'vit_b2': vit(2, 22**2), 'vit_b4': vit(4, 11**2)}
-  sizes |= {'vit_b8': vit(8, 6**2), 'vit_b16': vit(16, 3**2)}
-  sizes['resnet50'] = 25_557_032 + 7 * 7 * 384 * 64 - 2049 * 960
+  sizes = {
+    'vit_b2': vit(2, 22**2),
+    'vit_b16': vit(16, 3**2),  # Three patches of 16 cover 44.
+    'resnet50': 25_557_032 + 7 * 7 * 384 * 64 - 2049 * 960,
+  }
   for variant, size in sizes.items():
     config = modelnet40_baselines.get_config(variant)
     assert num_parameters(config) == size, variant
@@ -112,9 +111,7 @@ def logits_of(variant, params, state, batch):
   )(params)
 
 
-@pytest.mark.parametrize(
-  'variant', ['perceiver', 'perceiver_learned', 'transformer']
-)
+@pytest.mark.parametrize('variant', ['perceiver_learned', 'transformer'])
 def test_inputs_are_a_set(variant):
   """Permuted images, the same parameters: the same logits."""
   arguments = random_state(variant)
@@ -125,21 +122,28 @@ def test_inputs_are_a_set(variant):
 
 
 def test_training_knows_no_order_of_the_inputs():
-  """The same for the gradient of the Perceiver."""
+  """Logits and gradient of the Perceiver, the same again."""
   params, state, batch = random_state('perceiver')
 
-  def gradient(variant):
+  def logits_and_gradient(variant):
     model = model_of(variant)
 
     def loss(params):
       logits, _ = model.apply(params, state, None, batch, is_training=True)
-      return (logits**2).mean()
+      return (logits**2).mean(), logits
 
-    return jax.flatten_util.ravel_pytree(jax.jit(jax.grad(loss))(params))[0]
+    gradient, logits = jax.jit(jax.grad(loss, has_aux=True))(params)
+    return logits, np.concatenate(
+      list(map(np.ravel, jax.tree.leaves(gradient)))
+    )
 
-  one, other = gradient('perceiver'), gradient('perceiver_permuted')
-  assert np.linalg.norm(one) > 0.1
-  assert np.linalg.norm(other - one) < 1e-4 * np.linalg.norm(one)
+  logits, gradient = logits_and_gradient('perceiver')
+  permuted, permuted_gradient = logits_and_gradient('perceiver_permuted')
+  assert np.ptp(logits) > 0.1
+  np.testing.assert_allclose(permuted, logits, rtol=1e-4, atol=1e-4)
+  size = np.linalg.norm(gradient)
+  assert size > 0.1
+  assert np.linalg.norm(permuted_gradient - gradient) < 1e-4 * size
 
 
 @pytest.mark.parametrize('variant', ['resnet', 'vit'])
