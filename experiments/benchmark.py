@@ -158,11 +158,11 @@ def random_batch(spec: Batch) -> Batch:
 
 def _forward_operations(config: ml_collections.ConfigDict) -> int:
   """Operations of one example's forward pass, as in the papers."""
-  model, _, data = make_task(config, None)
-  batch = batch_spec(data.example, 1)
-  params, state = init_shapes(model, batch)
+  task = make_task(config, None)
+  batch = batch_spec(task.data.example, 1)
+  params, state = init_shapes(task.model, batch)
   with plain_attention():
-    return sum(count_forward(model, params, state, batch).values())
+    return sum(count_forward(task.model, params, state, batch).values())
 
 
 def _compile(

@@ -178,6 +178,7 @@ MAY_IMPORT = {
   # Its data.
   'experiments.data': [],
   'experiments.data.pipeline': [],
+  'experiments.data.features': [],
   'experiments.data.embedded_builder': ['experiments.data.pipeline'],
   'experiments.data.augmentation': [],
   'experiments.data.randaugment': [],
@@ -185,6 +186,7 @@ MAY_IMPORT = {
   'experiments.data.digits': [
     'experiments.data.augmentation',
     'experiments.data.embedded_builder',
+    'experiments.data.features',
     'experiments.data.pipeline',
   ],
   'experiments.data.prepared': ['experiments.data.pipeline'],
@@ -198,12 +200,14 @@ MAY_IMPORT = {
   'experiments.data.point_augmentation': ['experiments.data.pipeline'],
   'experiments.data.furniture': [
     'experiments.data.embedded_builder',
+    'experiments.data.features',
     'experiments.data.pipeline',
     'experiments.data.point_augmentation',
   ],
   'experiments.data.meshes': [],
   'experiments.data.media': [],
   'experiments.data.modelnet40': [
+    'experiments.data.features',
     'experiments.data.meshes',
     'experiments.data.pipeline',
     'experiments.data.point_augmentation',
@@ -211,12 +215,14 @@ MAY_IMPORT = {
   'experiments.data.motion_augmentation': [],
   'experiments.data.watch': [
     'experiments.data.embedded_builder',
+    'experiments.data.features',
     'experiments.data.motion_augmentation',
     'experiments.data.pipeline',
   ],
   'experiments.data.sound': [],
   'experiments.data.tones': [
     'experiments.data.embedded_builder',
+    'experiments.data.features',
     'experiments.data.pipeline',
     'experiments.data.sound',
   ],
@@ -260,6 +266,7 @@ MAY_IMPORT = {
   'experiments.data.photographs': [
     'experiments.data.augmentation',
     'experiments.data.embedded_builder',
+    'experiments.data.features',
     'experiments.data.flow_augmentation',
     'experiments.data.frame_pairs',
     'experiments.data.pipeline',
@@ -272,12 +279,14 @@ MAY_IMPORT = {
   'experiments.data.output_points': [],
   'experiments.data.bunny': [
     'experiments.data.embedded_builder',
+    'experiments.data.features',
     'experiments.data.pipeline',
     'experiments.data.sound',
   ],
   'experiments.data.video_augmentation': ['experiments.data.augmentation'],
   'experiments.data.stored_video': [
     'experiments.data.augmentation',
+    'experiments.data.features',
     'experiments.data.media',
     'experiments.data.pipeline',
   ],
@@ -308,11 +317,13 @@ MAY_IMPORT = {
   ],
   'experiments.data.folder_images': [
     'experiments.data.augmentation',
+    'experiments.data.features',
     'experiments.data.folder_builder',
     'experiments.data.folders',
     'experiments.data.pipeline',
   ],
   'experiments.data.folder_points': [
+    'experiments.data.features',
     'experiments.data.folder_builder',
     'experiments.data.folders',
     'experiments.data.meshes',
@@ -321,12 +332,14 @@ MAY_IMPORT = {
   ],
   'experiments.data.series_augmentation': [],
   'experiments.data.folder_series': [
+    'experiments.data.features',
     'experiments.data.folder_builder',
     'experiments.data.folders',
     'experiments.data.pipeline',
     'experiments.data.series_augmentation',
   ],
   'experiments.data.folder_sounds': [
+    'experiments.data.features',
     'experiments.data.folder_builder',
     'experiments.data.folders',
     'experiments.data.media',
@@ -340,6 +353,7 @@ MAY_IMPORT = {
   ],
   'experiments.data.folder_videos': [
     'experiments.data.augmentation',
+    'experiments.data.features',
     'experiments.data.folder_builder',
     'experiments.data.folders',
     'experiments.data.media',
@@ -673,6 +687,7 @@ ONLY_IN = {
     'experiments.data.declaration',
     'experiments.data.digits',
     'experiments.data.embedded_builder',
+    'experiments.data.features',
     'experiments.data.frame_pairs',
     'experiments.data.folder_builder',
     'experiments.data.furniture',

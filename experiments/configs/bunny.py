@@ -47,6 +47,7 @@ def get_config() -> ml_collections.ConfigDict:
     max_sound_shift=320,
     max_gain_decibels=6.0,
     random_polarity=True,
+    extrapolation=0.5,
   )
   config.inputs = dict(
     audio=dict(
@@ -84,7 +85,7 @@ def get_config() -> ml_collections.ConfigDict:
     audio=dict(name='audio_samples', samples_per_patch=_SAMPLES_PER_PATCH),
     image=dict(name='pixel_patches', patch_shape=_PATCH_SHAPE, num_channels=3),
   )
-  config.loss = dict(audio=1.0, image=1.0)
+  config.loss = dict(audio=1.0, image=2.0)
   # The loudest sample of the film is 1 / 0.07, see `data/bunny.py`.
   config.peaks = dict(audio=1 / 0.07, image=1.0)
   config.optimizer = dict(

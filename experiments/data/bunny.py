@@ -19,6 +19,7 @@ from experiments.data.embedded_builder import (
   EmbeddedBuilder,
   load_in_memory,
 )
+from experiments.data.features import array_feature
 from experiments.data.pipeline import (
   Dataset,
   DataSpec,
@@ -39,15 +40,13 @@ _TEST_STRETCHES = ((12, 20), (45, 53), (78, 86), (111, 119))
 class Bunny(EmbeddedBuilder):
   """Stretches of an animated film with its sound."""
 
-  VERSION = tfds.core.Version('1.0.0')
+  VERSION = tfds.core.Version('1.1.0')
 
   def features(self) -> dict[str, Any]:
     """See `EmbeddedBuilder`; the loudest sample of the film is 1."""
     return {
-      'frames': tfds.features.Tensor(
-        shape=(None, SIDE, SIDE, 3), dtype=np.uint8
-      ),
-      'audio': tfds.features.Tensor(shape=(None,), dtype=np.float32),
+      'frames': array_feature(shape=(None, SIDE, SIDE, 3), dtype=np.uint8),
+      'audio': array_feature(shape=(None,), dtype=np.float32),
       'first_frame': tfds.features.Scalar(dtype=np.int32),
     }
 
@@ -105,6 +104,7 @@ def bunny(
   max_sound_shift: int,
   max_gain_decibels: float,
   random_polarity: bool,
+  extrapolation: float,
 ) -> DataSpec:
   """Bunny; prepared on first use and read into memory.
 
@@ -116,6 +116,7 @@ def bunny(
       is early or late, within its stretch.
     max_gain_decibels: by which training sounds are louder or softer.
     random_polarity: whether the sound of every other training clip is negated.
+    extrapolation: see `blend_frames`.
 
   Returns:
     Examples with `image` float32 `[num_frames, 64, 64, 3]` in [0, 1], `audio`
@@ -147,9 +148,12 @@ def bunny(
 
     return Dataset(
       train=Clips(train, num_frames=num_frames, hop=1),
-      augment=lambda example, rng: with_error(train_example(example, rng)),
+      augment=train_example,
       evaluation=Clips(test, num_frames=num_frames, hop=num_frames),
       prepare=lambda example: with_error(cut_clip(example, num_frames)),
+      mix=lambda number, pair, rng: with_error(
+        blend_frames(pair, rng, extrapolation=extrapolation)
+      ),
     )
 
   example = {
@@ -179,6 +183,25 @@ def cut_clip(example: Example, num_frames: int, shift: int = 0) -> Example:
     'image': frames.astype(np.float32) / 255,
     'audio': example['audio'][first : first + num_samples] / STDDEV,
   }
+
+
+def blend_frames(
+  pair: Example, rng: np.random.Generator, *, extrapolation: float
+) -> Example:
+  """Makes one clip of two: x + s (y - x) of their frames, the sound of one.
+
+  A few seconds of film have few frames; on the lines through pairs of them lie
+  endlessly many pictures.
+
+  Args:
+    pair: `image` `[2, T, H, W, C]` and `audio` `[2, samples]`.
+    rng: of s.
+    extrapolation: s is uniform from minus this to one plus this.
+  """
+  first, second = pair['image']
+  share = np.float32(rng.uniform(-extrapolation, 1.0 + extrapolation))
+  image = first + share * (second - first)
+  return {'image': image, 'audio': pair['audio'][0]}
 
 
 def means_of(source: Source) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ from experiments.data.embedded_builder import (
   EmbeddedBuilder,
   load_in_memory,
 )
+from experiments.data.features import array_feature
 from experiments.data.pipeline import (
   Dataset,
   DataSpec,
@@ -33,12 +34,12 @@ _MEAN, _STDDEV = 0.13, 0.31
 class Digits(EmbeddedBuilder):
   """5,000 handwritten digits of MNIST."""
 
-  VERSION = tfds.core.Version('1.0.0')
+  VERSION = tfds.core.Version('1.1.0')
 
   def features(self) -> dict[str, Any]:
     """See `EmbeddedBuilder`."""
     return {
-      'image': tfds.features.Tensor(shape=(_SIDE, _SIDE), dtype=np.uint8),
+      'image': array_feature(shape=(_SIDE, _SIDE), dtype=np.uint8),
       'label': tfds.features.ClassLabel(num_classes=10),
     }
 

@@ -88,22 +88,6 @@ class Folders(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       raise ValueError(nothing_read(files))
 
 
-def folder_tensor(
-  shape: Sequence[int | None], dtype: Any
-) -> tfds.features.Tensor:
-  """Returns the feature of an array, stored as its bytes.
-
-  Otherwise TFDS writes a list of numbers, and a video takes seconds.
-
-  Args:
-    shape: None where files differ.
-    dtype: of numpy.
-  """
-  return tfds.features.Tensor(
-    shape=shape, dtype=dtype, encoding=tfds.features.Encoding.BYTES
-  )
-
-
 def content_key(folder: Folder, options: Mapping[str, Any]) -> str:
   """Returns 16 hexadecimal digits that change with what would be prepared.
 

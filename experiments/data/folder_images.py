@@ -10,7 +10,8 @@ import PIL.Image
 import PIL.ImageOps
 
 from experiments.data.augmentation import random_affine
-from experiments.data.folder_builder import folder_tensor, open_folder
+from experiments.data.features import array_feature
+from experiments.data.folder_builder import open_folder
 from experiments.data.folders import (
   Folder,
   check_patches,
@@ -150,7 +151,7 @@ def image_folder(
     train, test = open_folder(
       list_folder(root, EXTENSIONS, classes),
       lambda path: {'image': squash(read_image(path), image_size)},
-      {'image': folder_tensor(shape, np.uint8)},
+      {'image': array_feature(shape, np.uint8)},
       options={'kind': 'images', 'image_size': image_size},
       skip_unreadable=skip_unreadable,
       data_dir=data_dir,

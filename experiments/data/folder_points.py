@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import trimesh
 
-from experiments.data.folder_builder import folder_tensor, open_folder
+from experiments.data.features import array_feature
+from experiments.data.folder_builder import open_folder
 from experiments.data.folders import (
   files_note,
   list_folder,
@@ -176,7 +177,7 @@ def point_folder(
     train, test = open_folder(
       list_folder(root, EXTENSIONS, classes),
       lambda path: {'points': read_shape(path)},
-      {'points': folder_tensor((None, 3), np.float32)},
+      {'points': array_feature((None, 3), np.float32)},
       options={'kind': 'points'},
       skip_unreadable=skip_unreadable,
       data_dir=data_dir,

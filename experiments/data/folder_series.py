@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.data.folder_builder import folder_tensor, open_folder
+from experiments.data.features import array_feature
+from experiments.data.folder_builder import open_folder
 from experiments.data.folders import (
   Folder,
   check_patches,
@@ -200,7 +201,7 @@ def series_folder(
     train, test = open_folder(
       list_folder(root, EXTENSIONS, classes),
       read,
-      {'series': folder_tensor(shape, np.float32)},
+      {'series': array_feature(shape, np.float32)},
       options={'kind': 'series', 'num_channels': num_channels},
       skip_unreadable=skip_unreadable,
       data_dir=data_dir,

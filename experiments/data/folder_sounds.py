@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.data.folder_builder import folder_tensor, open_folder
+from experiments.data.features import array_feature
+from experiments.data.folder_builder import open_folder
 from experiments.data.folders import (
   Folder,
   check_patches,
@@ -152,7 +153,7 @@ def sound_folder(
     train, test = open_folder(
       list_folder(root, EXTENSIONS, classes),
       lambda path: {'audio': read_sound(path, sample_rate)},
-      {'audio': folder_tensor((None,), np.int16)},
+      {'audio': array_feature((None,), np.int16)},
       options={'kind': 'sounds', 'sample_rate': sample_rate},
       skip_unreadable=skip_unreadable,
       data_dir=data_dir,

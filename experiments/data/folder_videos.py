@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.data.augmentation import Box
-from experiments.data.folder_builder import folder_tensor, open_folder
+from experiments.data.features import array_feature
+from experiments.data.folder_builder import open_folder
 from experiments.data.folders import (
   Folder,
   check_patches,
@@ -148,7 +149,7 @@ def video_folder(
     train, test = open_folder(
       list_folder(root, EXTENSIONS, classes),
       read,
-      {'video': folder_tensor(shape, np.uint8)},
+      {'video': array_feature(shape, np.uint8)},
       options={
         'kind': 'videos',
         'frame_rate': frame_rate,

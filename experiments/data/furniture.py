@@ -18,6 +18,7 @@ from experiments.data.embedded_builder import (
   EmbeddedBuilder,
   load_in_memory,
 )
+from experiments.data.features import array_feature
 from experiments.data.pipeline import (
   Dataset,
   DataSpec,
@@ -55,14 +56,12 @@ _SPLIT_SEED = 0
 class Furniture(EmbeddedBuilder):
   """554 models of furniture and other things in a house, as points."""
 
-  VERSION = tfds.core.Version('1.0.0')
+  VERSION = tfds.core.Version('1.1.0')
 
   def features(self) -> dict[str, Any]:
     """See `EmbeddedBuilder`."""
     return {
-      'points': tfds.features.Tensor(
-        shape=(_POINTS_OF_A_MODEL, 3), dtype=np.int8
-      ),
+      'points': array_feature(shape=(_POINTS_OF_A_MODEL, 3), dtype=np.int8),
       'label': tfds.features.ClassLabel(names=CLASSES),
     }
 

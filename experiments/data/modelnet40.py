@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from experiments.data.features import array_feature
 from experiments.data.meshes import parse_off, sample_surface
 from experiments.data.pipeline import Dataset, DataSpec, Example, array_spec
 from experiments.data.point_augmentation import (
@@ -73,14 +74,14 @@ _MODELS = {'train': 9843, 'test': 2468}
 class Modelnet40(tfds.core.GeneratorBasedBuilder):
   """12,311 CAD models of 40 classes, 2,048 points of each surface."""
 
-  VERSION = tfds.core.Version('1.0.0')
+  VERSION = tfds.core.Version('1.1.0')
   MANUAL_DOWNLOAD_INSTRUCTIONS = f'Put {_ARCHIVE} of {_URL} there.'
 
   def _info(self) -> tfds.core.DatasetInfo:
     return self.dataset_info_from_configs(
       features=tfds.features.FeaturesDict(
         {
-          'points': tfds.features.Tensor(
+          'points': array_feature(
             shape=(_POINTS_OF_A_MODEL, 3), dtype=np.float32
           ),
           'label': tfds.features.ClassLabel(names=CLASSES),

@@ -19,6 +19,7 @@ from experiments.data.embedded_builder import (
   EmbeddedBuilder,
   load_in_memory,
 )
+from experiments.data.features import array_feature
 from experiments.data.flow_augmentation import FramePair, jitter_colours
 from experiments.data.frame_pairs import flow_example
 from experiments.data.pipeline import (
@@ -53,11 +54,7 @@ class Photographs(EmbeddedBuilder):
   def features(self) -> dict[str, Any]:
     """See `EmbeddedBuilder`."""
     return {
-      'image': tfds.features.Tensor(
-        shape=(None, None, 3),
-        dtype=np.uint8,
-        encoding=tfds.features.Encoding.BYTES,
-      ),
+      'image': array_feature(shape=(None, None, 3), dtype=np.uint8),
       'name': tfds.features.Text(),
     }
 

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from experiments.data.augmentation import decode
+from experiments.data.features import array_feature
 from experiments.data.media import decode_audio, decode_frames
 from experiments.data.pipeline import Example
 
@@ -30,9 +31,7 @@ def video_features() -> dict[str, Any]:
   """Returns the TFDS features of `read_video`; none needs TensorFlow."""
   return {
     'frames': tfds.features.Sequence(tfds.features.Text()),
-    'audio': tfds.features.Tensor(
-      shape=(None,), dtype=np.int16, encoding=tfds.features.Encoding.BYTES
-    ),
+    'audio': array_feature(shape=(None,), dtype=np.int16),
   }
 
 

@@ -17,6 +17,7 @@ from experiments.data.embedded_builder import (
   EmbeddedBuilder,
   load_in_memory,
 )
+from experiments.data.features import array_feature
 from experiments.data.pipeline import (
   Dataset,
   DataSpec,
@@ -43,12 +44,12 @@ _STDDEV = 0.17
 class Tones(EmbeddedBuilder):
   """1,147 spoken Mandarin syllables in four tones."""
 
-  VERSION = tfds.core.Version('1.0.0')
+  VERSION = tfds.core.Version('1.1.0')
 
   def features(self) -> dict[str, Any]:
     """See `EmbeddedBuilder`."""
     return {
-      'audio': tfds.features.Tensor(shape=(_NUM_SAMPLES,), dtype=np.float32),
+      'audio': array_feature(shape=(_NUM_SAMPLES,), dtype=np.float32),
       'label': tfds.features.ClassLabel(num_classes=_NUM_TONES),
       'syllable': tfds.features.Text(),
     }

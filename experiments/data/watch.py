@@ -17,6 +17,7 @@ from experiments.data.embedded_builder import (
   EmbeddedBuilder,
   load_in_memory,
 )
+from experiments.data.features import array_feature
 from experiments.data.motion_augmentation import augment_motion
 from experiments.data.pipeline import (
   Dataset,
@@ -39,12 +40,12 @@ _STDDEV = np.array([0.94, 0.52, 0.6, 1.1, 2.65, 1.16], np.float32)
 class Watch(EmbeddedBuilder):
   """Motion of a watch on the wrist during 7 shoulder exercises."""
 
-  VERSION = tfds.core.Version('1.0.0')
+  VERSION = tfds.core.Version('1.1.0')
 
   def features(self) -> dict[str, Any]:
     """See `EmbeddedBuilder`."""
     return {
-      'motion': tfds.features.Tensor(shape=(None, 6), dtype=np.float32),
+      'motion': array_feature(shape=(None, 6), dtype=np.float32),
       'label': tfds.features.ClassLabel(names=CLASSES),
       'subject': tfds.features.Scalar(dtype=np.int32),
     }

@@ -7,6 +7,7 @@ import pytest
 
 from experiments.data.bunny import (
   Clips,
+  blend_frames,
   bunny,
   cut_clip,
   means_of,
@@ -21,8 +22,18 @@ from experiments.data.pipeline import (
 )
 
 OPTIONS = dict(num_frames=4)
-STILL = dict(max_sound_shift=0, max_gain_decibels=0.0, random_polarity=False)
-MOVING = dict(max_sound_shift=320, max_gain_decibels=6.0, random_polarity=True)
+STILL = dict(
+  max_sound_shift=0,
+  max_gain_decibels=0.0,
+  random_polarity=False,
+  extrapolation=0.0,
+)
+MOVING = dict(
+  max_sound_shift=320,
+  max_gain_decibels=6.0,
+  random_polarity=True,
+  extrapolation=0.5,
+)
 HELD_OUT = [*range(12, 20), *range(45, 53), *range(78, 86), *range(111, 119)]
 
 
@@ -107,6 +118,20 @@ def test_training_clips_that_do_not_move_are_evaluation_clips(still):
   trained, prepared = still.augment(raw, rng()), still.prepare(raw)
   np.testing.assert_array_equal(trained['image'], prepared['image'])
   np.testing.assert_allclose(trained['audio'], prepared['audio'], rtol=1e-6)
+
+
+def test_frames_lie_on_the_line_through_two_clips():
+  pair = {
+    'image': np.stack([np.full((4, 2, 2, 3), 0.2), np.full((4, 2, 2, 3), 0.6)]),
+    'audio': np.stack([np.zeros(8), np.ones(8)]),
+  }
+  source, shares = rng(), []
+  for _ in range(300):
+    clip = blend_frames(pair, source, extrapolation=0.5)
+    assert np.ptp(clip['image']) == 0.0
+    assert not clip['audio'].any()  # Of the first.
+    shares.append((clip['image'][0, 0, 0, 0] - 0.2) / 0.4)
+  assert -0.5 <= min(shares) < -0.4 and 1.4 < max(shares) <= 1.5
 
 
 def test_sound_moves_within_bounds_and_its_stretch(film):
