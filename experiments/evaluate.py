@@ -6,7 +6,6 @@
 prints one JSON line: the step and the evaluation metrics.
 """
 
-import contextlib
 import json
 from collections.abc import Sequence
 
@@ -16,7 +15,7 @@ from absl import flags
 
 from experiments import command_line, parallelism
 from experiments.data.pipeline import Dataset, Example, evaluation_batches
-from experiments.experiment import build_experiment, open_checkpoints
+from experiments.experiment import build_experiment, restore_run
 from experiments.tasks.task import DatasetMetrics, Task
 from experiments.train_state import make_evaluation
 from perceiver_jax import metrics
@@ -79,15 +78,9 @@ def main() -> None:
   parallelism.configure_backend()
   config = command_line.config()
   experiment = build_experiment(config, command_line.DATA_DIR.value)
-  workdir = command_line.workdir()
-  if not (workdir / 'checkpoints').is_dir():
-    raise ValueError(
-      f'There is no run in {workdir}: it has no checkpoints. Train with '
-      'python -m experiments.train, or name the run by --workdir.'
-    )
-  with contextlib.closing(open_checkpoints(config, workdir)) as checkpoints:
-    step = checkpoints.chosen_step(_CHECKPOINT.value)
-    train_state, _ = checkpoints.restore(step, experiment.template)
+  step, train_state = restore_run(
+    config, command_line.workdir(), experiment.template, _CHECKPOINT.value
+  )
   evaluate = Evaluation(experiment.task, experiment.dataset, config.batch_size)
   results = evaluate(train_state.params, train_state.state)
   print(json.dumps({'step': step, **results}))

@@ -1,5 +1,6 @@
 """From a config to an experiment: what all commands have in common."""
 
+import contextlib
 import pathlib
 from typing import NamedTuple
 
@@ -123,3 +124,31 @@ def open_checkpoints(
 ) -> Checkpoints:
   """Opens the checkpoints of a run."""
   return construct('checkpoints', Checkpoints, config.checkpoints, workdir)
+
+
+def restore_run(
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path,
+  template: TrainState,
+  checkpoint: str,
+) -> tuple[int, TrainState]:
+  """Returns the step and the state of a checkpoint of a run.
+
+  Args:
+    config: of the run.
+    workdir: of the run.
+    template: shapes and dtypes of the state.
+    checkpoint: 'best', 'latest' or a step.
+
+  Raises:
+    ValueError: there is no run, or no such checkpoint.
+  """
+  if not (workdir / 'checkpoints').is_dir():
+    raise ValueError(
+      f'There is no run in {workdir}: it has no checkpoints. Train with '
+      'python -m experiments.train, or name the run by --workdir.'
+    )
+  with contextlib.closing(open_checkpoints(config, workdir)) as checkpoints:
+    step = checkpoints.chosen_step(checkpoint)
+    train_state, _ = checkpoints.restore(step, template)
+  return step, train_state

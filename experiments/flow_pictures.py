@@ -9,12 +9,10 @@ the true and the estimated flow. Prints one JSON line: the end-point error of
 each in pixels, and that of estimating no motion.
 """  # noqa: E501
 
-import contextlib
 import json
 import pathlib
 from collections.abc import Callable, Mapping
 
-import cv2
 import jax
 import numpy as np
 from absl import flags
@@ -26,9 +24,10 @@ from experiments.data.pipeline import Example
 from experiments.experiment import (
   Experiment,
   build_experiment,
-  open_checkpoints,
+  restore_run,
 )
 from experiments.flow_colours import flow_colours
+from experiments.pictures import enlarged, write_picture
 
 _PAIRS = flags.DEFINE_integer(
   'pairs', 8, 'Held-out pairs to make a picture of.', lower_bound=0
@@ -57,8 +56,7 @@ def draw(example: Example, estimate: np.ndarray) -> np.ndarray:
     flow_colours(estimate, max_motion=fastest),
   ]
   factor = max(1, -(-_LEAST_WIDTH // frames.shape[2]))
-  panels = [panel.repeat(factor, 0).repeat(factor, 1) for panel in panels]
-  return np.concatenate(panels, axis=1)
+  return enlarged(np.concatenate(panels, axis=1), factor)
 
 
 def errors(example: Example, estimate: np.ndarray) -> dict[str, float]:
@@ -115,8 +113,7 @@ def write_pictures(
   results = {}
   for name, example in examples.items():
     estimate = np.asarray(predict(example['frames'][None]))[0]
-    picture = cv2.cvtColor(draw(example, estimate), cv2.COLOR_RGB2BGR)
-    (folder / f'{name}.png').write_bytes(cv2.imencode('.png', picture)[1])
+    write_picture(draw(example, estimate), folder / f'{name}.png')
     results[name] = errors(example, estimate)
   return results
 
@@ -130,14 +127,7 @@ def main() -> None:
     )
   experiment = build_experiment(config, command_line.DATA_DIR.value)
   workdir = command_line.workdir()
-  if not (workdir / 'checkpoints').is_dir():
-    raise ValueError(
-      f'There is no run in {workdir}: it has no checkpoints. Train with '
-      'python -m experiments.train, or name the run by --workdir.'
-    )
-  with contextlib.closing(open_checkpoints(config, workdir)) as checkpoints:
-    step = checkpoints.chosen_step('best')
-    train_state, _ = checkpoints.restore(step, experiment.template)
+  step, train_state = restore_run(config, workdir, experiment.template, 'best')
 
   @jax.jit
   def predict(frames: jax.Array) -> jax.Array:

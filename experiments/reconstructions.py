@@ -9,12 +9,9 @@ ratios in decibels (see `tasks/autoencoding.py`) on held-out and on training
 clips, at most 256 of each, evenly spread.
 """
 
-import contextlib
 import json
-import pathlib
 from typing import Any
 
-import cv2
 import jax
 import numpy as np
 from absl import flags
@@ -25,8 +22,9 @@ from experiments.evaluate import Evaluation
 from experiments.experiment import (
   Experiment,
   build_experiment,
-  open_checkpoints,
+  restore_run,
 )
+from experiments.pictures import enlarged, write_picture
 
 _CLIPS = flags.DEFINE_integer(
   'clips', 4, 'Held-out clips in the picture.', lower_bound=1
@@ -137,7 +135,7 @@ def _draw_frames(frames: np.ndarray) -> np.ndarray:
   """Puts frames side by side, enlarged without smoothing."""
   pixels = np.rint(np.clip(frames, 0.0, 1.0) * 255).astype(np.uint8)
   factor = max(1, -(-_LEAST_FRAME // pixels.shape[1]))
-  return np.concatenate(pixels, axis=1).repeat(factor, 0).repeat(factor, 1)
+  return enlarged(np.concatenate(pixels, axis=1), factor)
 
 
 def _draw_wave(samples: np.ndarray, width: int) -> np.ndarray:
@@ -165,24 +163,11 @@ def main() -> None:
     )
   experiment = build_experiment(config, command_line.DATA_DIR.value)
   workdir = command_line.workdir()
-  if not (workdir / 'checkpoints').is_dir():
-    raise ValueError(
-      f'There is no run in {workdir}: it has no checkpoints. Train with '
-      'python -m experiments.train, or name the run by --workdir.'
-    )
-  with contextlib.closing(open_checkpoints(config, workdir)) as checkpoints:
-    step = checkpoints.chosen_step('best')
-    state, _ = checkpoints.restore(step, experiment.template)
+  step, state = restore_run(config, workdir, experiment.template, 'best')
   path = workdir / _PICTURE
   write_picture(draw(experiment, state, _CLIPS.value), path)
   results = psnr_of(experiment, state, config.batch_size)
   print(json.dumps({'step': step, **results, 'picture': str(path)}))
-
-
-def write_picture(picture: np.ndarray, path: pathlib.Path) -> None:
-  """Writes uint8 RGB `[H, W, 3]` as a PNG file."""
-  _, encoded = cv2.imencode('.png', picture[..., ::-1])
-  path.write_bytes(encoded.tobytes())
 
 
 if __name__ == '__main__':

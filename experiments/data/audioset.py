@@ -17,11 +17,13 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from experiments.data.audioset_lists import NUM_CLASSES, Segment, find_segments
+from experiments.data.manual_downloads import manual_dir
 from experiments.data.media import decode_audio, has_video
 from experiments.data.pipeline import (
   Dataset,
   DataSpec,
   Example,
+  Joined,
   Source,
   array_spec,
 )
@@ -128,26 +130,6 @@ class Clips:
   def __getitem__(self, index: int) -> Example:
     recording, clip = divmod(index, self._num_clips)
     return {**self._recordings[recording], 'recording': recording, 'clip': clip}
-
-
-class Joined:
-  """Several sources, one after the other.
-
-  Args:
-    sources: at least one.
-  """
-
-  def __init__(self, sources: Sequence[Source]):
-    self._sources = sources
-    self._ends = np.cumsum([len(source) for source in sources])
-
-  def __len__(self) -> int:
-    return int(self._ends[-1])
-
-  def __getitem__(self, index: int) -> Example:
-    which = int(np.searchsorted(self._ends, index, side='right'))
-    source = self._sources[which]
-    return source[int(index - self._ends[which]) + len(source)]
 
 
 def audioset(
@@ -271,18 +253,19 @@ def _clip(
 def _open(name: str, data_dir: str | None) -> Source:
   """Opens the clips of a list; prepares them on first use."""
   builder = Audioset(config=name, data_dir=data_dir, file_format='array_record')
-  folder = pathlib.Path(builder.data_dir)
-  if not folder.exists():
-    manual = folder.parents[2] / 'downloads' / 'manual'
-    if not (manual / _ROOT).is_dir():
-      raise FileNotFoundError(
-        f'AudioSet is not prepared in {folder}. Put the lists of {_URL} (three '
-        f'*_segments.csv and class_labels_indices.csv) into {manual / _ROOT}, '
-        f'and the media files into {manual / _ROOT}/media/: YTID_START.mp4 for '
-        'the 10 s that begin at START seconds, or YTID.mp4 for a whole video. '
-        'Then run this again. experiments/configs/tones.py trains on sound '
-        'without a download.'
-      )
+  manual = manual_dir(
+    builder,
+    'AudioSet',
+    _ROOT,
+    lambda path: (
+      f'Put the lists of {_URL} (three *_segments.csv and '
+      f'class_labels_indices.csv) into {path}, and the media files into '
+      f'{path}/media/: YTID_START.mp4 for the 10 s that begin at START '
+      'seconds, or YTID.mp4 for a whole video. Then run this again. '
+      'experiments/configs/tones.py trains on sound without a download.'
+    ),
+  )
+  if manual is not None:
     prepare(builder, manual, workers=None)
   return builder.as_data_source(SPLIT)
 

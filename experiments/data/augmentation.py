@@ -29,6 +29,8 @@ CROP_ATTEMPTS = 10
 CENTRE_CROP = 224 / 256  # side of the centre crop / short side of the image
 MEAN_RGB = 255 * np.array([0.485, 0.456, 0.406], np.float32)
 STDDEV_RGB = 255 * np.array([0.229, 0.224, 0.225], np.float32)
+# Weights of red, green and blue in the luminance (ITU-R BT.601).
+LUMINANCE = np.array([0.299, 0.587, 0.114])
 
 _DECODE_FLAGS = {
   1: cv2.IMREAD_COLOR,

@@ -25,6 +25,7 @@ from experiments.data.pipeline import (
   DataSpec,
   Example,
   Source,
+  Windows,
   array_spec,
 )
 from experiments.data.sound import random_gain
@@ -70,31 +71,6 @@ def stretches(split: str) -> tuple[tuple[int, int], ...]:
     return _TEST_STRETCHES
   edges = [0, *(edge for pair in _TEST_STRETCHES for edge in pair), NUM_FRAMES]
   return tuple(zip(edges[::2], edges[1::2], strict=True))
-
-
-class Clips:
-  """Clips of stretches: each example is a stretch and where a clip starts.
-
-  Args:
-    stretches: examples with `frames` `[T, ...]`.
-    num_frames: of a clip.
-    hop: frames from one start to the next.
-  """
-
-  def __init__(self, stretches: Source, *, num_frames: int, hop: int):
-    self._stretches = stretches
-    self._clips = [
-      (i, start)
-      for i in range(len(stretches))
-      for start in range(0, len(stretches[i]['frames']) - num_frames + 1, hop)
-    ]
-
-  def __len__(self) -> int:
-    return len(self._clips)
-
-  def __getitem__(self, index: int) -> Example:
-    stretch, start = self._clips[index]
-    return {**self._stretches[stretch], 'start': start}
 
 
 def bunny(
@@ -147,9 +123,9 @@ def bunny(
       return {**clip, 'mean_error': squared_errors(clip, means)}
 
     return Dataset(
-      train=Clips(train, num_frames=num_frames, hop=1),
+      train=Windows(train, 'frames', length=num_frames, hop=1),
       augment=train_example,
-      evaluation=Clips(test, num_frames=num_frames, hop=num_frames),
+      evaluation=Windows(test, 'frames', length=num_frames, hop=num_frames),
       prepare=lambda example: with_error(cut_clip(example, num_frames)),
       mix=lambda number, pair, rng: with_error(
         blend_frames(pair, rng, extrapolation=extrapolation)
@@ -168,7 +144,7 @@ def cut_clip(example: Example, num_frames: int, shift: int = 0) -> Example:
   """Cuts a clip out of its stretch.
 
   Args:
-    example: of `Clips`.
+    example: a stretch with the `start` of a clip.
     num_frames: of the clip.
     shift: samples that its sound starts late, as far as the stretch reaches.
 

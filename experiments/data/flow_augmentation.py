@@ -12,6 +12,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from experiments.data.augmentation import LUMINANCE
+
 # Shares of change of brightness, contrast and saturation; turns of hue.
 _BRIGHTNESS = _CONTRAST = _SATURATION = 0.4
 _HUE = 0.5 / np.pi
@@ -23,8 +25,7 @@ _SCALE_PROBABILITY = _STRETCH_PROBABILITY = 0.8
 _MAX_STRETCH = 0.2
 _MIRROR_PROBABILITY = _REVERSAL_PROBABILITY = 0.5
 _UPSIDE_DOWN_PROBABILITY = 0.1
-# Weights of red, green and blue in a grey value (ITU-R BT.601).
-_GREY = np.array([0.299, 0.587, 0.114], np.float32)
+_GREY = LUMINANCE.astype(np.float32)
 
 
 class FramePair(NamedTuple):

@@ -38,7 +38,7 @@ def read_text(path: pathlib.Path) -> bytes:
 
 
 def read_lines(path: pathlib.Path) -> list[LabelledFile]:
-  """Reads the classes of a .tsv; a text is read by `line_text`.
+  """Reads the classes of a .tsv; the texts are read later.
 
   Returns:
     For each line that is not empty its place, such as `train.tsv/12`, and its

@@ -15,6 +15,7 @@ import tensorflow_datasets as tfds
 from experiments.data.augmentation import decode, encoded_shape
 from experiments.data.flow_augmentation import FramePair
 from experiments.data.flow_files import parse_flo, parse_kitti_flow
+from experiments.data.manual_downloads import manual_dir
 from experiments.data.pipeline import Example, Source
 
 _PARSERS: dict[str, Callable] = {'.flo': parse_flo, '.png': parse_kitti_flow}
@@ -107,20 +108,29 @@ def open_pairs(
     ValueError: files are missing or broken.
   """
   made = builder(data_dir=data_dir, file_format='array_record')
-  directory = pathlib.Path(made.data_dir)
-  if not directory.exists():
-    manual = directory.parents[1] / 'downloads' / 'manual'
-    if not (manual / builder.FOLDER).is_dir():
-      raise FileNotFoundError(
-        f'{builder.__name__} is not prepared in {directory}. '
-        f'{builder.MANUAL_DOWNLOAD_INSTRUCTIONS} The files belong into '
-        f'{manual / builder.FOLDER}; then run this again. '
-        'experiments/configs/flow.py:embedded trains without a download.'
-      )
+  manual = manual_dir(
+    made,
+    builder.__name__,
+    builder.FOLDER,
+    lambda path: (
+      f'{builder.MANUAL_DOWNLOAD_INSTRUCTIONS} The files belong into {path}; '
+      'then run this again. '
+      'experiments/configs/flow.py:embedded trains without a download.'
+    ),
+  )
+  if manual is not None:
     made.download_and_prepare(
       download_config=tfds.download.DownloadConfig(manual_dir=manual)
     )
   return made.as_data_source(split)
+
+
+def with_frames(pair: PairFiles, remedy: str) -> PairFiles:
+  """Returns the pair; raises a ValueError if one of its frames is missing."""
+  for frame in (pair.frame_1, pair.frame_2):
+    if not frame.is_file():
+      raise ValueError(f'{frame} is missing. {remedy}')
+  return pair
 
 
 def decode_pair(example: Example) -> FramePair:

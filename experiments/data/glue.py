@@ -8,8 +8,6 @@ Each task is a TFDS data set, prepared elsewhere as array_record. Labels of the
 test splits are not public: held out is what GLUE calls validation.
 """
 
-import bisect
-import itertools
 import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -21,6 +19,7 @@ from experiments.data.pipeline import (
   Dataset,
   DataSpec,
   Example,
+  Joined,
   Source,
   array_spec,
 )
@@ -47,27 +46,22 @@ _HELD_OUT_SPLITS = {
 }
 
 
-class Parts(NamedTuple):
-  """Several sources one after the other; examples tell their part.
+class Part(NamedTuple):
+  """A source whose examples tell their part.
 
   Attributes:
-    names: of the parts, of `PARTS`.
-    sources: as many, of raw examples.
-    stops: for each, the number of examples up to its end.
+    name: of `PARTS`.
+    source: of raw examples.
   """
 
-  names: tuple[str, ...]
-  sources: tuple[Source, ...]
-  stops: tuple[int, ...]
+  name: str
+  source: Source
 
   def __len__(self) -> int:
-    return self.stops[-1]
+    return len(self.source)
 
   def __getitem__(self, index: int) -> Example:
-    part = bisect.bisect_right(self.stops, index)
-    source = self.sources[part]
-    example = source[index - self.stops[part] + len(source)]
-    return {**example, 'part': self.names[part]}
+    return {**self.source[index], 'part': self.name}
 
 
 def task_of(part: str) -> str:
@@ -126,19 +120,22 @@ def glue(
   return DataSpec(example=example, num_classes=None, load=load)
 
 
-def _open(splits: dict[str, str], data_dir: str | None) -> Parts:
+def _open(splits: dict[str, str], data_dir: str | None) -> Joined:
   """Opens a split of each part.
 
   Version 2 has the questions of QQP as the benchmark has them now.
   """
-  sources = tuple(
-    prepared.open_by_name(
-      f'glue/{task_of(part)}:2.*.*', split, data_dir, _REMEDY
-    )
-    for part, split in splits.items()
+  return Joined(
+    [
+      Part(
+        part,
+        prepared.open_by_name(
+          f'glue/{task_of(part)}:2.*.*', split, data_dir, _REMEDY
+        ),
+      )
+      for part, split in splits.items()
+    ]
   )
-  stops = tuple(itertools.accumulate(len(source) for source in sources))
-  return Parts(tuple(splits), sources, stops)
 
 
 def _how_to_prepare(root: pathlib.Path) -> str:

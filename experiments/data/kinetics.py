@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from experiments.data.manual_downloads import manual_dir
 from experiments.data.output_points import check_points, random_points
 from experiments.data.pipeline import (
   Dataset,
@@ -232,16 +233,17 @@ def _open(split: str, data_dir: str | None) -> Source:
   builder = Kinetics700(
     config=split, data_dir=data_dir, file_format='array_record'
   )
-  folder = pathlib.Path(builder.data_dir)
-  if not folder.exists():
-    manual = folder.parents[2] / 'downloads' / 'manual'
-    if not (manual / _ROOT).is_dir():
-      raise FileNotFoundError(
-        f'Kinetics-700-2020 is not prepared in {folder}. Get its videos '
-        f'({_URL}), put them into {manual / _ROOT}/train/CLASS/NAME.mp4 and '
-        f'.../val/CLASS/NAME.mp4, and run this again. '
-        'experiments/configs/bunny.py trains on video without a download.'
-      )
+  manual = manual_dir(
+    builder,
+    'Kinetics-700-2020',
+    _ROOT,
+    lambda path: (
+      f'Get its videos ({_URL}), put them into {path}/train/CLASS/NAME.mp4 and '
+      '.../val/CLASS/NAME.mp4, and run this again. '
+      'experiments/configs/bunny.py trains on video without a download.'
+    ),
+  )
+  if manual is not None:
     prepare(builder, manual, workers=None)
   return builder.as_data_source(SPLIT)
 

@@ -10,7 +10,11 @@ import pathlib
 
 import tensorflow_datasets as tfds
 
-from experiments.data.frame_pairs import FramePairsBuilder, PairFiles
+from experiments.data.frame_pairs import (
+  FramePairsBuilder,
+  PairFiles,
+  with_frames,
+)
 
 # The frames have 370 to 376 rows and 1,224 to 1,242 columns.
 KITTI_SHAPE = (376, 1242)
@@ -54,9 +58,4 @@ class KittiFlow(FramePairsBuilder):
       frame_2=frames / f'{number}_11.png',
       flow=flow,
     )
-    for frame in (pair.frame_1, pair.frame_2):
-      if not frame.is_file():
-        raise ValueError(
-          f'{frame} is missing. {self.MANUAL_DOWNLOAD_INSTRUCTIONS}'
-        )
-    return pair
+    return with_frames(pair, self.MANUAL_DOWNLOAD_INSTRUCTIONS)

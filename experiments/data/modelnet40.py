@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from experiments.data.features import array_feature
+from experiments.data.manual_downloads import manual_dir
 from experiments.data.meshes import parse_off, sample_surface
 from experiments.data.pipeline import Dataset, DataSpec, Example, array_spec
 from experiments.data.point_augmentation import (
@@ -206,19 +207,20 @@ def prepare(builder: tfds.core.DatasetBuilder) -> None:
     FileNotFoundError: the archive is not there; says where to get it and where
       to put it.
   """
-  data_dir = pathlib.Path(builder.data_dir)
-  if data_dir.exists():
-    return
-  manual = data_dir.parents[1] / 'downloads' / 'manual'
-  if not (manual / _ARCHIVE).is_file():
-    raise FileNotFoundError(
-      f'ModelNet40 is not prepared in {data_dir}. Download {_URL} (2 GB, for '
-      f'academic use) to {manual / _ARCHIVE} and run this again. '
+  manual = manual_dir(
+    builder,
+    'ModelNet40',
+    _ARCHIVE,
+    lambda path: (
+      f'Download {_URL} (2 GB, for academic use) to {path} and run this again. '
       'experiments/configs/furniture.py trains on points without a download.'
-    )
-  builder.download_and_prepare(
-    download_config=tfds.download.DownloadConfig(manual_dir=manual)
+    ),
+    is_there=pathlib.Path.is_file,
   )
+  if manual is not None:
+    builder.download_and_prepare(
+      download_config=tfds.download.DownloadConfig(manual_dir=manual)
+    )
 
 
 def _example(points: np.ndarray, label: Any) -> Example:

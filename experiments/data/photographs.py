@@ -6,7 +6,7 @@ scenes and motion that training never saw. Sources and licences: NOTICE.
 """
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -28,6 +28,7 @@ from experiments.data.pipeline import (
   Example,
   Source,
   array_spec,
+  check_limits,
 )
 from experiments.data.warping import (
   random_flow,
@@ -113,7 +114,7 @@ def photographs(
     Examples with `frames` float32 `[2, H, W, 3]` from -1 to 1, `flow` float32
     `[H, W, 2]` in pixels, `valid` float32 `[H, W]`, all 1.
   """
-  _check_limits(
+  check_limits(
     {'max_shift': max_shift, 'max_linear': max_linear, 'max_bend': max_bend}
   )
   if held_out_pairs < 1:
@@ -192,11 +193,3 @@ def make_pair(
 def _reduce(image: np.ndarray, reduction: int) -> np.ndarray:
   height, width = (side // reduction for side in image.shape[:2])
   return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-
-
-def _check_limits(limits: Mapping[str, float]) -> None:
-  for name, limit in limits.items():
-    if limit < 0.0:
-      raise ValueError(
-        f'data.{name} must not be negative, got {limit}. 0 leaves it out.'
-      )

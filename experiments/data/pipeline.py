@@ -7,7 +7,7 @@ resumed from one number, the position of its next example.
 """
 
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import grain
@@ -100,6 +100,65 @@ class InMemory:
 
   def __getitem__(self, index: int) -> Example:
     return self._examples[index]
+
+
+class Joined:
+  """Several sources, one after the other.
+
+  Args:
+    sources: at least one.
+  """
+
+  def __init__(self, sources: Sequence[Source]):
+    self._sources = sources
+    self._ends = np.cumsum([len(source) for source in sources])
+
+  def __len__(self) -> int:
+    return int(self._ends[-1])
+
+  def __getitem__(self, index: int) -> Example:
+    which = int(np.searchsorted(self._ends, index, side='right'))
+    source = self._sources[which]
+    return source[int(index - self._ends[which]) + len(source)]
+
+
+class Windows:
+  """Windows of recordings: each example is a recording and a `start`.
+
+  Args:
+    recordings: examples with an array `[T, ...]`.
+    array: its name.
+    length: of a window.
+    hop: from one start to the next.
+  """
+
+  def __init__(self, recordings: Source, array: str, *, length: int, hop: int):
+    self._recordings = recordings
+    self._windows = [
+      (i, start)
+      for i in range(len(recordings))
+      for start in range(0, len(recordings[i][array]) - length + 1, hop)
+    ]
+
+  def __len__(self) -> int:
+    return len(self._windows)
+
+  def __getitem__(self, index: int) -> Example:
+    recording, start = self._windows[index]
+    return {**self._recordings[recording], 'start': start}
+
+
+def check_limits(limits: Mapping[str, float]) -> None:
+  """Raises a ValueError where a limit of random changes is negative.
+
+  Args:
+    limits: arguments of a data set, by their names.
+  """
+  for name, limit in limits.items():
+    if limit < 0.0:
+      raise ValueError(
+        f'data.{name} must not be negative, got {limit}. 0 leaves it out.'
+      )
 
 
 def check_not_empty(dataset: Dataset) -> None:

@@ -9,7 +9,11 @@ import pathlib
 
 import tensorflow_datasets as tfds
 
-from experiments.data.frame_pairs import FramePairsBuilder, PairFiles
+from experiments.data.frame_pairs import (
+  FramePairsBuilder,
+  PairFiles,
+  with_frames,
+)
 
 SINTEL_SHAPE = (436, 1024)
 _PASSES = ('clean', 'final')
@@ -55,9 +59,4 @@ def _files(frames: pathlib.Path, flow: pathlib.Path) -> PairFiles:
     frame_2=frames / scene / f'frame_{number + 1:04d}.png',
     flow=flow,
   )
-  for frame in (pair.frame_1, pair.frame_2):
-    if not frame.is_file():
-      raise ValueError(
-        f'{frame} is missing. {Sintel.MANUAL_DOWNLOAD_INSTRUCTIONS}'
-      )
-  return pair
+  return with_frames(pair, Sintel.MANUAL_DOWNLOAD_INSTRUCTIONS)

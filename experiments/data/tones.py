@@ -23,6 +23,7 @@ from experiments.data.pipeline import (
   DataSpec,
   Example,
   array_spec,
+  check_limits,
 )
 from experiments.data.sound import (
   add_noise,
@@ -152,11 +153,7 @@ def _check_options(*, max_speed_change: float, **limits: float) -> None:
     raise ValueError(
       f'data.max_speed_change must be in [0, 1), got {max_speed_change}.'
     )
-  for name, limit in limits.items():
-    if limit < 0.0:
-      raise ValueError(
-        f'data.{name} must not be negative, got {limit}. 0 leaves it out.'
-      )
+  check_limits(limits)
 
 
 def _normalize(audio: np.ndarray, label: int) -> Example:

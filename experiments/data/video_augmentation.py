@@ -13,14 +13,12 @@ import cv2
 import numpy as np
 
 from experiments.data.augmentation import (
+  LUMINANCE,
   Box,
   centre_crop,
   resize,
   sample_crop,
 )
-
-# Weights of red, green and blue in the luminance (ITU-R BT.601).
-_LUMINANCE = np.array([0.299, 0.587, 0.114])
 
 
 def random_start(
@@ -100,7 +98,7 @@ def augment_frames(
     cropped = np.ascontiguousarray(cropped[:, :, ::-1])
   matrix = colour_matrix(
     rng,
-    mean_luminance=float(cropped.mean(axis=(0, 1, 2)) @ _LUMINANCE),
+    mean_luminance=float(cropped.mean(axis=(0, 1, 2)) @ LUMINANCE),
     max_brightness=max_brightness,
     max_contrast=max_contrast,
     max_saturation=max_saturation,
@@ -168,7 +166,7 @@ def colour_matrix(
     max_hue,
   )
   contrast += 1.0
-  to_grey = np.broadcast_to(_LUMINANCE, (3, 3))
+  to_grey = np.broadcast_to(LUMINANCE, (3, 3))
   saturate = to_grey + (1.0 + saturation) * (np.eye(3) - to_grey)
   linear = contrast * _turn_about_grey(2.0 * math.pi * hue) @ saturate
   offset = brightness + (1.0 - contrast) * mean_luminance

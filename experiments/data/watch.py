@@ -23,7 +23,7 @@ from experiments.data.pipeline import (
   Dataset,
   DataSpec,
   Example,
-  Source,
+  Windows,
   array_spec,
 )
 
@@ -66,31 +66,6 @@ class Watch(EmbeddedBuilder):
           'label': int(label),
           'subject': int(subject),
         }
-
-
-class Windows:
-  """The windows of recordings: each example is a recording and a start.
-
-  Args:
-    recordings: examples with `motion` `[T, 6]`.
-    num_steps: of a window.
-    hop: steps from one start to the next.
-  """
-
-  def __init__(self, recordings: Source, *, num_steps: int, hop: int):
-    self._recordings = recordings
-    self._windows = [
-      (i, start)
-      for i in range(len(recordings))
-      for start in range(0, len(recordings[i]['motion']) - num_steps + 1, hop)
-    ]
-
-  def __len__(self) -> int:
-    return len(self._windows)
-
-  def __getitem__(self, index: int) -> Example:
-    recording, start = self._windows[index]
-    return {**self._recordings[recording], 'start': start}
 
 
 def watch(
@@ -150,7 +125,7 @@ def watch(
 
   def load() -> Dataset:
     train, test = (
-      Windows(recordings, num_steps=num_steps, hop=hop)
+      Windows(recordings, 'motion', length=num_steps, hop=hop)
       for recordings in load_in_memory(Watch, data_dir)
     )
     return Dataset(

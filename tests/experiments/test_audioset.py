@@ -16,7 +16,11 @@ from experiments.data.audioset_lists import (
   read_classes,
   read_list,
 )
-from experiments.data.pipeline import evaluation_batches, train_batches
+from experiments.data.pipeline import (
+  Joined,
+  evaluation_batches,
+  train_batches,
+)
 from experiments.data.sharded_builder import prepare
 from experiments.tasks import make_task
 from experiments.train_state import init_shapes
@@ -232,7 +236,7 @@ def test_sound_alone_needs_no_video(prepared):
 
 
 def test_lists_of_training_follow_each_other(prepared):
-  joined = module.Joined(
+  joined = Joined(
     [opened(prepared, 'balanced_train'), opened(prepared, 'eval')]
   )
   assert len(joined) == 5

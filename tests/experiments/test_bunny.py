@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from experiments.data.bunny import (
-  Clips,
   blend_frames,
   bunny,
   cut_clip,
@@ -17,6 +16,7 @@ from experiments.data.bunny import (
 from experiments.data.embedded_builder import FILES
 from experiments.data.pipeline import (
   InMemory,
+  Windows,
   evaluation_batches,
   train_batches,
 )
@@ -227,7 +227,7 @@ def test_batches(moving):
 
 def test_clips_by_hand():
   source = InMemory([{'frames': np.zeros(5)}, {'frames': np.zeros(3)}])
-  clips = Clips(source, num_frames=3, hop=2)
+  clips = Windows(source, 'frames', length=3, hop=2)
   assert [clips[i]['start'] for i in range(len(clips))] == [0, 2, 0]
 
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from experiments.data.pipeline import InMemory
-from experiments.reconstructions import Spread, draw_clip, write_picture
+from experiments.pictures import write_picture
+from experiments.reconstructions import Spread, draw_clip
 
 
 def rng(seed=0):

@@ -15,11 +15,12 @@ from experiments.data.motion_augmentation import (
 )
 from experiments.data.pipeline import (
   InMemory,
+  Windows,
   batch_spec,
   evaluation_batches,
   train_batches,
 )
-from experiments.data.watch import CLASSES, Windows, watch
+from experiments.data.watch import CLASSES, watch
 from experiments.tasks import classification
 
 STILL = dict(
@@ -153,7 +154,7 @@ def test_batches(still):
 
 def test_windows_by_hand():
   source = InMemory([{'motion': recording(250)}, {'motion': recording(99)}])
-  windows = Windows(source, num_steps=100, hop=60)
+  windows = Windows(source, 'motion', length=100, hop=60)
   assert [windows[i]['start'] for i in range(len(windows))] == [0, 60, 120]
 
 

@@ -1,0 +1,22 @@
+"""Pictures that commands write."""
+
+import pathlib
+
+import cv2
+import numpy as np
+
+
+def enlarged(picture: np.ndarray, factor: int) -> np.ndarray:
+  """Makes `factor` x `factor` pixels of each, without smoothing.
+
+  Args:
+    picture: `[H, W, 3]`.
+    factor: a whole number.
+  """
+  return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def write_picture(picture: np.ndarray, path: pathlib.Path) -> None:
+  """Writes uint8 RGB `[H, W, 3]` as a PNG file."""
+  _, encoded = cv2.imencode('.png', picture[..., ::-1])
+  path.write_bytes(encoded.tobytes())
