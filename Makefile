@@ -1,4 +1,5 @@
 # make train: train on digits.   make test: run the tests.   make lint: style.
+# make soak: a long run, killed again and again, against an unbroken one.
 # make docs: tables of docs/.      make golden: check the golden files anew.
 # Everything happens in .venv, made from requirements.txt.
 
@@ -12,7 +13,7 @@ export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
 TORCH := .venv-golden
 
-.PHONY: train test lint docs golden clean
+.PHONY: train test lint soak docs golden clean
 
 train: $(VENV)/.installed
 	$(BIN)/python -m experiments.train --config=experiments/configs/digits.py
@@ -23,6 +24,9 @@ test: $(VENV)/.installed
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+soak: $(VENV)/.installed
+	$(BIN)/python -m tests.soak
 
 # The tables of docs/: models and their counts, parity with published code.
 docs: $(VENV)/.installed

@@ -28,7 +28,10 @@ setuptools.setup(
   packages=setuptools.find_namespace_packages(
     include=['perceiver_jax*', 'experiments*']
   ),
-  package_data={'experiments.data': ['embedded/*']},
+  package_data={
+    'experiments.data': ['embedded/*'],
+    'experiments.launch': ['*.sh', '*.sbatch', '*.yaml'],
+  },
   python_requires='>=3.11',
   install_requires=[
     'absl-py>=2.1,<3',
@@ -57,6 +60,7 @@ setuptools.setup(
     'tpu': ['jax[tpu]'],
     'prepare': _TFDS_COMMAND,
     'beam': _BEAM,
+    'wandb': ['wandb>=0.19,<1'],
     'dev': _DEV,
   },
   classifiers=[

@@ -31,12 +31,13 @@ from experiments.data.pipeline import batch_spec
 from experiments.experiment import bind
 from experiments.operations import count_forward
 from experiments.output import print_result
+from experiments.parallelism import ALONE
+from experiments.steps import make_update
 from experiments.tasks import make_task
 from experiments.train_state import (
   Batch,
   init_shapes,
   init_state,
-  make_update,
 )
 from perceiver_jax.attention import plain_attention
 from perceiver_jax.metrics import Mean
@@ -62,7 +63,6 @@ _SUITE = flags.DEFINE_enum(
 )
 
 _MATRIX = 2048
-_AXIS = 'one'
 
 
 def benchmark(
@@ -184,27 +184,22 @@ def _compile(
     optimizer,
     schedule,
     seed=config.seed,
-    axis_name=_AXIS,
-  )
-  # As on one device of many: an axis of size one.
-  mapped = jax.vmap(
-    update, in_axes=(None, 0), out_axes=None, axis_name=_AXIS, axis_size=1
+    collectives=ALONE,
   )
 
   def forward(params, state, batch):
     return task.model.apply(params, state, None, batch, is_training=False)[0]
 
-  one_device = jax.tree.map(lambda x: x[None], batch)
   params, state = train_state.params, train_state.state
   programs = {
     'forward': _program(forward, (params, state, batch)),
-    'update': _program(mapped, (train_state, one_device), donated=(0,)),
+    'update': _program(update, (train_state, batch), donated=(0,)),
   }
   run = programs['update']['run']
 
   def advance() -> None:
     nonlocal train_state
-    train_state, metrics = run(train_state, one_device)
+    train_state, metrics = run(train_state, batch)
     jax.block_until_ready((train_state, metrics))
 
   # The update's donated state is not that of the forward pass.
@@ -234,8 +229,9 @@ def _program(
 
 
 def _any_loss(predictions: Any, batch: Batch):
-  loss = sum(jnp.square(x).mean() for x in jax.tree.leaves(predictions))
-  return loss, {'loss': Mean(loss, jnp.ones(()))}
+  total = sum(jnp.square(x).mean() for x in jax.tree.leaves(predictions))
+  loss = Mean(total, jnp.ones(()))
+  return [loss], {'loss': loss}
 
 
 def _matrix_product(dtype: str) -> Callable[[], Any]:

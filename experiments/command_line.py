@@ -4,12 +4,34 @@ import contextlib
 import pathlib
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from experiments.configuration import read_config, take_open_values
+from experiments import processes
+from experiments.configuration import (
+  fill_defaults,
+  read_config,
+  take_open_values,
+)
+
+
+class _WithDefaults(flags.ArgumentParser):
+  """Adds what every run can be told to the configs of another parser."""
+
+  def __init__(self, parser: flags.ArgumentParser):
+    super().__init__()
+    self._parser = parser
+
+  def parse(self, argument: str) -> Any:
+    """Returns the config of a file, see `configuration.RUN_DEFAULTS`."""
+    config = self._parser.parse(argument)
+    if not isinstance(config, ml_collections.ConfigDict):
+      return config  # Says what is wrong with the file when it is used.
+    return fill_defaults(config)
+
 
 CONFIG = config_flags.DEFINE_config_file(
   'config',
@@ -17,7 +39,12 @@ CONFIG = config_flags.DEFINE_config_file(
   'File with the experiment, such as experiments/configs/digits.py; '
   '--config.KEY=VALUE changes one of its values. Default: the config.json of '
   '--workdir.',
+  lock_config=False,
+  accept_new_attributes=True,
 )
+# What is not in a file, nor in `RUN_DEFAULTS`, is found out by our own checks,
+# which know what it may have been meant for.
+flags.FLAGS['config'].parser = _WithDefaults(flags.FLAGS['config'].parser)
 WORKDIR = flags.DEFINE_string(
   'workdir',
   None,
@@ -29,6 +56,17 @@ DATA_DIR = flags.DEFINE_string(
   None,
   'Folder of prepared TFDS data sets. Default: that of TFDS, '
   '~/tensorflow_datasets.',
+)
+_MULTIHOST = flags.DEFINE_string(
+  'multihost',
+  None,
+  "Joins the other processes of the run: 'auto' on Cloud TPU and Slurm, or "
+  'HOST:PORT,COUNT,INDEX. Default: a run of one process.',
+)
+_HEARTBEAT = flags.DEFINE_integer(
+  'heartbeat_seconds',
+  100,
+  'With --multihost: a process that is not heard of for so long ends the run.',
 )
 DEBUG = flags.DEFINE_bool(
   'debug', False, 'Show the traceback of an error in the config or the data.'
@@ -90,6 +128,7 @@ def run(command: Callable[[], None]) -> None:
     # The libraries' notes go unseen; what matters we print ourselves.
     logging.set_verbosity(logging.ERROR)
     try:
+      processes.join(_MULTIHOST.value, _HEARTBEAT.value)
       command()
     except (ValueError, OSError) as error:
       if DEBUG.value:

@@ -34,6 +34,41 @@ RUN_KEYS = {
 _RUN_SECTIONS = ('optimizer', 'schedule', 'checkpoints')
 _OPTIONAL_SECTIONS = ('finetuning',)
 
+# What a run can be told besides; a config that does not say it means this.
+#   parallelism: how steps run on many devices, see `parallelism.py`.
+#   microbatches: parts of a device's batch, computed one after the other.
+#   compute_dtype: of encoders and decoders, 'float32' or 'bfloat16'.
+#   ema_decay: of an average of the parameters that is evaluated beside them;
+#     0 keeps none.
+#   numbers: steps whose numbers are not finite, see `health.py`.
+#   data_faults: examples that cannot be read, see `data/faults.py`.
+#   debug: whether a step that is not finite is run again to say why.
+#   profile: first and last step of a profiler trace, see `profiling.py`.
+#   wandb: see `weights_and_biases.py`.
+RUN_DEFAULTS = {
+  'parallelism': {'name': 'pmap'},
+  'microbatches': 1,
+  'compute_dtype': 'float32',
+  'ema_decay': 0.0,
+  'numbers': {'bad_steps': 0},
+  'data_faults': {'bad_examples': 0, 'stall_seconds': 60.0},
+  'debug': {'nans': False},
+  'profile': {'steps': ()},
+  'wandb': {'project': '', 'run_name': '', 'mode': 'online'},
+}
+
+
+def fill_defaults(
+  config: ml_collections.ConfigDict,
+) -> ml_collections.ConfigDict:
+  """Returns a copy that has all of `RUN_DEFAULTS`."""
+  filled = config.copy_and_resolve_references()
+  with filled.unlocked():
+    for key, default in RUN_DEFAULTS.items():
+      if key not in filled:
+        filled[key] = default
+  return filled
+
 
 def write_config(
   config: ml_collections.ConfigDict, workdir: pathlib.Path
@@ -53,7 +88,7 @@ def read_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
     raise FileNotFoundError(
       f'There is no run in {workdir}, it has no {CONFIG_FILE}.'
     )
-  return ml_collections.ConfigDict(json.loads(path.read_text()))
+  return fill_defaults(ml_collections.ConfigDict(json.loads(path.read_text())))
 
 
 def take_open_values(
@@ -93,7 +128,7 @@ def check_keys(
     task_sections: the sections that its task reads.
   """
   expected = {*RUN_KEYS, *_RUN_SECTIONS, *task_sections}
-  known = {*expected, *_OPTIONAL_SECTIONS}
+  known = {*expected, *_OPTIONAL_SECTIONS, *RUN_DEFAULTS}
   for key in config:
     if key not in known:
       raise ValueError(
@@ -111,6 +146,11 @@ def check_keys(
         f'config.{key} must be at least {lowest}, got {config[key]}.'
       )
   optional = [key for key in _OPTIONAL_SECTIONS if key in config]
+  for key, default in RUN_DEFAULTS.items():
+    if isinstance(default, dict):
+      optional += [key] if key in config else []
+    elif key in config:
+      _check_type(f'config.{key}', config[key], type(default))
   for key in (*_RUN_SECTIONS, *task_sections, *optional):
     if not isinstance(config[key], Mapping | ml_collections.ConfigDict):
       raise ValueError(

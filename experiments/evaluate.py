@@ -13,11 +13,15 @@ import haiku as hk
 import numpy as np
 from absl import flags
 
-from experiments import command_line, parallelism
-from experiments.data.pipeline import Dataset, Example, evaluation_batches
-from experiments.experiment import build_experiment, restore_run
-from experiments.tasks.task import DatasetMetrics, Task
-from experiments.train_state import make_evaluation
+from experiments import command_line, processes
+from experiments.configuration import construct
+from experiments.data.faults import DataFaults
+from experiments.data.pipeline import Example, evaluation_batches
+from experiments.experiment import Experiment, build_experiment, restore_run
+from experiments.parallelism import configure_backend
+from experiments.steps import make_evaluation
+from experiments.tasks.task import DatasetMetrics
+from experiments.train_state import TrainState
 from perceiver_jax import metrics
 
 _CHECKPOINT = flags.DEFINE_string(
@@ -28,38 +32,66 @@ _CHECKPOINT = flags.DEFINE_string(
 class Evaluation:
   """The metrics of a task over all held-out examples; compiled once."""
 
-  def __init__(self, task: Task, dataset: Dataset, batch_size: int):
-    """Maps the task's evaluation over the devices.
+  def __init__(
+    self,
+    experiment: Experiment,
+    batch_size: int,
+    faults: DataFaults | None = None,
+  ):
+    """Compiles the evaluation for the devices.
 
     Args:
-      task: whose metrics they are.
-      dataset: its held-out examples count once each.
+      experiment: whose metrics they are, on its held-out examples.
       batch_size: global, divisible by the devices.
+      faults: what to do about examples that cannot be read; None stops.
     """
-    self._dataset = dataset
+    task, parallelism = experiment.task, experiment.parallelism
+    self._parallelism = parallelism
+    self._dataset = experiment.dataset
     self._batch_size = batch_size
+    self._faults = faults
     self._dataset_metrics = task.dataset_metrics
     collect = task.dataset_metrics and task.dataset_metrics.collect
-    self._evaluation = parallelism.pmap_evaluation(
+    self._evaluation = parallelism.evaluation(
       make_evaluation(
-        task.model, task.loss_function, collect, axis_name=parallelism.AXIS
+        task.model,
+        task.loss_function,
+        collect,
+        collectives=parallelism.collectives,
       )
     )
 
-  def __call__(self, params: hk.Params, state: hk.State) -> dict[str, float]:
-    """Returns the metrics of these parameters, named `eval/...`."""
+  def __call__(self, train_state: TrainState) -> dict[str, float]:
+    """Returns the metrics of a train state that is on the devices.
+
+    Those of its parameters are named `eval/...`, those of their average, where
+    one is kept, `eval_ema/...`.
+    """
+    results = self._metrics('eval', train_state.params, train_state.state)
+    if train_state.ema is not None:
+      results |= self._metrics('eval_ema', train_state.ema, train_state.state)
+    return results
+
+  def _metrics(
+    self, prefix: str, params: hk.Params, state: hk.State
+  ) -> dict[str, float]:
     means, kept = [], []
     for batch in evaluation_batches(
-      self._dataset, self._batch_size, place=parallelism.place_batch
+      self._dataset,
+      self._batch_size,
+      place=self._parallelism.place_batch,
+      faults=self._faults,
     ):
       batch_means, examples = self._evaluation(params, state, batch)
       means.append(batch_means)
       if examples:
-        kept.append(parallelism.fetch_examples((examples, batch['weight'] > 0)))
+        kept.append(
+          self._parallelism.gather_examples((examples, batch['weight'] > 0))
+        )
     results = metrics.compute(means)
     if self._dataset_metrics is not None:
       results |= _compute(self._dataset_metrics, kept)
-    return {f'eval/{name}': value for name, value in results.items()}
+    return {f'{prefix}/{name}': value for name, value in results.items()}
 
 
 def _compute(
@@ -75,15 +107,19 @@ def _compute(
 
 def main() -> None:
   """Evaluates the checkpoint that --checkpoint names."""
-  parallelism.configure_backend()
+  configure_backend()
   config = command_line.config()
   experiment = build_experiment(config, command_line.DATA_DIR.value)
   step, train_state = restore_run(
     config, command_line.workdir(), experiment.template, _CHECKPOINT.value
   )
-  evaluate = Evaluation(experiment.task, experiment.dataset, config.batch_size)
-  results = evaluate(train_state.params, train_state.state)
-  print(json.dumps({'step': step, **results}))
+  evaluate = Evaluation(
+    experiment,
+    config.batch_size,
+    construct('data_faults', DataFaults, config.data_faults),
+  )
+  results = evaluate(experiment.parallelism.place_state(train_state))
+  processes.say(json.dumps({'step': step, **results}))
 
 
 if __name__ == '__main__':

@@ -9,12 +9,18 @@ import jax
 import ml_collections
 import optax
 
-from experiments import parallelism
 from experiments.checkpoints import Checkpoints
-from experiments.configuration import choose, construct
+from experiments.configuration import choose, construct, fill_defaults
+from experiments.data.one_at_a_time import one_at_a_time
 from experiments.data.pipeline import Dataset, blank_batch, check_not_empty
 from experiments.finetuning import freeze
 from experiments.optimizers import OPTIMIZERS, SCHEDULES
+from experiments.parallelism import (
+  PARALLELISMS,
+  Parallelism,
+  check_batch_size,
+)
+from experiments.precision import computing_in
 from experiments.tasks import make_task
 from experiments.tasks.task import Task
 from experiments.train_state import Batch, Metrics, TrainState, state_shapes
@@ -44,7 +50,15 @@ def bind(config: ml_collections.ConfigDict, data_dir: str | None) -> Binding:
   Raises:
     ValueError: the config is wrong.
   """
+  config = fill_defaults(config)
   task = make_task(config, data_dir)
+  baseline = config.get('baseline', {}).get('name')
+  if config.compute_dtype != 'float32' and baseline == 'resnet':
+    raise ValueError(
+      'The baseline ResNet computes in float32 only, got config.compute_dtype '
+      f'= {config.compute_dtype!r}.'
+    )
+  task = task._replace(model=computing_in(config.compute_dtype, task.model))
   schedule = choose('schedule', SCHEDULES, config.schedule, config.train_steps)
   optimizer = choose('optimizer', OPTIMIZERS, config.optimizer, schedule)
   if 'finetuning' in config:
@@ -60,14 +74,16 @@ class Experiment(NamedTuple):
     dataset: opened.
     schedule: learning rate by step.
     optimizer: of the parameters.
+    parallelism: how steps run on the devices.
     batch: one blank example, for its shapes and dtypes.
-    template: shapes and dtypes of the train state.
+    template: shapes and dtypes of the train state, as it is to be restored.
   """
 
   task: Task
   dataset: Dataset
   schedule: optax.Schedule
   optimizer: optax.GradientTransformation
+  parallelism: Parallelism
   batch: Batch
   template: TrainState
 
@@ -85,16 +101,42 @@ def build_experiment(
     ValueError: the config is wrong.
     FileNotFoundError: the data set is not prepared.
   """
+  config = fill_defaults(config)
   task, schedule, optimizer = bind(config, data_dir)
-  parallelism.check_batch_size(config.batch_size)
-  dataset = task.data.load()
+  _check_run_options(config)
+  parallelism = choose('parallelism', PARALLELISMS, config.parallelism)
+  with one_at_a_time(config.data.name, data_dir):
+    dataset = task.data.load()
   check_not_empty(dataset)
   batch = blank_batch(task.data.example)
-  template = state_shapes(task.model, optimizer, batch)
+  template = state_shapes(
+    task.model, optimizer, batch, has_ema=config.ema_decay > 0.0
+  )
   _check_best_metric(
     config.checkpoints.get('best_metric'), task, template, batch
   )
-  return Experiment(task, dataset, schedule, optimizer, batch, template)
+  return Experiment(
+    task,
+    dataset,
+    schedule,
+    optimizer,
+    parallelism,
+    batch,
+    parallelism.template(template),
+  )
+
+
+def _check_run_options(config: ml_collections.ConfigDict) -> None:
+  if config.microbatches < 1:
+    raise ValueError(
+      f'config.microbatches must be at least 1, got {config.microbatches}.'
+    )
+  if not 0.0 <= config.ema_decay < 1.0:
+    raise ValueError(
+      f'config.ema_decay must be in [0, 1), got {config.ema_decay}. A usual '
+      'value is 0.9999; 0 keeps no average.'
+    )
+  check_batch_size(config.batch_size, config.microbatches)
 
 
 def _check_best_metric(
@@ -111,7 +153,8 @@ def _check_best_metric(
   metrics = jax.eval_shape(metrics_of, template.params, template.state)
   if task.dataset_metrics is not None:
     metrics |= dict.fromkeys(task.dataset_metrics.names)
-  names = sorted(f'eval/{name}' for name in metrics)
+  prefixes = ['eval'] if template.ema is None else ['eval', 'eval_ema']
+  names = sorted(f'{prefix}/{name}' for prefix in prefixes for name in metrics)
   if best_metric not in names:
     raise ValueError(
       f'config.checkpoints.best_metric = {best_metric!r} is not a metric of '
@@ -142,6 +185,7 @@ def restore_run(
 
   Raises:
     ValueError: there is no run, or no such checkpoint.
+    OSError: it cannot be read.
   """
   if not (workdir / 'checkpoints').is_dir():
     raise ValueError(
@@ -149,6 +193,4 @@ def restore_run(
       'python -m experiments.train, or name the run by --workdir.'
     )
   with contextlib.closing(open_checkpoints(config, workdir)) as checkpoints:
-    step = checkpoints.chosen_step(checkpoint)
-    train_state, _ = checkpoints.restore(step, template)
-  return step, train_state
+    return checkpoints.restore_chosen(checkpoint, template)

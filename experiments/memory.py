@@ -1,7 +1,8 @@
-"""Bytes that a training step needs, told from shapes alone."""
+"""Bytes: what a step needs, told from shapes alone, and what is in use."""
 
 import dataclasses
 import math
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +12,12 @@ from jax.extend import core
 # Results that need no memory of their own: products and element-wise
 # operations read their operand in its place.
 _VIEWS = {'broadcast_in_dim', 'reshape', 'squeeze', 'transpose'}
+
+# Our names for what a device says of its memory.
+_DEVICE_STATS = {
+  'memory_in_use': 'bytes_in_use',
+  'memory_peak': 'peak_bytes_in_use',
+}
 
 
 def state_bytes(tree: Any) -> int:
@@ -58,6 +65,28 @@ def activation_bytes(
   jaxpr = jax.make_jaxpr(pull_back)(params, *inputs).jaxpr
   kept = _results(jaxpr, [_Buffer(0) for _ in jaxpr.invars])
   return sum(buffer.size for buffer in set(kept))
+
+
+def memory_in_use() -> dict[str, float]:
+  """Returns the bytes in use by this process.
+
+  Returns:
+    `memory_in_use` and `memory_peak`, now and at most so far, of its fullest
+    device, where the backend tells; CPUs do not. `host_memory`, resident memory
+    of the process itself, not of its data workers, where there is `/proc`.
+  """
+  sizes = {}
+  stats = [device.memory_stats() for device in jax.local_devices()]
+  for name, key in _DEVICE_STATS.items():
+    told = [each[key] for each in stats if each and key in each]
+    if told:
+      sizes[name] = float(max(told))
+  status = pathlib.Path('/proc/self/status')
+  lines = status.read_text().splitlines() if status.exists() else []
+  for line in lines:
+    if line.startswith('VmRSS:'):  # Such as `VmRSS:    1234 kB`, of 1024 bytes.
+      sizes['host_memory'] = 1024.0 * int(line.split()[1])
+  return sizes
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -103,6 +103,8 @@ def _count(jaxpr: core.Jaxpr, outer: tuple[str, ...]) -> collections.Counter:
       continue  # Such as the sum inside a reduction.
     if primitive == 'scan':
       counts.update(_times(held[0], equation.params['length']))
+    elif primitive == 'shard_map':  # Each device runs it, on its own part.
+      counts.update(_times(held[0], equation.params['mesh'].size))
     elif primitive == 'cond':
       counts.update(max(held, key=collections.Counter.total))
     elif primitive in _CALLS:

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from experiments import command_line, parallelism
+from experiments import command_line
 from experiments.data.pipeline import Example, Source
 from experiments.evaluate import Evaluation
 from experiments.experiment import (
@@ -24,6 +24,7 @@ from experiments.experiment import (
   build_experiment,
   restore_run,
 )
+from experiments.parallelism import configure_backend
 from experiments.pictures import enlarged, write_picture
 
 _CLIPS = flags.DEFINE_integer(
@@ -65,7 +66,7 @@ def psnr_of(
 
   Args:
     experiment: of the model.
-    state: with its parameters.
+    state: with its parameters, on the devices.
     batch_size: global, divisible by the devices.
   """
   dataset, results = experiment.dataset, {}
@@ -75,9 +76,10 @@ def psnr_of(
   ):
     clips = Spread(source, _MOST_CLIPS)
     evaluate = Evaluation(
-      experiment.task, dataset._replace(evaluation=clips), batch_size
+      experiment._replace(dataset=dataset._replace(evaluation=clips)),
+      batch_size,
     )
-    metrics = evaluate(state.params, state.state)
+    metrics = evaluate(state)
     results[name] = {'clips': len(clips)} | {
       key.removeprefix('eval/'): round(value, 4)
       for key, value in metrics.items()
@@ -155,7 +157,7 @@ def _draw_wave(samples: np.ndarray, width: int) -> np.ndarray:
 
 def main() -> None:
   """Reconstructs with the best checkpoint."""
-  parallelism.configure_backend()
+  configure_backend()
   config = command_line.config()
   if config.task != 'autoencoding':
     raise ValueError(
@@ -164,6 +166,7 @@ def main() -> None:
   experiment = build_experiment(config, command_line.DATA_DIR.value)
   workdir = command_line.workdir()
   step, state = restore_run(config, workdir, experiment.template, 'best')
+  state = experiment.parallelism.place_state(state)
   path = workdir / _PICTURE
   write_picture(draw(experiment, state, _CLIPS.value), path)
   results = psnr_of(experiment, state, config.batch_size)

@@ -13,6 +13,7 @@ import ml_collections
 
 from experiments.configuration import read_config
 from experiments.experiment import Experiment
+from experiments.parallelism import device_bytes
 
 
 def describe_run(
@@ -30,7 +31,9 @@ def describe_run(
     [
       parameter_table(experiment.template.params),
       f'Devices: {devices} x {jax.devices()[0].device_kind}; batch of '
-      f'{config.batch_size}, {config.batch_size // devices} a device.',
+      f'{config.batch_size}, {config.batch_size // devices} a device; '
+      f'{config.parallelism.name}, '
+      f'{device_bytes(experiment.template) / 1e6:,.2f} MB of state a device.',
       f'Data: {len(dataset.train):,} training and '
       f'{len(dataset.evaluation):,} held-out examples{classes}.',
       f'Plan: {config.train_steps:,} steps ({epochs:.1f} epochs), evaluation '

@@ -59,7 +59,7 @@ _DIGITS = Table(
   ),
 )
 
-_SHORTER = {'train_steps': 400, 'eval_every': 400, 'checkpoint_every': 400}
+_SHORTER = {'train_steps': 300, 'eval_every': 300, 'checkpoint_every': 300}
 _CROSS_ATTENDS = 'encoder.cross_attends'
 _POSITIONS = 'inputs.image.positions'
 

@@ -8,34 +8,39 @@ and stops; a second Ctrl-C stops at once.
 """
 
 import contextlib
+import itertools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Iterator
+from typing import NamedTuple
 
-import jax
 import ml_collections
 
-from experiments import command_line, parallelism
+from experiments import command_line, processes
 from experiments.checkpoints import Checkpoints
-from experiments.configuration import write_config
-from experiments.data.pipeline import train_batches
+from experiments.compiled_step import describe_step, estimate_step
+from experiments.configuration import construct, fill_defaults, write_config
+from experiments.data.faults import TRAINING, DataFaults
+from experiments.data.pipeline import count_unreadable, train_batches
 from experiments.evaluate import Evaluation
 from experiments.experiment import (
   Experiment,
   build_experiment,
   open_checkpoints,
 )
+from experiments.health import Debug, HealthWatch
 from experiments.interruption import Interruption
+from experiments.meter import Meter
+from experiments.parallelism import ALONE, configure_backend
+from experiments.profiling import Profiler
+from experiments.progress import Progress
+from experiments.run_lock import RunLock
+from experiments.steps import Collectives, Update, make_update
 from experiments.summary import describe_config_changes, describe_run
 from experiments.tasks.open_values import settle
-from experiments.train_state import (
-  Batch,
-  Metrics,
-  TrainState,
-  init_state,
-  make_update,
-)
+from experiments.train_state import TrainState, init_state
 from experiments.transfer import load_source
-from experiments.writers import Meter, MetricsWriter, Progress
+from experiments.weights_and_biases import WeightsAndBiases
+from experiments.writers import MetricsWriter
 
 
 def train_and_evaluate(
@@ -56,29 +61,83 @@ def train_and_evaluate(
 
   Raises:
     ValueError: the config is wrong, or the workdir is of another config.
-    OSError: the data is not prepared, or the workdir cannot be written.
+    OSError: the data is not prepared, or the workdir or checkpoints cannot be
+      written.
   """
-  config, note = settle(config, data_dir)
+  config, note = settle(fill_defaults(config), data_dir)
   if note:
-    print(f'Chosen from the data: {note}.', flush=True)
+    processes.say(f'Chosen from the data: {note}.')
   experiment = build_experiment(config, data_dir)
-  print(describe_run(config, experiment, workdir), flush=True)
-  _check_writable(workdir)
-  changes = describe_config_changes(config, workdir)
-  with contextlib.closing(open_checkpoints(config, workdir)) as checkpoints:
-    try:
-      train_state, position = _start(config, experiment, checkpoints)
-    except ValueError as error:
-      raise ValueError('\n'.join([str(error), *changes])) from error
-    for change in changes:
-      print(f'Changed since the run began: {change}', flush=True)
-    write_config(config, workdir)
-    results = _train(
-      config, experiment, train_state, position, checkpoints, workdir
-    )
-    best_step = checkpoints.best_step()
+  watchers = _make_watchers(config, experiment, workdir)
+  count_unreadable(experiment.dataset, watchers.faults)
+  processes.say(describe_run(config, experiment, workdir))
+  with contextlib.ExitStack() as stack:
+    stack.enter_context(processes.only_first(_owned(workdir)))
+    stack.enter_context(contextlib.closing(watchers.faults))
+    watchers.tracking.start(config.to_dict(), workdir)
+    changes = describe_config_changes(config, workdir)
+    checkpoints = open_checkpoints(config, workdir)
+    with contextlib.closing(checkpoints):
+      try:
+        train_state, position = _start(config, experiment, checkpoints)
+      except ValueError as error:
+        raise ValueError('\n'.join([str(error), *changes])) from error
+      for change in changes:
+        processes.say(f'Changed since the run began: {change}')
+      if processes.is_first():
+        write_config(config, workdir)
+      results = _train(
+        config, experiment, train_state, position, checkpoints, watchers
+      )
+      checkpoints.finish()
+      best_step = checkpoints.best_step()
   _report(results, best_step, workdir)
   return results
+
+
+class _Watchers(NamedTuple):
+  """What looks on while the loop runs.
+
+  Attributes:
+    workdir: of the run.
+    faults: of the data.
+    health: of the numbers.
+    profiler: of some steps.
+    tracking: beside the workdir.
+  """
+
+  workdir: pathlib.Path
+  faults: DataFaults
+  health: HealthWatch
+  profiler: Profiler
+  tracking: WeightsAndBiases
+
+
+def _make_watchers(
+  config: ml_collections.ConfigDict,
+  experiment: Experiment,
+  workdir: pathlib.Path,
+) -> _Watchers:
+  """Checks their sections of the config; nothing is written yet."""
+  first = {'active': processes.is_first()}
+  nans = construct('debug', Debug, config.debug).nans
+  return _Watchers(
+    workdir=workdir,
+    faults=construct('data_faults', DataFaults, config.data_faults),
+    health=construct(
+      'numbers',
+      HealthWatch,
+      config.numbers,
+      workdir,
+      experiment.parallelism,
+      processes.say,
+      _make_update(config, experiment, ALONE) if nans else None,
+    ),
+    profiler=construct(
+      'profile', Profiler, config.profile, workdir, given=first
+    ),
+    tracking=construct('wandb', WeightsAndBiases, config.wandb, given=first),
+  )
 
 
 def _train(
@@ -87,73 +146,104 @@ def _train(
   train_state: TrainState,
   position: int,
   checkpoints: Checkpoints,
-  workdir: pathlib.Path,
+  watchers: _Watchers,
 ) -> dict[str, float]:
   """The loop. Returns the results of the last step, or nothing."""
-  dataset = experiment.dataset
+  parallelism, health = experiment.parallelism, watchers.health
   first_step, last_step = int(train_state.step), config.train_steps
-  update = _mapped_update(config, experiment)
-  evaluate = Evaluation(experiment.task, dataset, config.batch_size)
+  evaluate = Evaluation(experiment, config.batch_size, watchers.faults)
   if first_step >= last_step:
-    print(f'Step {first_step} was the last: only evaluating.', flush=True)
-    return evaluate(train_state.params, train_state.state)
+    processes.say(f'Step {first_step} was the last: only evaluating.')
+    return evaluate(train_state)
+  update = parallelism.update(
+    _make_update(config, experiment, parallelism.collectives)
+  )
   batches = train_batches(
-    dataset,
+    experiment.dataset,
     config.batch_size,
     seed=config.seed,
     position=position,
     workers=config.data_workers,
     place=parallelism.place_batch,
+    faults=watchers.faults,
   )
-  meter = Meter(config.batch_size)
+  active = processes.is_first()
   with (
     Interruption() as interruption,
-    contextlib.closing(MetricsWriter(workdir, first_step)) as writer,
-    contextlib.closing(Progress(first_step, last_step)) as progress,
+    contextlib.closing(
+      MetricsWriter(
+        watchers.workdir, first_step, active=active, also=[watchers.tracking]
+      )
+    ) as writer,
+    contextlib.closing(
+      Progress(first_step, last_step, active=active)
+    ) as progress,
+    contextlib.closing(watchers.profiler),
     contextlib.closing(batches),
+    processes.ending_together(),
   ):
-    progress.say('Compiling the update; the first step takes a while.')
+    progress.say('Compiling the update; this takes a while.')
+    batch = next(batches)
+    progress.say(describe_step(estimate_step(update, train_state, batch)))
+    batches_again = itertools.chain([batch], batches)
+    meter = Meter(config.batch_size)
     for step in range(first_step + 1, last_step + 1):
       with meter.waiting_for_data():
-        batch = next(batches)
-      train_state, step_metrics = update(train_state, batch)
+        batch = next(batches_again)
+      train_state, report = watchers.profiler.run(
+        step, update, train_state, batch
+      )
       position += config.batch_size
-      meter.add(step_metrics)
+      meter.add(report.metrics)
+      health.check(step, train_state, batch, report.health)
       progress.advance()
       last, row, results = step == last_step, {}, {}
       if last or step % config.log_every == 0:
-        row = meter.read()
+        row = meter.read(position) | _counts(watchers)
         progress.report(step, row)
-      with meter.paused():
-        if last or step % config.eval_every == 0:
-          results = evaluate(train_state.params, train_state.state)
-          progress.say(f'step {step}: {_format(results)}')
-        if row or results:
-          writer.write(step, row | results)
-        stop = interruption.requested and not last
-        if results or stop or step % config.checkpoint_every == 0:
-          checkpoints.save(train_state, position, results or None)
+      if last or step % config.eval_every == 0:
+        with meter.evaluating():
+          results = evaluate(train_state)
+        progress.say(f'step {step}: {_format(results)}')
+      if row or results:
+        writer.write(step, row | results)
+      stop = None if last else interruption.requested(step)
+      if results or stop or step % config.checkpoint_every == 0:
+        health.settle(train_state)
+        with meter.saving():
+          checkpoints.save(
+            parallelism.snapshot(train_state), position, results or None
+          )
       if stop:
         progress.say(
-          f'{interruption.requested}: saving step {step}. Run the same command '
-          'again to continue.'
+          f'{stop}: saving step {step}. Run the same command again to continue.'
         )
         return {}
   return results
 
 
-def _mapped_update(
-  config: ml_collections.ConfigDict, experiment: Experiment
-) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-  return parallelism.pmap_update(
-    make_update(
-      experiment.task.model,
-      experiment.task.loss_function,
-      experiment.optimizer,
-      experiment.schedule,
-      seed=config.seed,
-      axis_name=parallelism.AXIS,
-    )
+def _counts(watchers: _Watchers) -> dict[str, float]:
+  """What this process left out so far."""
+  return {
+    'train/skipped_examples': float(watchers.faults.skipped(TRAINING)),
+    'train/bad_steps': float(watchers.health.bad_steps),
+  }
+
+
+def _make_update(
+  config: ml_collections.ConfigDict,
+  experiment: Experiment,
+  collectives: Collectives,
+) -> Update:
+  return make_update(
+    experiment.task.model,
+    experiment.task.loss_function,
+    experiment.optimizer,
+    experiment.schedule,
+    seed=config.seed,
+    collectives=collectives,
+    microbatches=config.microbatches,
+    ema_decay=config.ema_decay,
   )
 
 
@@ -163,27 +253,33 @@ def _start(
   checkpoints: Checkpoints,
 ) -> tuple[TrainState, int]:
   """Returns the state and the position in the data to start from."""
-  step = checkpoints.latest_step()
-  if step is not None:
-    restored = checkpoints.restore(step, experiment.template)
-    print(f'Resuming from the checkpoint of step {step}.', flush=True)
-    return restored
-  print('Starting from scratch.', flush=True)
-  initialize = jax.jit(
+  parallelism = experiment.parallelism
+  restored = checkpoints.restore_newest(experiment.template)
+  if restored is not None:
+    step = int(restored.train_state.step)
+    processes.say(f'Resuming from the checkpoint of step {step}.')
+    return parallelism.place_state(restored.train_state), restored.position
+  processes.say('Starting from scratch.')
+  train_state = parallelism.initialize(
     lambda batch: init_state(
-      experiment.task.model, experiment.optimizer, config.seed, batch
-    )
+      experiment.task.model,
+      experiment.optimizer,
+      config.seed,
+      batch,
+      has_ema=config.ema_decay > 0.0,
+    ),
+    experiment.batch,
   )
-  train_state = initialize(experiment.batch)
   if 'finetuning' in config:
     train_state = load_source(
       config, experiment.task, experiment.optimizer, train_state
     )
-  return train_state, 0
+  return parallelism.place_state(train_state), 0
 
 
-def _check_writable(workdir: pathlib.Path) -> None:
-  """Makes the workdir, or raises an OSError that says why it cannot."""
+@contextlib.contextmanager
+def _owned(workdir: pathlib.Path) -> Iterator[None]:
+  """Makes the workdir and locks it, or raises an OSError that says why not."""
   try:
     workdir.mkdir(parents=True, exist_ok=True)
     probe = workdir / '.writable'
@@ -194,18 +290,19 @@ def _check_writable(workdir: pathlib.Path) -> None:
       f'The workdir {workdir.absolute()} cannot be written: {error.strerror}. '
       'Choose another with --workdir.'
     ) from error
+  with RunLock(workdir):
+    yield
 
 
 def _report(
   results: dict[str, float], best_step: int | None, workdir: pathlib.Path
 ) -> None:
   if results:
-    print(f'Final evaluation: {_format(results)}')
-  print(
+    processes.say(f'Final evaluation: {_format(results)}')
+  processes.say(
     f'In {workdir.absolute()}: checkpoints/ (best: step {best_step}), '
     'metrics.jsonl, config.json, tensorboard/.\n'
-    f'Curves: tensorboard --logdir={workdir}',
-    flush=True,
+    f'Curves: tensorboard --logdir={workdir}'
   )
 
 
@@ -215,7 +312,7 @@ def _format(results: dict[str, float]) -> str:
 
 def main() -> None:
   """Trains the experiment that --config names."""
-  parallelism.configure_backend()
+  configure_backend()
   train_and_evaluate(
     command_line.config(),
     command_line.workdir(),

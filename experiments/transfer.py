@@ -10,6 +10,7 @@ import ml_collections
 import numpy as np
 import optax
 
+from experiments import processes
 from experiments.configuration import read_config
 from experiments.data.pipeline import batch_spec
 from experiments.experiment import open_checkpoints
@@ -79,9 +80,10 @@ def load_source(
       'such as a head of other classes; config.finetuning.resample those of '
       'learned position tables to interpolate to another grid.'
     )
-  print(f'Weights: from the checkpoint of step {step} in {workdir}.')
+  processes.say(f'Weights: from the checkpoint of step {step} in {workdir}.')
   opt_state = jax.jit(optimizer.init)(params)
-  return TrainState(train_state.step, params, state, opt_state)
+  ema = None if train_state.ema is None else params
+  return TrainState(train_state.step, params, state, opt_state, ema)
 
 
 def transfer(

@@ -1,18 +1,31 @@
-"""Where a run's numbers go: metrics.jsonl, TensorBoard, the terminal."""
+"""Where a run's numbers go: metrics.jsonl, TensorBoard, and where else."""
 
 import contextlib
 import json
 import math
+import os
 import pathlib
-import sys
+import socket
+import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-import jax
-import tqdm
-from tensorboardX import SummaryWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.record_writer import masked_crc32c
+from tensorboardX.summary import scalar
 
-from perceiver_jax.metrics import Mean, compute
+from experiments.progress import say
+
+
+class Sink(Protocol):
+  """Something that metrics can be written to."""
+
+  def write(self, step: int, metrics: Mapping[str, float]) -> None:
+    """Takes the metrics of a step."""
+
+  def close(self) -> None:
+    """Ends; everything taken is kept."""
 
 
 class MetricsWriter:
@@ -20,146 +33,152 @@ class MetricsWriter:
 
   A line of metrics.jsonl is one JSON object: `step`, then flat names such as
   `train/loss` with floats, null where they are not finite.
+
+  A disk that is full, or fails otherwise, does not end the run: what cannot be
+  written waits, and is written when that works again.
   """
 
-  def __init__(self, workdir: pathlib.Path, step: int):
+  def __init__(
+    self,
+    workdir: pathlib.Path,
+    step: int,
+    *,
+    active: bool,
+    also: Sequence[Sink] = (),
+  ):
     """Opens the files to go on after a step.
 
     Args:
       workdir: of the run.
       step: what was written for later steps, by a run that was interrupted
         after its last checkpoint, is dropped.
+      active: False touches nothing, for all processes but one.
+      also: where else the same goes; closed with this.
     """
-    path = workdir / 'metrics.jsonl'
-    kept = [line for line in _lines(path) if _step_of(line, path) <= step]
-    temporary = path.with_suffix('.tmp')
-    temporary.write_text(''.join(kept))
-    temporary.replace(path)
-    self._file = path.open('a')
-    self._events = SummaryWriter(
-      str(workdir / 'tensorboard'), purge_step=step + 1
-    )
+    self._sinks, self._fails = [], False
+    if active:
+      self._sinks = [_Lines(workdir, step), _Events(workdir, step), *also]
 
   def write(self, step: int, metrics: Mapping[str, float]) -> None:
     """Writes the metrics of a step."""
+    problem = None
+    for sink in self._sinks:
+      try:
+        sink.write(step, metrics)
+      except OSError as error:
+        problem = error
+    if problem is not None and not self._fails:
+      say(f'Metrics cannot be written, and wait: {problem}. Training goes on.')
+    if problem is None and self._fails:
+      say(f'Metrics are written again, with those that waited: step {step}.')
+    self._fails = problem is not None
+
+  def close(self) -> None:
+    """Writes what waits, and ends."""
+    problem = None
+    for sink in self._sinks:
+      try:
+        sink.close()
+      except OSError as error:
+        problem = error
+    if problem is not None:
+      say(f'The last metrics are lost, they cannot be written: {problem}.')
+
+
+class _Records:
+  """A file that grows by whole records; those that do not fit wait."""
+
+  def __init__(self, path: pathlib.Path):
+    self._path, self._waiting = path, b''
+    self.append(b'')
+
+  def append(self, record: bytes) -> None:
+    """Writes all that waits, or nothing of it and raises an OSError."""
+    self._waiting += record
+    # A disk that was gone knows nothing of files that were open.
+    with self._path.open('ab', buffering=0) as file:
+      size = os.fstat(file.fileno()).st_size
+      written = 0
+      try:
+        while written < len(self._waiting):
+          written += file.write(self._waiting[written:])
+      except OSError:
+        with contextlib.suppress(OSError):
+          file.truncate(size)
+        raise
+      self._waiting = b''
+
+
+class _Lines:
+  """`metrics.jsonl`."""
+
+  def __init__(self, workdir: pathlib.Path, step: int):
+    path = workdir / 'metrics.jsonl'
+    text = path.read_text() if path.exists() else ''
+    # The run may have been killed while it wrote the last line.
+    lines = [
+      line for line in text.splitlines(keepends=True) if line.endswith('\n')
+    ]
+    kept = ''.join(line for line in lines if _step_of(line, path) <= step)
+    if kept != text:  # Otherwise it needs no room on the disk.
+      temporary = path.with_suffix('.tmp')
+      temporary.write_text(kept)
+      temporary.replace(path)
+    self._records = _Records(path)
+
+  def write(self, step: int, metrics: Mapping[str, float]) -> None:
     row = {  # JSON has no NaN and no infinity.
       name: value if math.isfinite(value) else None
       for name, value in metrics.items()
     }
-    self._file.write(json.dumps({'step': step, **row}) + '\n')
-    self._file.flush()
-    for name, value in metrics.items():
-      self._events.add_scalar(name, value, step)
+    self._records.append((json.dumps({'step': step, **row}) + '\n').encode())
 
   def close(self) -> None:
-    """Flushes and closes the files."""
-    self._file.close()
-    self._events.close()
+    self._records.append(b'')
 
 
-class Meter:
-  """Adds up metrics of steps and measures throughput between readings."""
+class _Events:
+  """TensorBoard.
 
-  def __init__(self, batch_size: int):
-    """Starts the clock; `batch_size` is global."""
-    self._batch_size = batch_size
-    self._restart()
+  The writers of its packages write in a thread, which ends when the disk is
+  full; the next who hands an event to it then waits for ever.
+  """
 
-  def add(self, step_metrics: Mapping[str, Mean]) -> None:
-    """Keeps the metrics of a step on the device, without waiting for them."""
-    self._batches.append(step_metrics)
-
-  @contextlib.contextmanager
-  def paused(self) -> Iterator[None]:
-    """Does not count the time spent in the block."""
-    jax.block_until_ready(self._batches)  # Queued steps are not the block's.
-    start = time.perf_counter()
-    try:
-      yield
-    finally:
-      self._seconds_paused += time.perf_counter() - start
-
-  @contextlib.contextmanager
-  def waiting_for_data(self) -> Iterator[None]:
-    """Counts the time spent in the block as waiting for the next batch."""
-    start = time.perf_counter()
-    yield
-    self._seconds_waiting += time.perf_counter() - start
-
-  def read(self) -> dict[str, float]:
-    """Returns the means since the last reading as `train/...`; starts anew.
-
-    `train/data_wait` is the share of the time that was spent waiting for data:
-    on accelerators, where steps are queued, the device may be busy meanwhile.
-    """
-    row = {
-      f'train/{name}': value for name, value in compute(self._batches).items()
-    }
-    seconds = time.perf_counter() - self._start - self._seconds_paused
-    examples = len(self._batches) * self._batch_size
-    row['train/examples_per_second'] = examples / seconds
-    row['train/seconds_per_step'] = seconds / len(self._batches)
-    row['train/data_wait'] = self._seconds_waiting / seconds
-    self._restart()
-    return row
-
-  def _restart(self) -> None:
-    self._batches = []
-    self._seconds_paused = 0.0
-    self._seconds_waiting = 0.0
-    self._start = time.perf_counter()
-
-
-class Progress:
-  """A progress bar on a terminal, plain lines elsewhere."""
-
-  def __init__(self, step: int, train_steps: int):
-    """Starts at `step` of `train_steps`."""
-    self._interactive = sys.stdout.isatty()
-    self._train_steps = train_steps
-    self._bar = tqdm.tqdm(
-      initial=step,
-      total=train_steps,
-      unit='step',
-      dynamic_ncols=True,
-      file=sys.stdout,
-      disable=not self._interactive,
+  def __init__(self, workdir: pathlib.Path, step: int):
+    folder = workdir / 'tensorboard'
+    folder.mkdir(exist_ok=True)
+    now = time.time()
+    self._records = _Records(
+      folder
+      / f'events.out.tfevents.{int(now)}.{socket.gethostname()}.{os.getpid()}'
+    )
+    start = SessionLog(status=SessionLog.START)
+    self._records.append(
+      _framed(Event(wall_time=now, file_version='brain.Event:2'))
+      # What other files say of this step and later ones is forgotten.
+      + _framed(Event(wall_time=now, step=step + 1, session_log=start))
     )
 
-  def advance(self) -> None:
-    """Counts one step."""
-    self._bar.update()
-
-  def report(self, step: int, metrics: Mapping[str, float]) -> None:
-    """Shows the latest training metrics."""
-    shown = (
-      f'loss {metrics["train/loss"]:.4f}, '
-      f'{metrics["train/examples_per_second"]:.0f} examples/s'
+  def write(self, step: int, metrics: Mapping[str, float]) -> None:
+    now = time.time()
+    self._records.append(
+      b''.join(
+        _framed(Event(wall_time=now, step=step, summary=scalar(name, value)))
+        for name, value in metrics.items()
+      )
     )
-    if self._interactive:
-      self._bar.set_postfix_str(shown)
-      return
-    seconds_left = (self._train_steps - step) * metrics[
-      'train/seconds_per_step'
-    ]
-    left = tqdm.tqdm.format_interval(seconds_left)
-    print(f'step {step}/{self._train_steps}: {shown}, {left} left', flush=True)
-
-  def say(self, text: str) -> None:
-    """Prints a line without breaking the bar."""
-    self._bar.write(text, file=sys.stdout)
-    sys.stdout.flush()
 
   def close(self) -> None:
-    """Leaves the bar as it is."""
-    self._bar.close()
+    self._records.append(b'')
 
 
-def _lines(path: pathlib.Path) -> list[str]:
-  """Lines of a file that a run may have been killed while writing."""
-  if not path.exists():
-    return []
-  return [line for line in path.open() if line.endswith('\n')]
+def _framed(event: Event) -> bytes:
+  """An event as a record of a tfrecord file."""
+  data = event.SerializeToString()
+  length = struct.pack('<Q', len(data))
+  return b''.join(
+    part + struct.pack('<I', masked_crc32c(part)) for part in (length, data)
+  )
 
 
 def _step_of(line: str, path: pathlib.Path) -> int:

@@ -30,6 +30,24 @@ def weighted_mean(values: jax.Array, weights: jax.Array) -> Mean:
   return Mean((values * weights).sum(), weights.sum())
 
 
+def sum_of_means(
+  means: Sequence[Mean], weights: Sequence[jax.Array] | None = None
+) -> jax.Array:
+  """Returns the sum of means, scalar; a mean of nothing counts as zero.
+
+  Args:
+    means: to add.
+    weights: to divide by in place of the means' own: those of a whole batch,
+      when the means are of a part of it and the parts' results are added up.
+  """
+  if weights is None:
+    weights = [mean.weight for mean in means]
+  return sum(
+    mean.total / jnp.where(weight > 0.0, weight, 1.0)
+    for mean, weight in zip(means, weights, strict=True)
+  )
+
+
 def compute(batches: Sequence[Mapping[str, Mean]]) -> dict[str, float]:
   """Adds up batches and divides.
 

@@ -6,6 +6,7 @@ every P-th example, and together they form the global batch. A run is therefore
 resumed from one number, the position of its next example.
 """
 
+import signal
 import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -14,6 +15,21 @@ import grain
 import jax
 import numpy as np
 
+from experiments.data.faults import (
+  HELD_OUT,
+  TRAINING,
+  DataFaults,
+  describe,
+)
+from experiments.data.readings import (
+  Batches,
+  Example,
+  held_out_reader,
+  pair_mixer,
+  training_reader,
+  weighted,
+)
+
 # Threads that read and augment ahead, and batches they may be ahead: in each
 # process of a pipeline.
 _READ_OPTIONS = grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)
@@ -21,7 +37,6 @@ _BATCHES_AHEAD_OF_A_WORKER = 2
 # Batches on the devices before they are asked for: one while another is copied.
 _BATCHES_ON_DEVICES = 2
 
-Example = Mapping[str, Any]
 Place = Callable[[Example], Any]
 
 
@@ -90,16 +105,36 @@ def array_spec(*shape: int, dtype: Any = np.float32) -> jax.ShapeDtypeStruct:
 
 
 class InMemory:
-  """A small source read once, then kept in memory."""
+  """A small source read once, then kept in memory.
+
+  What cannot be read is an error when it is asked for.
+
+  Attributes:
+    unreadable: errors, by the numbers of the examples.
+  """
 
   def __init__(self, source: Source):
-    self._examples = [source[i] for i in range(len(source))]
+    """Reads all of the source."""
+    self.unreadable: dict[int, str] = {}
+    self._examples = [self._read(source, i) for i in range(len(source))]
 
   def __len__(self) -> int:
     return len(self._examples)
 
   def __getitem__(self, index: int) -> Example:
-    return self._examples[index]
+    example = self._examples[index]
+    if example is None:
+      raise ValueError(self.unreadable[index % len(self)])
+    return example
+
+  def _read(self, source: Source, index: int) -> Example | None:
+    try:
+      return source[index]
+    except MemoryError:
+      raise
+    except Exception as error:  # pylint: disable=broad-exception-caught
+      self.unreadable[index] = describe(error)
+      return None
 
 
 class Joined:
@@ -174,6 +209,20 @@ def check_not_empty(dataset: Dataset) -> None:
       )
 
 
+def count_unreadable(dataset: Dataset, faults: DataFaults) -> None:
+  """Counts what is known to be unreadable before the run begins.
+
+  Raises:
+    ValueError: it is more than may be left out.
+  """
+  for split, source in (
+    (TRAINING, dataset.train),
+    (HELD_OUT, dataset.evaluation),
+  ):
+    if isinstance(source, InMemory):
+      faults.count(split, source.unreadable)
+
+
 def blank_batch(example: Mapping[str, Any]) -> Example:
   """Returns a batch of one training example, all zeros, as batches are.
 
@@ -192,7 +241,8 @@ def train_batches(
   position: int,
   workers: int = 0,
   place: Place | None = None,
-) -> grain.DatasetIterator:
+  faults: DataFaults | None = None,
+) -> Batches:
   """Returns this process's endless stream of training batches.
 
   Args:
@@ -203,26 +253,31 @@ def train_batches(
     workers: processes that make batches in turns; with none, threads of this
       one do. The stream is the same.
     place: puts a batch on the devices, ahead of its use; None leaves it here.
+    faults: what to do about examples that cannot be read; None stops.
 
   Returns:
     Dicts of arrays `[batch_size / processes, ...]`, with `weight` all ones.
+    Asking for one raises a ValueError where an example of it cannot be read,
+    and may not be left out; the next in the source takes the place of one that
+    may.
   """
   processes = jax.process_count()
+  limit = faults.limit if faults else 0
   stream = (
-    grain.MapDataset.source(dataset.train)
+    grain.MapDataset.range(len(dataset.train))
     .seed(seed)
     .shuffle()
     .repeat()
-    .random_map(dataset.augment)
+    .random_map(training_reader(dataset.train, dataset.augment, limit))
   )
   if dataset.mix is not None:
-    mix = dataset.mix
+    mix = pair_mixer(dataset.mix)
     stream = (
       stream.batch(2, drop_remainder=True)
       .map_with_index(lambda number, pair: (number, pair))
       .random_map(lambda numbered, rng: mix(*numbered, rng))
     )
-  stream = stream.map(lambda example: {**example, 'weight': np.float32(1.0)})
+  stream = stream.map(lambda reading: weighted(reading, 1.0))
   stream = stream[position + jax.process_index() :: processes]
   stream = stream.batch(batch_size // processes, drop_remainder=True)
   batches = stream.to_iter_dataset(_READ_OPTIONS)
@@ -230,14 +285,20 @@ def train_batches(
     batches = batches.mp_prefetch(
       grain.MultiprocessingOptions(
         num_workers=workers, per_worker_buffer_size=_BATCHES_AHEAD_OF_A_WORKER
-      )
+      ),
+      worker_init_fn=_ignore_signals,
     )
-  return _iterate(batches, place)
+  readings = _iterate(batches, place)
+  return Batches(readings, readings.close, TRAINING, faults)
 
 
 def evaluation_batches(
-  dataset: Dataset, batch_size: int, *, place: Place | None = None
-) -> grain.DatasetIterator:
+  dataset: Dataset,
+  batch_size: int,
+  *,
+  place: Place | None = None,
+  faults: DataFaults | None = None,
+) -> Batches:
   """Returns this process's share of the held-out examples, each once.
 
   All processes get the same number of batches; the last ones are filled up
@@ -247,21 +308,29 @@ def evaluation_batches(
     dataset: with at least one evaluation example.
     batch_size: global; divisible by the number of processes.
     place: see `train_batches`.
+    faults: see `train_batches`; in the place of an example that is left out
+      there is another, with weight zero.
 
   Returns:
     Dicts of arrays `[batch_size / processes, ...]` with `weight` 0 or 1.
   """
   processes = jax.process_count()
   total = len(dataset.evaluation)
-
-  def prepare(index: int) -> Example:
-    example = dataset.prepare(dataset.evaluation[min(index, total - 1)])
-    return {**example, 'weight': np.float32(index < total)}
-
+  limit = faults.limit if faults else 0
   stream = grain.MapDataset.range(-(-total // batch_size) * batch_size)
-  stream = stream.map(prepare)[jax.process_index() :: processes]
+  stream = stream.map(
+    held_out_reader(dataset.evaluation, dataset.prepare, limit)
+  )[jax.process_index() :: processes]
   stream = stream.batch(batch_size // processes)
-  return _iterate(stream.to_iter_dataset(_READ_OPTIONS), place)
+  readings = _iterate(stream.to_iter_dataset(_READ_OPTIONS), place)
+  return Batches(readings, readings.close, HELD_OUT, faults)
+
+
+def _ignore_signals(worker: int, workers: int) -> None:
+  """Ctrl-C goes to all processes of a terminal; stopping is the first's."""
+  del worker, workers
+  for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
 
 
 def _iterate(
@@ -270,6 +339,9 @@ def _iterate(
   if place is not None:
     # In a thread of its own: copying is waited for, and not by the training.
     batches = grain.experimental.ThreadPrefetchIterDataset(
-      batches.map(place), prefetch_buffer_size=_BATCHES_ON_DEVICES
+      batches.map(
+        lambda reading: reading._replace(example=place(reading.example))
+      ),
+      prefetch_buffer_size=_BATCHES_ON_DEVICES,
     )
   return iter(batches)

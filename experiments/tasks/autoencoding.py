@@ -30,7 +30,7 @@ from experiments.tasks.task import DatasetMetrics, Task
 from experiments.train_state import Batch, LossFunction, Metrics
 from perceiver_jax.decoder import Decoder
 from perceiver_jax.encoder import Encoder
-from perceiver_jax.metrics import weighted_mean
+from perceiver_jax.metrics import Mean, weighted_mean
 from perceiver_jax.models import MultimodalAutoencoder
 from perceiver_jax.patches import depth_to_space, space_to_depth
 
@@ -136,7 +136,7 @@ def reconstruction_loss(
 
   def loss_function(
     predictions: Mapping[str, jax.Array], batch: Batch
-  ) -> tuple[jax.Array, Metrics]:
+  ) -> tuple[Sequence[Mean], Metrics]:
     losses, metrics = jnp.zeros(()), {}
     for modality, weight in weights.items():
       predicted = predictions[modality]
@@ -154,7 +154,7 @@ def reconstruction_loss(
         )
       losses += weight * error
     metrics['loss'] = weighted_mean(losses, batch['weight'])
-    return losses.mean(), metrics  # Training examples have weight one.
+    return [metrics['loss']], metrics
 
   return loss_function
 

@@ -7,6 +7,7 @@ the first paper; one with `baseline` in place of `encoder` is another model on
 the same inputs.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import haiku as hk
@@ -36,7 +37,7 @@ from experiments.tasks.task import DatasetMetrics, Task
 from experiments.train_state import Batch, LossFunction, Metrics
 from perceiver_jax.decoder import Decoder
 from perceiver_jax.encoder import Encoder
-from perceiver_jax.metrics import weighted_mean
+from perceiver_jax.metrics import Mean, weighted_mean
 from perceiver_jax.models import PerceiverClassifier, PerceiverIOClassifier
 from perceiver_jax.queries import LearnedQueries
 
@@ -146,7 +147,7 @@ def softmax_loss(*, label_smoothing: float) -> LossFunction:
 
   def loss_function(
     logits: jax.Array, batch: Batch
-  ) -> tuple[jax.Array, Metrics]:
+  ) -> tuple[Sequence[Mean], Metrics]:
     labels, weights = batch['label'], batch['weight']
     targets = jax.nn.one_hot(labels, logits.shape[-1])
     if 'mix_label' in batch:
@@ -161,7 +162,7 @@ def softmax_loss(*, label_smoothing: float) -> LossFunction:
     if logits.shape[-1] >= TOP_5_CLASSES:
       top_5 = in_top(logits, labels, 5)
       metrics['top_5_accuracy'] = weighted_mean(top_5, weights)
-    return losses.mean(), metrics  # Training examples have weight one.
+    return [metrics['loss']], metrics
 
   return loss_function
 
@@ -175,10 +176,11 @@ def sigmoid_loss() -> LossFunction:
 
   def loss_function(
     logits: jax.Array, batch: Batch
-  ) -> tuple[jax.Array, Metrics]:
+  ) -> tuple[Sequence[Mean], Metrics]:
     losses = optax.sigmoid_binary_cross_entropy(logits, batch['label'])
     losses = losses.mean(axis=-1)
-    return losses.mean(), {'loss': weighted_mean(losses, batch['weight'])}
+    loss = weighted_mean(losses, batch['weight'])
+    return [loss], {'loss': loss}
 
   return loss_function
 

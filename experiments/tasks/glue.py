@@ -1,6 +1,6 @@
 """GLUE with Perceiver IO: one task, or several with a query for each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import haiku as hk
 import jax
@@ -58,7 +58,7 @@ def make_task(config: ml_collections.ConfigDict, data_dir: str | None) -> Task:
 
 def glue_loss(
   predictions: Mapping[str, jax.Array], batch: Batch
-) -> tuple[jax.Array, Metrics]:
+) -> tuple[Sequence[Mean], Metrics]:
   """Returns the loss of each example in its own task, and metrics.
 
   It is cross-entropy, or the squared error of a value to regress; the mean is
@@ -75,8 +75,7 @@ def glue_loss(
     metrics[f'{task}_loss'] = weighted_mean(losses, weights)
   total = sum(mean.total for mean in metrics.values())
   metrics['loss'] = Mean(total, batch['weight'].sum())
-  # Training examples have weight one.
-  return total / batch['weight'].shape[0], metrics
+  return [metrics['loss']], metrics
 
 
 def collect(

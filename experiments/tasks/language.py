@@ -1,11 +1,10 @@
 """Perceiver IO on text: the masked language model, and labels of texts."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import haiku as hk
 import jax
-import jax.numpy as jnp
 import ml_collections
 import optax
 
@@ -113,7 +112,7 @@ def masked_token_loss(*, visible_weight: float) -> LossFunction:
 
   def loss_function(
     logits: jax.Array, batch: Batch
-  ) -> tuple[jax.Array, Metrics]:
+  ) -> tuple[Sequence[Mean], Metrics]:
     targets, masked = batch['targets'], batch['target_weights']
     weights = batch['weight'][:, None]
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
@@ -125,14 +124,15 @@ def masked_token_loss(*, visible_weight: float) -> LossFunction:
       'bits_per_byte': Mean(loss.total / math.log(2.0), loss.weight),
       'accuracy': weighted_mean(hits, weights * masked),
     }
-    return _mean(loss) + visible_weight * _mean(visible), metrics
+    weighted = Mean(visible_weight * visible.total, visible.weight)
+    return [loss, weighted], metrics
 
   return loss_function
 
 
 def label_loss(
   logits: Mapping[str, jax.Array], batch: Batch
-) -> tuple[jax.Array, Metrics]:
+) -> tuple[Sequence[Mean], Metrics]:
   """Returns cross-entropy of one label a text, and its metrics.
 
   Args:
@@ -147,7 +147,7 @@ def label_loss(
     'loss': weighted_mean(losses, weights),
     'accuracy': weighted_mean(correct, weights),
   }
-  return losses.mean(), metrics  # Training examples have weight one.
+  return [metrics['loss']], metrics
 
 
 def _label_loss_of(data: DataSpec, labels: Mapping[str, int]) -> LossFunction:
@@ -162,11 +162,6 @@ def _label_loss_of(data: DataSpec, labels: Mapping[str, int]) -> LossFunction:
       f'{data.num_classes} classes, such as dict(label={data.num_classes}).'
     )
   return label_loss
-
-
-def _mean(mean: Mean) -> jax.Array:
-  """The mean; zero, not NaN, of nothing."""
-  return mean.total / jnp.maximum(mean.weight, 1.0)
 
 
 def common_parts(config: ml_collections.ConfigDict) -> dict[str, hk.Module]:

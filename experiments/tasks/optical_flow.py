@@ -4,6 +4,8 @@ A model is trained on crops of one size; larger frames are predicted in tiles of
 that size (Perceiver IO, appendix H).
 """
 
+from collections.abc import Sequence
+
 import haiku as hk
 import jax
 import jax.numpy as jnp
@@ -87,7 +89,7 @@ def estimate_flow(
 
 def flow_loss(
   predictions: jax.Array, batch: Batch
-) -> tuple[jax.Array, Metrics]:
+) -> tuple[Sequence[Mean], Metrics]:
   """Returns the end-point error, and metrics of flow.
 
   All are means over the pixels whose flow is known, of all images together:
@@ -112,7 +114,7 @@ def flow_loss(
     'outliers': Mean((weights * outliers).sum(), weight),
     'relative_error': Mean(total, (weights * motion).sum()),
   }
-  return total / jnp.maximum(weight, 1.0), metrics
+  return [metrics['loss']], metrics
 
 
 def _make_model(config: ml_collections.ConfigDict) -> OpticalFlow:

@@ -7,7 +7,10 @@ import pytest
 
 from experiments.data.pipeline import Dataset, DataSpec, array_spec
 from experiments.evaluate import Evaluation
+from experiments.experiment import Experiment
+from experiments.parallelism import Replicated
 from experiments.tasks.task import DatasetMetrics, Task
+from experiments.train_state import TrainState
 from perceiver_jax.metrics import weighted_mean
 
 VALUES = [1.0, 2.0, 4.0, 8.0, 16.0]
@@ -24,9 +27,8 @@ def dataset():
 
 
 def loss_function(predictions, batch):
-  return predictions.mean(), {
-    'mean': weighted_mean(predictions, batch['weight'])
-  }
+  mean = weighted_mean(predictions, batch['weight'])
+  return [mean], {'mean': mean}
 
 
 def task(dataset_metrics=None):
@@ -52,12 +54,19 @@ MEDIAN = DatasetMetrics(
   },
 )
 PARAMS = {'~': {'scale': jnp.float32(3.0), 'offset': jnp.float32(0.0)}}
+STATE = TrainState(jnp.zeros((), jnp.int32), PARAMS, {}, ())
+
+
+def experiment(task):
+  return Experiment(
+    task, dataset(), None, None, Replicated(), batch=None, template=None
+  )
 
 
 @pytest.mark.parametrize('batch_size', [1, 3, 5, 8])
 def test_each_example_counts_once(batch_size):
-  evaluate = Evaluation(task(MEDIAN), dataset(), batch_size)
-  assert evaluate(PARAMS, {}) == {
+  evaluate = Evaluation(experiment(task(MEDIAN)), batch_size)
+  assert evaluate(STATE) == {
     'eval/mean': pytest.approx(3 * np.mean(VALUES)),
     'eval/median': 12.0,  # With copies of the last example it would be more.
     'eval/count': 5.0,
@@ -65,7 +74,5 @@ def test_each_example_counts_once(batch_size):
 
 
 def test_without_metrics_of_the_dataset():
-  evaluate = Evaluation(task(), dataset(), 2)
-  assert evaluate(PARAMS, {}) == {
-    'eval/mean': pytest.approx(3 * np.mean(VALUES))
-  }
+  evaluate = Evaluation(experiment(task()), 2)
+  assert evaluate(STATE) == {'eval/mean': pytest.approx(3 * np.mean(VALUES))}

@@ -14,6 +14,7 @@ from experiments.tasks import make_task
 from experiments.tasks.open_values import settle
 from experiments.train import train_and_evaluate
 from experiments.train_state import init_shapes
+from perceiver_jax.metrics import sum_of_means
 from tests.media_files import grey_frames, sine, write_media
 
 # Class by split: two files to train, one to test, of either class.
@@ -165,7 +166,7 @@ def check_step(task, batch):
     predictions, _ = task.model.apply(
       params, state, None, batch, is_training=True
     )
-    return task.loss_function(predictions, batch)[0]
+    return sum_of_means(task.loss_function(predictions, batch)[0])
 
   loss = jax.jit(loss_of)(params)
   assert 0.1 < loss < 2.0  # Of two classes: about 0.69.

@@ -3,9 +3,10 @@
 import haiku as hk
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from experiments.memory import activation_bytes, state_bytes
+from experiments.memory import activation_bytes, memory_in_use, state_bytes
 from perceiver_jax.byte_array import ByteArray
 from perceiver_jax.encoder import Encoder
 
@@ -145,3 +146,33 @@ def test_the_compiler_takes_about_as_much_for_an_encoder():
   # It needs room for the backward pass besides, and makes again some of what
   # is kept between layers.
   assert taken == pytest.approx(1.4 * counted, rel=0.4)
+
+
+class Device:
+  """A device that says what its memory holds."""
+
+  def __init__(self, stats):
+    self.stats = stats
+
+  def memory_stats(self):
+    return self.stats
+
+
+def test_memory_in_use_is_that_of_the_fullest_device(monkeypatch):
+  stats = [
+    {'bytes_in_use': 3 * 2**30, 'peak_bytes_in_use': 5 * 2**30},
+    {'bytes_in_use': 4 * 2**30, 'peak_bytes_in_use': 4 * 2**30},
+    None,
+  ]
+  monkeypatch.setattr(jax, 'local_devices', lambda: [*map(Device, stats)])
+  sizes = memory_in_use()
+  assert sizes['memory_in_use'] == 4 * 2**30
+  assert sizes['memory_peak'] == 5 * 2**30
+
+
+def test_memory_of_the_process_grows_by_what_it_takes():
+  assert set(memory_in_use()) == {'host_memory'}  # The CPU tells nothing else.
+  before = memory_in_use()['host_memory']
+  taken = np.ones(2**26, np.uint8)
+  grown = memory_in_use()['host_memory'] - before
+  assert grown == pytest.approx(taken.nbytes, rel=0.1)

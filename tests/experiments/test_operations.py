@@ -185,6 +185,20 @@ def test_a_loop_without_products_may_have_any_length():
   assert count_operations(function, SQUARE) == {'square': PRODUCT}
 
 
+def test_every_device_of_a_mapped_function_counts():
+  mesh = jax.sharding.AbstractMesh((3,), ('devices',))
+  part = jax.sharding.PartitionSpec('devices')
+  mapped = jax.shard_map(
+    lambda x, y: x @ y,
+    mesh=mesh,
+    in_specs=(part, jax.sharding.PartitionSpec()),
+    out_specs=part,
+  )
+  # Each has two of the six rows.
+  count = count_operations(mapped, spec(6, 5), spec(5, 7))
+  assert sum(count.values()) == 2 * 6 * 5 * 7
+
+
 def test_products_of_a_gradient_belong_to_the_parts_of_the_forward_pass():
   def loss(x):
     x = repeated_by_scan(x)

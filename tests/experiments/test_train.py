@@ -122,7 +122,10 @@ def test_a_run_says_what_it_does_and_leaves_everything(finished):
   workdir, output = finished
   parameters = re.search(r'total +([\d,]+)', output)[1]
   assert int(parameters.replace(',', '')) > 10_000
-  assert 'Devices: 1 x cpu; batch of 32, 32 a device.' in output
+  assert (
+    'Devices: 1 x cpu; batch of 32, 32 a device; pmap, 0.38 MB of state a'
+    in output
+  )
   assert '4,000 training and 1,000 held-out examples of 10 classes' in output
   assert '32 steps (0.3 epochs)' in output
   assert 'Starting from scratch.' in output
@@ -148,7 +151,7 @@ def test_it_learns(finished):
 
 def test_eight_devices_compute_what_one_does(finished, tmp_path, data_dir):
   output = train(tmp_path, data_dir, devices=8)
-  assert 'Devices: 8 x cpu; batch of 32, 4 a device.' in output
+  assert 'Devices: 8 x cpu; batch of 32, 4 a device; pmap, ' in output
   for name in ('train/loss', 'train/gradient_norm', 'eval/loss'):
     np.testing.assert_allclose(
       values(tmp_path, name), values(finished[0], name), rtol=2e-3

@@ -1,24 +1,20 @@
-"""Lines, TensorBoard events, throughput and what is printed."""
+"""Lines, TensorBoard events, by one process only, and on a full disk."""
 
 import contextlib
-import io
 import json
+import resource
+import shutil
 import struct
-import sys
-import time
 
-import jax.numpy as jnp
-import numpy as np
 import pytest
 from tensorboardX.proto import event_pb2
 
-from experiments.writers import Meter, MetricsWriter, Progress
-from perceiver_jax.metrics import Mean
+from experiments.writers import MetricsWriter
 
 
 def write(workdir, step, rows):
   """Writes rows (step -> metrics) as a run that goes on after `step`."""
-  with contextlib.closing(MetricsWriter(workdir, step)) as writer:
+  with contextlib.closing(MetricsWriter(workdir, step, active=True)) as writer:
     for row_step, row in rows.items():
       writer.write(row_step, row)
 
@@ -44,7 +40,7 @@ def test_lines_are_json_with_the_step(tmp_path):
 
 
 def test_lines_can_be_read_while_the_run_goes_on(tmp_path):
-  with contextlib.closing(MetricsWriter(tmp_path, 0)) as writer:
+  with contextlib.closing(MetricsWriter(tmp_path, 0, active=True)) as writer:
     writer.write(1, {'train/loss': 2.5})
     assert lines(tmp_path) == [{'step': 1, 'train/loss': 2.5}]
 
@@ -114,18 +110,21 @@ def events(workdir):
   return result
 
 
+def scalars(workdir):
+  return [
+    (event.step, value.tag, value.simple_value)
+    for event in events(workdir)
+    for value in event.summary.value
+  ]
+
+
 def test_tensorboard_events_hold_the_same_numbers(tmp_path):
   write(
     tmp_path,
     0,
     {1: {'train/loss': 2.5}, 7: {'train/loss': 0.25, 'eval/accuracy': 0.5}},
   )
-  scalars = [
-    (event.step, value.tag, value.simple_value)
-    for event in events(tmp_path)
-    for value in event.summary.value
-  ]
-  assert scalars == [
+  assert scalars(tmp_path) == [
     (1, 'train/loss', 2.5),
     (7, 'train/loss', 0.25),
     (7, 'eval/accuracy', 0.5),
@@ -142,172 +141,126 @@ def test_going_on_tells_tensorboard_to_forget_later_steps(tmp_path):
   assert started == [5]
 
 
-# Meter
+# Sinks
 
 
-class Clock:
-  """Time that passes only when told."""
+class Copy:
+  """A sink that keeps what it gets."""
 
   def __init__(self):
-    self.seconds = 100.0
+    self.rows, self.closed = [], 0
 
-  def __call__(self):
-    return self.seconds
+  def write(self, step, metrics):
+    self.rows.append((step, dict(metrics)))
 
-
-@pytest.fixture
-def clock(monkeypatch):
-  clock = Clock()
-  monkeypatch.setattr(time, 'perf_counter', clock)
-  return clock
+  def close(self):
+    self.closed += 1
 
 
-def mean(total, weight):
-  return Mean(jnp.float32(total), jnp.float32(weight))
+def test_the_same_goes_elsewhere_too(tmp_path):
+  copy = Copy()
+  writer = MetricsWriter(tmp_path, 0, active=True, also=[copy])
+  writer.write(1, {'train/loss': 2.5})
+  writer.write(2, {'train/loss': 0.5, 'eval/accuracy': 1.0})
+  writer.close()
+  assert [{'step': step, **row} for step, row in copy.rows] == lines(tmp_path)
+  assert copy.closed == 1
 
 
-def test_meter_weights_batches_by_their_weight(clock):
-  meter = Meter(batch_size=4)
-  meter.add({'loss': mean(8.0, 4.0), 'accuracy': mean(1.0, 4.0)})
-  meter.add({'loss': mean(6.0, 1.0), 'accuracy': mean(1.0, 1.0)})
-  clock.seconds += 2.0
-  # (8 + 6) / (4 + 1), not the mean of 2 and 6; (1 + 1) / 5.
-  assert meter.read() == {
-    'train/loss': pytest.approx(2.8),
-    'train/accuracy': pytest.approx(0.4),
-    'train/examples_per_second': 4.0,
-    'train/seconds_per_step': 1.0,
-    'train/data_wait': 0.0,
-  }
+def test_only_the_first_process_writes(tmp_path):
+  write(tmp_path, 0, {1: {'train/loss': 1.0}, 2: {'train/loss': 2.0}})
+  before = sorted(tmp_path.rglob('*'))
+  copy = Copy()
+  with contextlib.closing(
+    MetricsWriter(tmp_path, 1, active=False, also=[copy])
+  ) as writer:
+    writer.write(2, {'train/loss': 5.0})
+  assert sorted(tmp_path.rglob('*')) == before
+  assert [row['train/loss'] for row in lines(tmp_path)] == [1.0, 2.0]
+  assert copy.rows == []
 
 
-def test_meter_tells_the_share_of_waiting_for_data(clock):
-  meter = Meter(batch_size=4)
-  for seconds_computing in (1.0, 0.5):
-    with meter.waiting_for_data():
-      clock.seconds += 0.25
-    clock.seconds += seconds_computing
-    meter.add({'loss': mean(1.0, 1.0)})
-  assert meter.read()['train/data_wait'] == 0.25  # 0.5 s of 2.
-  meter.add({'loss': mean(1.0, 1.0)})
-  clock.seconds += 1.0
-  assert meter.read()['train/data_wait'] == 0.0
+# A full disk: here, no file may be longer than a limit.
 
 
-def test_meter_starts_anew_after_a_reading(clock):
-  meter = Meter(batch_size=4)
-  meter.add({'loss': mean(8.0, 4.0)})
-  clock.seconds += 1.0
-  with meter.paused():
-    clock.seconds += 5.0
-  assert meter.read()['train/examples_per_second'] == 4.0
-  meter.add({'loss': mean(4.0, 4.0)})
-  clock.seconds += 0.5
-  row = meter.read()
-  assert row['train/loss'] == 1.0
-  assert row['train/examples_per_second'] == 8.0
-  assert row['train/seconds_per_step'] == 0.5
+@contextlib.contextmanager
+def limit(size):
+  """Of the bytes of any file that this process writes."""
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+  try:
+    yield
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_meter_does_not_count_pauses(clock):
-  meter = Meter(batch_size=10)
-  for _ in range(4):
-    meter.add({'loss': mean(1.0, 10.0)})
-    clock.seconds += 0.5
-    with meter.paused():
-      clock.seconds += 100.0
-  row = meter.read()
-  assert row['train/seconds_per_step'] == 0.5
-  assert row['train/examples_per_second'] == 20.0
+def test_what_a_full_disk_does_not_take_is_written_later(tmp_path, capsys):
+  copy = Copy()
+  writer = MetricsWriter(tmp_path, 0, active=True, also=[copy])
+
+  def write_rows(*steps):
+    for step in steps:
+      writer.write(step, {'train/loss': step / 8.0})
+
+  def assert_written(numbers_in_lines, numbers_in_events):
+    rows = [(row['step'], row['train/loss']) for row in lines(tmp_path)]
+    assert rows == [(step, step / 8.0) for step in numbers_in_lines]
+    rows = [(step, value) for step, _, value in scalars(tmp_path)]
+    assert rows == [(step, step / 8.0) for step in numbers_in_events]
+
+  write_rows(1, 2)
+  (event_file,) = (tmp_path / 'tensorboard').iterdir()
+  # Half a line would fit, and no event.
+  with limit((tmp_path / 'metrics.jsonl').stat().st_size + 15):
+    write_rows(3, 4)
+    assert_written([1, 2], [1, 2])
+  # Half an event would fit, and all lines.
+  with limit(event_file.stat().st_size + 15):
+    write_rows(5)
+    assert_written([1, 2, 3, 4, 5], [1, 2])
+  write_rows(6)
+  assert_written([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6])
+  write_rows(7)
+  writer.close()
+  assert [step for step, _ in copy.rows] == [1, 2, 3, 4, 5, 6, 7]
+  assert copy.closed == 1
+  assert capsys.readouterr().out == (
+    'Metrics cannot be written, and wait: [Errno 27] File too large. Training '
+    'goes on.\n'
+    'Metrics are written again, with those that waited: step 6.\n'
+  )
 
 
-def test_meter_counts_a_pause_after_a_reading_to_nobody(clock):
-  # The loop reads before it evaluates: the pause falls into the next reading.
-  meter = Meter(batch_size=10)
-  meter.add({'loss': mean(1.0, 10.0)})
-  clock.seconds += 1.0
-  meter.read()
-  with meter.paused():
-    clock.seconds += 100.0
-  meter.add({'loss': mean(1.0, 10.0)})
-  clock.seconds += 2.0
-  assert meter.read()['train/seconds_per_step'] == 2.0
+def test_what_is_gone_and_back_is_written(tmp_path):
+  folder = tmp_path / 'run'
+  folder.mkdir()
+  with contextlib.closing(MetricsWriter(folder, 0, active=True)) as writer:
+    away = folder.rename(tmp_path / 'away')
+    writer.write(1, {'train/loss': 1.0})
+    away.rename(folder)
+  assert [row['step'] for row in lines(folder)] == [1]
+  assert scalars(folder) == [(1, 'train/loss', 1.0)]
 
 
-class Running:
-  """A number that the device takes one more second to compute."""
-
-  def __init__(self, clock):
-    self.clock, self.done = clock, False
-
-  def block_until_ready(self):
-    if not self.done:
-      self.clock.seconds += 1.0
-      self.done = True
-    return self
-
-  def __array__(self, *_, **__):
-    self.block_until_ready()
-    return np.array(2.0)
-
-
-def test_steps_still_running_when_a_pause_begins_are_counted(clock):
-  # Steps are only queued; whoever needs their result first waits for them.
-  running = Running(clock)
-  meter = Meter(batch_size=4)
-  meter.add({'loss': Mean(running, np.array(1.0))})
-  clock.seconds += 0.25
-  with meter.paused():
-    running.block_until_ready()  # the evaluation, a second; not its own
-    clock.seconds += 5.0
-  row = meter.read()
-  assert row['train/loss'] == 2.0
-  assert row['train/seconds_per_step'] == 1.25
-
-
-# Progress
-
-ROW = {
-  'train/loss': 0.51234,
-  'train/examples_per_second': 123.6,
-  'train/seconds_per_step': 0.5,
-}
-
-
-def test_progress_prints_plain_lines_where_there_is_no_terminal(capsys):
-  with contextlib.closing(Progress(100, 300)) as progress:
-    progress.say('Compiling.')
-    progress.advance()
-    progress.report(101, ROW)
-    progress.advance()
-    progress.say('step 102: eval/accuracy 0.5')
-  out, err = capsys.readouterr()
-  # 199 steps of half a second are left: 99 seconds.
-  assert out.splitlines() == [
-    'Compiling.',
-    'step 101/300: loss 0.5123, 124 examples/s, 01:39 left',
-    'step 102: eval/accuracy 0.5',
+def test_metrics_that_cannot_be_written_at_the_end(tmp_path, capsys):
+  writer = MetricsWriter(tmp_path, 0, active=True)
+  writer.write(1, {'train/loss': 1.0})
+  with limit(30):
+    writer.write(2, {'train/loss': 2.0})
+    writer.close()
+  assert capsys.readouterr().out.splitlines()[1:] == [
+    'The last metrics are lost, they cannot be written: [Errno 27] File too '
+    'large.'
   ]
-  assert err == ''
+  assert [row['step'] for row in lines(tmp_path)] == [1]
 
 
-class Terminal(io.StringIO):
-  """Standard output that says it is a terminal."""
-
-  def isatty(self):
-    return True
-
-
-def test_progress_is_a_bar_on_a_terminal(monkeypatch):
-  terminal = Terminal()
-  monkeypatch.setattr(sys, 'stdout', terminal)
-  with contextlib.closing(Progress(100, 300)) as progress:
-    progress.advance()
-    progress.report(101, ROW)
-    progress.say('step 101: eval/accuracy 0.5')
-  shown = terminal.getvalue()
-  assert '\r' in shown
-  assert '101/300' in shown
-  assert 'loss 0.5123, 124 examples/s' in shown
-  assert 'step 101: eval/accuracy 0.5\n' in shown
-  assert 'left' not in shown  # the bar says so itself
+def test_going_on_needs_no_room_for_lines_that_are_there(tmp_path):
+  rows = {step: {'train/loss': 1.0} for step in range(100)}
+  write(tmp_path, 0, rows)
+  shutil.rmtree(tmp_path / 'tensorboard')
+  with limit((tmp_path / 'metrics.jsonl').stat().st_size - 100):
+    write(tmp_path, 100, {})
+    with pytest.raises(OSError, match='File too large'):
+      write(tmp_path, 98, {})
+  assert [row['step'] for row in lines(tmp_path)] == [*range(100)]

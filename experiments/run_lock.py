@@ -1,0 +1,289 @@
+"""One run at a time in a workdir: the second names the first and refuses.
+
+The lock is a small file, `run.lock`, that says who holds it. On the machine of
+its holder it counts for as long as that process runs. Machines that only share
+the disk cannot see the process: for them it counts while the file is refreshed,
+which a thread of the holder does every `REFRESH_SECONDS`, and no longer once
+that has not been seen for `SILENCE_SECONDS`. A lock that does not count is
+stale; of several processes that find it, one takes it over.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import hashlib
+import json
+import os
+import pathlib
+import secrets
+import shlex
+import socket
+import sys
+import tempfile
+import threading
+import time
+
+NAME = 'run.lock'
+# Disks of several machines may show a change late: NFS and gcsfuse remember the
+# state of a file for up to a minute.
+REFRESH_SECONDS = 15.0
+SILENCE_SECONDS = 90.0
+
+
+class RunLock:
+  """Within its `with` block, the workdir is this process's alone.
+
+  Of a run of several processes, only the first enters it.
+  """
+
+  def __init__(self, workdir: pathlib.Path):
+    """Nothing is written before the block is entered.
+
+    Args:
+      workdir: of the run. It exists and can be written.
+    """
+    self._path = workdir / NAME
+    self._text = _Holder.this_process().to_text()
+    self._leaving = threading.Event()
+    self._refresher = threading.Thread(target=self._refresh, daemon=True)
+
+  def __enter__(self) -> 'RunLock':
+    """Takes the lock. May wait to see whether another machine's run is alive.
+
+    Raises:
+      OSError: another run has it, or the workdir cannot be written.
+    """
+    _take(self._path, self._text)
+    self._refresher.start()
+    return self
+
+  def __exit__(self, *exception) -> None:
+    self._leaving.set()
+    self._refresher.join()
+    if _read(self._path) == self._text:
+      self._path.unlink(missing_ok=True)
+
+  def _refresh(self) -> None:
+    """Tells other machines that this process is alive, until it leaves."""
+    while not self._leaving.wait(REFRESH_SECONDS):
+      # A disk that fails for a moment may be back the next time.
+      with contextlib.suppress(OSError):
+        if _read(self._path) != self._text:
+          print(
+            f'Warning: {self._path} is no longer the lock of this run, which '
+            'was silent for too long, or it was removed. If another run uses '
+            'the workdir, stop one of them.',
+            file=sys.stderr,
+            flush=True,
+          )
+          return
+        os.utime(self._path)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Holder:
+  """Who holds a lock, as the file says.
+
+  Attributes:
+    host: name of its machine.
+    machine: tells apart machines and containers of one name, and a machine
+      before and after a restart. Empty where the system does not say.
+    pid: of the process.
+    started: when the process began, in ticks since the machine did; None where
+      the system does not say. Numbers of processes are used again.
+    command: that was run.
+    since: when the lock was taken, local time with its offset.
+    nonce: no two locks are the same text.
+  """
+
+  host: str
+  machine: str
+  pid: int
+  started: str | None
+  command: str
+  since: str
+  nonce: str
+
+  @classmethod
+  def this_process(cls) -> '_Holder':
+    return cls(
+      host=socket.gethostname(),
+      machine=_machine(),
+      pid=os.getpid(),
+      started=_started(os.getpid()),
+      command=shlex.join(sys.orig_argv),
+      since=datetime.datetime.now().astimezone().isoformat(' ', 'seconds'),
+      nonce=secrets.token_hex(8),
+    )
+
+  @classmethod
+  def from_text(cls, text: str) -> '_Holder':
+    """Of a file that is damaged or not yet written, nothing is known."""
+    try:
+      return cls(**json.loads(text))
+    except (ValueError, TypeError):
+      return cls('an unknown machine', '', 0, None, 'unknown', 'unknown', '')
+
+  def to_text(self) -> str:
+    return json.dumps(dataclasses.asdict(self), indent=2) + '\n'
+
+  def __str__(self) -> str:
+    return f'process {self.pid} on {self.host}'
+
+  @property
+  def is_here(self) -> bool:
+    """Whether this machine can see the process."""
+    return self.host == socket.gethostname() and self.machine == _machine()
+
+  @property
+  def runs(self) -> bool:
+    """Whether it does, on this machine."""
+    started = _started(self.pid)
+    if started is not None and self.started is not None:
+      return started == self.started
+    try:
+      os.kill(self.pid, 0)
+    except ProcessLookupError:
+      return False
+    except PermissionError:  # It is there, of another user.
+      return True
+    return True
+
+
+def _take(path: pathlib.Path, text: str) -> None:
+  """Writes a file that nobody else holds.
+
+  A stale file is replaced only by the holder of a second such file, which is
+  named after the stale one's content: so by one process, and only while it is
+  that very file. Should this process end just there, the second file is stale
+  in turn.
+
+  Args:
+    path: of the file.
+    text: a description of this process, unlike that of any other.
+  """
+  while not _create(path, text):
+    found = _read(path)
+    if found is None:  # Removed just now.
+      continue
+    holder = _Holder.from_text(found)
+    if _is_alive(path, holder):
+      if _read(path) == found:
+        raise _refusal(path, holder)
+      continue
+    claim = path.with_name(f'{path.name}.{_digest(found)}')
+    _take(claim, text)
+    try:
+      if _read(path) == found:
+        _replace(path, text)
+        print(
+          f'{path} was the lock of {holder}, which is gone: taken over.',
+          flush=True,
+        )
+        return
+    finally:
+      claim.unlink(missing_ok=True)
+
+
+def _create(path: pathlib.Path, text: str) -> bool:
+  """Whether the file was not there, and is now."""
+  try:
+    with path.open('x') as file:
+      file.write(text)
+  except FileExistsError:
+    return False
+  return True
+
+
+def _replace(path: pathlib.Path, text: str) -> None:
+  """At no time there is no file."""
+  new = path.with_name(f'{path.name}.{_digest(text)}.new')
+  new.write_text(text)
+  new.replace(path)
+
+
+def _read(path: pathlib.Path) -> str | None:
+  try:
+    return path.read_text(errors='replace')
+  except FileNotFoundError:
+    return None
+
+
+def _is_alive(path: pathlib.Path, holder: _Holder) -> bool:
+  """Whether a lock counts, as far as one can see from here."""
+  return holder.runs if holder.is_here else _is_refreshed(path, holder)
+
+
+def _is_refreshed(path: pathlib.Path, holder: _Holder) -> bool:
+  """Whether a lock is refreshed; waits for it unless it is an old one."""
+  first = _state(path)
+  if first is None:
+    return False
+  age = max(0.0, _disk_time(path.parent) - first.st_mtime)
+  left = SILENCE_SECONDS - age
+  if left > 0:
+    print(
+      f'{path} is the lock of {holder}: waiting, {left:.0f} seconds at most, '
+      'to see whether it is alive.',
+      flush=True,
+    )
+  end = time.monotonic() + left
+  while time.monotonic() < end:
+    time.sleep(min(1.0, REFRESH_SECONDS / 4))
+    now = _state(path)
+    # The size, since what is just being written may have no text yet.
+    if now is None or (now.st_mtime_ns, now.st_size) != (
+      first.st_mtime_ns,
+      first.st_size,
+    ):
+      return True
+  return False
+
+
+def _state(path: pathlib.Path) -> os.stat_result | None:
+  try:
+    # NFS asks its server only when a file is opened.
+    with path.open('rb') as file:
+      return os.fstat(file.fileno())
+  except FileNotFoundError:
+    return None
+
+
+def _disk_time(folder: pathlib.Path) -> float:
+  """The time by the clock that dates the files of a folder, in seconds."""
+  with tempfile.TemporaryFile(dir=folder) as file:
+    return os.fstat(file.fileno()).st_mtime
+
+
+def _machine() -> str:
+  """What two processes that can see each other have in common."""
+  try:
+    boot = pathlib.Path('/proc/sys/kernel/random/boot_id').read_text().strip()
+    return f'{boot} {os.readlink("/proc/self/ns/pid")}'
+  except OSError:
+    return ''
+
+
+def _started(pid: int) -> str | None:
+  """When a process began, or 'ended'; None if the system does not say."""
+  try:
+    text = pathlib.Path(f'/proc/{pid}/stat').read_text(errors='replace')
+  except OSError:
+    return None
+  # Behind the name, which may hold anything: the state is the third field of
+  # proc(5), the start the twenty-second. Zombies wait only to be counted.
+  fields = text.rpartition(')')[2].split()
+  return 'ended' if fields[0] in 'ZX' else fields[19]
+
+
+def _digest(text: str) -> str:
+  return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _refusal(path: pathlib.Path, holder: _Holder) -> OSError:
+  return OSError(
+    f'The workdir {path.parent.absolute()} is in use by another run: {holder}, '
+    f'since {holder.since}, `{holder.command}`. Stop it (on {holder.host}: '
+    f'`kill {holder.pid}`, which lets it save a checkpoint), or choose another '
+    f'--workdir. If it is certainly gone, remove {path}.'
+  )

@@ -1,0 +1,221 @@
+"""Runs of several processes and devices, broken and continued elsewhere."""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.configuration import read_config
+from experiments.experiment import build_experiment, open_checkpoints
+
+ROOT = pathlib.Path(__file__).parents[2]
+STEPS = 16
+# A model that compiles and runs fast, with everything that a state can have.
+ARGUMENTS = (
+  f'--config={ROOT}/experiments/configs/digits.py:transformer',
+  '--config.batch_size=16',
+  f'--config.train_steps={STEPS}',
+  '--config.log_every=1',
+  f'--config.eval_every={STEPS}',
+  '--config.checkpoint_every=3',
+  '--config.ema_decay=0.9',
+  '--config.inputs.image.positions.num_bands=4',
+  '--config.baseline.num_channels=16',
+  '--config.baseline.num_layers=1',
+  '--config.schedule.warmup_steps=4',
+)
+SHARDED = '--config.parallelism.name=sharded'
+
+# Processes of this module share what they compile.
+CACHE = tempfile.TemporaryDirectory(prefix='compilation')
+
+
+def start(workdir, data_dir, *arguments, processes=1, devices=1):
+  """Starts a run; its errors go where its output goes."""
+  command = ['experiments.train']
+  environment = os.environ | {
+    'JAX_PLATFORMS': 'cpu',
+    'JAX_COMPILATION_CACHE_DIR': CACHE.name,
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+  }
+  if processes > 1:
+    command = ['experiments.launch.local', f'--processes={processes}']
+    command += [f'--devices={devices}', '--', '--heartbeat_seconds=10']
+  else:
+    environment['XLA_FLAGS'] = (
+      f'--xla_force_host_platform_device_count={devices}'
+    )
+  return subprocess.Popen(
+    [
+      *(sys.executable, '-m', *command, *ARGUMENTS, *arguments),
+      f'--workdir={workdir}',
+      f'--data_dir={data_dir}',
+    ],
+    cwd=ROOT,
+    env=environment,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+  )
+
+
+def run(*arguments, **options):
+  """Runs to the end; returns the output."""
+  process = start(*arguments, **options)
+  output, _ = process.communicate(timeout=300)
+  assert process.returncode == 0, output
+  return output
+
+
+def read_until(process, pattern):
+  """Reads lines until one matches; returns them."""
+  lines = []
+  for line in process.stdout:
+    lines.append(line)
+    if re.search(pattern, line):
+      return lines
+  raise AssertionError(''.join(lines))
+
+
+def children(process):
+  """Process numbers of the runs that a launcher started, in their order."""
+  path = pathlib.Path(f'/proc/{process.pid}/task/{process.pid}/children')
+  return sorted(int(pid) for pid in path.read_text().split())
+
+
+def rows(workdir):
+  lines = (workdir / 'metrics.jsonl').read_text().splitlines()
+  return [json.loads(line) for line in lines]
+
+
+def column(workdir, name):
+  return [row[name] for row in rows(workdir) if name in row]
+
+
+def final_state(workdir, data_dir):
+  """The last checkpoint, whole and as numpy arrays, on this one device."""
+  config = read_config(workdir)
+  config.parallelism = {'name': 'pmap'}
+  experiment = build_experiment(config, str(data_dir))
+  with contextlib.closing(open_checkpoints(config, workdir)) as checkpoints:
+    return checkpoints.restore(STEPS, experiment.template)
+
+
+@pytest.fixture(scope='module')
+def data_dir(tmp_path_factory):
+  return tmp_path_factory.mktemp('data')
+
+
+@pytest.fixture(scope='module')
+def unbroken(tmp_path_factory, data_dir):
+  """A run on one device, never interrupted."""
+  workdir = tmp_path_factory.mktemp('runs') / 'unbroken'
+  run(workdir, data_dir)
+  return workdir
+
+
+@pytest.fixture(scope='module')
+def moved(tmp_path_factory, data_dir):
+  """A run that was stopped, killed, and went on on other machines.
+
+  Returns the workdir and what its three parts printed.
+  """
+  workdir = tmp_path_factory.mktemp('runs') / 'moved'
+  first = start(workdir, data_dir, processes=2, devices=4)
+  lines = read_until(first, rf'step 4/{STEPS}')
+  os.kill(children(first)[1], signal.SIGTERM)  # One of them hears of it.
+  lines += first.stdout.readlines()
+  assert first.wait(timeout=60) == 0, ''.join(lines)
+
+  second = start(workdir, data_dir, SHARDED, devices=8)
+  more = read_until(second, rf'step 10/{STEPS}')
+  refused = start(workdir, data_dir)
+  more += refused.communicate(timeout=120)[0].splitlines(keepends=True)
+  assert refused.returncode == 2
+  second.kill()
+  second.wait()
+  second.stdout.close()
+  third = run(workdir, data_dir, SHARDED, processes=2, devices=2)
+  return workdir, ''.join(lines), ''.join(more), third
+
+
+def test_processes_agree_on_the_step_to_stop_at(moved):
+  _, output, _, _ = moved
+  assert 'Devices: 8 x cpu; batch of 16, 2 a device; pmap' in output
+  (step,) = re.findall(r'\[0\] SIGTERM: saving step (\d+)\. Run the', output)
+  assert 4 <= int(step) < STEPS
+  assert not re.search(r'^\[1\] step', output, re.MULTILINE)  # One prints.
+
+
+def test_it_goes_on_at_the_next_example_on_other_machines(moved):
+  _, first, second, third = moved
+  (saved,) = re.findall(r'saving step (\d+)', first)
+  assert f'Resuming from the checkpoint of step {saved}.' in second
+  assert '; sharded, ' in second
+  (resumed,) = re.findall(r'Resuming from the checkpoint of step (\d+)', third)
+  assert int(saved) <= int(resumed) < STEPS
+  assert 'Devices: 4 x cpu; batch of 16, 4 a device; sharded' in third
+
+
+def test_it_computes_what_an_unbroken_run_does(moved, unbroken):
+  workdir = moved[0]
+  assert [row['step'] for row in rows(workdir)] == list(range(1, STEPS + 1))
+  for name in ('train/loss', 'eval/loss', 'eval_ema/loss'):
+    np.testing.assert_allclose(
+      column(workdir, name), column(unbroken, name), rtol=2e-3
+    )
+  seen = column(workdir, 'train/examples_seen')
+  assert seen == [16.0 * step for step in range(1, STEPS + 1)]
+  # Small differences show that it is not the same run that is compared.
+  assert column(workdir, 'train/loss') != column(unbroken, 'train/loss')
+
+
+def test_a_second_run_in_the_workdir_is_refused(moved):
+  message = moved[2]
+  assert re.search(r'Error: .*is used by|Error: .*another run', message)
+
+
+def test_a_sharded_run_killed_and_resumed_is_the_same_to_the_bit(
+  tmp_path, data_dir
+):
+  run(tmp_path / 'unbroken', data_dir, SHARDED, devices=4)
+  broken, workers = tmp_path / 'broken', '--config.data_workers=2'
+  process = start(broken, data_dir, SHARDED, workers, devices=4)
+  read_until(process, rf'step 8/{STEPS}')
+  process.kill()
+  process.wait()
+  process.stdout.close()
+  output = run(broken, data_dir, SHARDED, devices=4)
+  assert re.search(r'Resuming from the checkpoint of step [1-9]', output)
+  expected, position = final_state(tmp_path / 'unbroken', data_dir)
+  actual, actual_position = final_state(broken, data_dir)
+  assert actual.ema is not None
+  jax.tree.map(np.testing.assert_array_equal, actual, expected)
+  assert actual_position == position == 16 * STEPS
+  losses = column(broken, 'train/loss')
+  assert losses == column(tmp_path / 'unbroken', 'train/loss')
+
+
+def test_a_dead_process_ends_the_others(tmp_path, data_dir):
+  process = start(tmp_path, data_dir, processes=2, devices=1)
+  read_until(process, rf'step 4/{STEPS}')
+  os.kill(children(process)[1], signal.SIGKILL)
+  began = time.monotonic()
+  output = process.stdout.read()
+  assert process.wait(timeout=60) != 0
+  assert time.monotonic() - began < 40.0
+  # Ours, or jax's own where that is faster.
+  assert re.search(
+    'Another process of this run died or cannot be reached|another task died',
+    output,
+  ), output
