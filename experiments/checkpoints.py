@@ -17,7 +17,8 @@ import orbax.checkpoint as ocp
 from experiments import agreement, checkpoint_files, processes
 from experiments.checkpoint_files import BrokenCheckpointError, Restored
 from experiments.checkpoint_manager import open_manager
-from experiments.save_failures import SaveFailures, say_on_stderr
+from experiments.progress import warn
+from experiments.save_failures import SaveFailures
 from experiments.train_state import TrainState
 
 # More than a disk that is full gives room to beside its own records.
@@ -36,7 +37,7 @@ class Checkpoints:
   def __init__(
     self,
     workdir: pathlib.Path,
-    say: Callable[[str], None] = say_on_stderr,
+    say: Callable[[str], None] = warn,
     *,
     keep_last: int,
     best_metric: str,

@@ -62,3 +62,9 @@ def say(text: str) -> None:
   """Prints a line without breaking a bar, where there is one."""
   tqdm.tqdm.write(text, file=sys.stdout)
   sys.stdout.flush()
+
+
+def warn(text: str) -> None:
+  """The same, where the results of a command do not go."""
+  tqdm.tqdm.write(text, file=sys.stderr)
+  sys.stderr.flush()

@@ -2,21 +2,16 @@
 
 import pathlib
 import shutil
-import sys
 from collections.abc import Callable
 
 import jax
 
 from experiments import agreement, checkpoint_files, processes
+from experiments.progress import warn
 
 # Failed saves in a row that end a run. A disk that fails for a moment is back
 # by then; with one that does not come back, all further work would be lost.
 _MOST_FAILURES = 3
-
-
-def say_on_stderr(line: str) -> None:
-  """Prints a line where the results of a command do not go."""
-  print(line, file=sys.stderr, flush=True)
 
 
 class SaveFailures:
@@ -93,7 +88,7 @@ class SaveFailures:
       for path in checkpoint_files.unfinished(self._directory, step):
         shutil.rmtree(path, ignore_errors=True)
     elif error is not None:
-      say_on_stderr(f'Process {jax.process_index()}: {line}.')
+      warn(f'Process {jax.process_index()}: {line}.')
     if self.count >= _MOST_FAILURES:
       raise self.error(
         f'{self.count} saves in a row have failed, the last one of step {step}'

@@ -198,12 +198,14 @@ MAY_IMPORT = {
     'experiments.agreement',
     'experiments.checkpoint_files',
     'experiments.processes',
+    'experiments.progress',
   ],
   'experiments.checkpoints': [
     'experiments.agreement',
     'experiments.checkpoint_files',
     'experiments.checkpoint_manager',
     'experiments.processes',
+    'experiments.progress',
     'experiments.save_failures',
     'experiments.train_state',
   ],
@@ -231,7 +233,10 @@ MAY_IMPORT = {
   # Its data.
   'experiments.data': [],
   'experiments.data.stalls': [],
-  'experiments.data.faults': ['experiments.data.stalls'],
+  'experiments.data.faults': [
+    'experiments.data.stalls',
+    'experiments.progress',
+  ],
   'experiments.data.readings': ['experiments.data.faults'],
   'experiments.data.pipeline': [
     'experiments.data.faults',

@@ -95,7 +95,7 @@ def _embedded() -> ml_collections.ConfigDict:
   """A small model of the kind of `conv`, for frames of 32 x 48."""
   config = _common()
   config.batch_size = 32
-  config.train_steps = 2000
+  config.train_steps = 1200
   config.eval_every = 400
   config.checkpoint_every = 400
   config.data_workers = 0

@@ -7,12 +7,12 @@ out example is left out of the metrics.
 """
 
 import contextlib
-import sys
 from collections.abc import Callable, Mapping
 
 import jax
 
 from experiments.data.stalls import StallWatch
+from experiments.progress import warn
 
 TRAINING, HELD_OUT = 'training', 'held-out'
 
@@ -32,11 +32,6 @@ def describe(error: Exception) -> str:
   return text
 
 
-def say_on_stderr(line: str) -> None:
-  """Prints a line where the results of a command do not go."""
-  print(line, file=sys.stderr, flush=True)
-
-
 class DataFaults:
   """What goes wrong with the data of a run: counted, reported, limited.
 
@@ -49,7 +44,7 @@ class DataFaults:
 
   def __init__(
     self,
-    say: Callable[[str], None] = say_on_stderr,
+    say: Callable[[str], None] = warn,
     *,
     bad_examples: int = 0,
     stall_seconds: float = 60.0,

@@ -16,7 +16,13 @@ from experiments import optimizers
 from experiments.checkpoints import Checkpoints
 from experiments.configs import digits as digits_config
 from experiments.configs import imagenet as imagenet_config
-from experiments.configuration import check_keys, choose, construct
+from experiments.configuration import (
+  RUN_DEFAULTS,
+  check_keys,
+  choose,
+  construct,
+  fill_defaults,
+)
 from experiments.data.digits import digits
 from experiments.data.pipeline import batch_spec
 from experiments.tasks import classification, make_task
@@ -181,6 +187,31 @@ def test_choose_checks_the_keys_of_the_chosen():
 
 def check(config):
   check_keys(config, classification.sections(config))
+
+
+def test_every_config_has_the_options_of_the_runner():
+  config = digits_config.get_config()
+  config.ema_decay = 0.5
+  filled = fill_defaults(config)
+  assert filled.ema_decay == 0.5 and 'microbatches' not in config
+  assert set(filled) == {*config, *RUN_DEFAULTS}
+  assert filled.parallelism.name == 'pmap'
+  check(filled)
+
+
+@pytest.mark.parametrize(
+  ('key', 'value', 'expected'),
+  [
+    ('microbatches', 1.5, 'config.microbatches must be int'),
+    ('ema_decay', 'high', 'config.ema_decay must be float'),
+    ('compute_dtype', 16, 'config.compute_dtype must be str'),
+    ('parallelism', 'pmap', 'config.parallelism must be a section'),
+  ],
+)
+def test_options_of_the_runner_have_their_types(key, value, expected):
+  config = ml_collections.ConfigDict(digits_config.get_config().to_dict())
+  config[key] = value
+  assert expected in message(check, config)
 
 
 def test_unknown_top_level_key():

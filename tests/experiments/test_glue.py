@@ -229,8 +229,7 @@ def test_each_example_counts_in_its_own_task():
     },
     rel=1e-6,
   )
-  # In training all weights are one: the mean is over the batch.
-  np.testing.assert_allclose(sum_of_means(loss), total / 5, rtol=1e-6)
+  np.testing.assert_allclose(sum_of_means(loss), total / 4, rtol=1e-6)
 
 
 def test_an_example_gives_no_gradient_to_other_tasks():

@@ -177,9 +177,3 @@ def test_a_reading_waits_for_the_steps(clock, accelerator):
   row = meter.read(4)
   assert row['train/seconds_per_step_device'] == 1.0
   assert row['train/seconds_per_step'] == 1.5
-
-
-def test_steps_are_not_queued_on_simulated_devices(clock):
-  running = Running(clock)
-  Meter(batch_size=4).add({'loss': Mean(running, np.array(1.0))})
-  assert running.done

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from experiments.parallelism import check_batch_size
+
 # Prints numbers of the same 20 steps, run in several ways.
 SCRIPT = """
 import haiku as hk
@@ -75,6 +77,10 @@ def run(name, parallelism, microbatches=1):
   for batch in BATCHES:
     before = state
     state, report = advance(state, place(batch))
+    # Steps that are queued on simulated devices may wait for each other.
+    assert parallelism is None or all(
+      x.is_ready() for x in jax.tree.leaves((state, report))
+    )
     losses.append(
       [float(m.total / m.weight) for m in report.metrics.values()]
     )
@@ -208,3 +214,11 @@ def test_examples_come_back_in_their_order(lines):
 def test_shards_must_divide_the_devices(lines):
   (error,) = [line for line in lines if line.startswith('error')]
   assert re.search(r'shards = 3 does not divide the 8 devices', error)
+
+
+def test_a_batch_that_cannot_be_divided():
+  with pytest.raises(ValueError, match='among 1 devices times 3 microbatches'):
+    check_batch_size(32, 3)
+  with pytest.raises(ValueError, match=r'--config.batch_size=33\.'):
+    check_batch_size(32, 3)
+  check_batch_size(33, 3)

@@ -6,7 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.configs import digits
+from experiments.data.pipeline import blank_batch
+from experiments.experiment import bind
 from experiments.precision import computing_in
+from experiments.tasks import make_task
 from perceiver_jax.byte_array import ByteArray
 from perceiver_jax.decoder import Decoder
 from perceiver_jax.encoder import Encoder
@@ -114,6 +118,30 @@ def test_positions_stay_in_float32():
   outputs, _ = model.apply({}, {}, None, BATCH, is_training=False)
   assert seen == [(jnp.bfloat16, jnp.float32)]
   assert outputs.dtype == jnp.bfloat16
+
+
+def test_a_config_says_so():
+  config = digits.get_config()
+  for dtype in ('float32', 'bfloat16'):
+    config.compute_dtype = dtype
+    model = bind(config, None).task.model
+    spec = make_task(config, None).data.example
+    batch = blank_batch(spec)
+    params, state = jax.eval_shape(
+      lambda model=model, batch=batch: model.init(
+        jax.random.key(0), batch, is_training=True
+      )
+    )
+    jaxpr = jax.make_jaxpr(
+      lambda params, state, model=model, batch=batch: model.apply(
+        params, state, None, batch, is_training=False
+      )
+    )(params, state)
+    assert ('bf16' in str(jaxpr)) == (dtype == 'bfloat16')
+  config = digits.get_config('resnet')
+  config.compute_dtype = 'bfloat16'
+  with pytest.raises(ValueError, match='ResNet computes in float32 only'):
+    bind(config, None)
 
 
 def test_there_is_no_other_dtype():

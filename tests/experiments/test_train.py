@@ -272,6 +272,8 @@ def test_mistakes_on_the_command_line(tmp_path, data_dir):
   message = error(tmp_path, data_dir, devices=3)
   assert 'batch_size = 32 cannot be divided among 3 devices' in message
   assert '--config.batch_size=33' in message
+  message = error(tmp_path, data_dir, '--config.encoder.num_latnets=5')
+  assert "encoder.num_latnets; did you mean 'num_latents'?" in message
   assert not (tmp_path / 'checkpoints').exists()
 
 
