@@ -6,7 +6,10 @@ every P-th example, and together they form the global batch. A run is therefore
 resumed from one number, the position of its next example.
 """
 
+import os
 import signal
+import threading
+import time
 import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -34,6 +37,8 @@ from experiments.data.readings import (
 # process of a pipeline.
 _READ_OPTIONS = grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)
 _BATCHES_AHEAD_OF_A_WORKER = 2
+# Of a worker, at the process that it works for.
+_SECONDS_BETWEEN_LOOKS = 2.0
 # Batches on the devices before they are asked for: one while another is copied.
 _BATCHES_ON_DEVICES = 2
 
@@ -286,7 +291,7 @@ def train_batches(
       grain.MultiprocessingOptions(
         num_workers=workers, per_worker_buffer_size=_BATCHES_AHEAD_OF_A_WORKER
       ),
-      worker_init_fn=_ignore_signals,
+      worker_init_fn=_follow_parent,
     )
   readings = _iterate(batches, place)
   return Batches(readings, readings.close, TRAINING, faults)
@@ -326,11 +331,23 @@ def evaluation_batches(
   return Batches(readings, readings.close, HELD_OUT, faults)
 
 
-def _ignore_signals(worker: int, workers: int) -> None:
-  """Ctrl-C goes to all processes of a terminal; stopping is the first's."""
+def _follow_parent(worker: int, workers: int) -> None:
+  """Lets a worker end with the run, and not before it.
+
+  Ctrl-C goes to all processes of a terminal, but stopping is for the run to do.
+  One that is killed cannot: its workers would wait for it for ever.
+  """
   del worker, workers
   for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, signal.SIG_IGN)
+  parent = os.getppid()
+
+  def watch() -> None:
+    while os.getppid() == parent:
+      time.sleep(_SECONDS_BETWEEN_LOOKS)
+    os._exit(1)
+
+  threading.Thread(target=watch, name='parent-watch', daemon=True).start()
 
 
 def _iterate(

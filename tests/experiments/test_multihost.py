@@ -93,6 +93,25 @@ def children(process):
   return sorted(int(pid) for pid in path.read_text().split())
 
 
+def worker_processes(process):
+  """Process numbers of those that a run started, by any of its threads."""
+  tasks = pathlib.Path(f'/proc/{process.pid}/task')
+  return [
+    int(pid)
+    for task in tasks.iterdir()
+    for pid in (task / 'children').read_text().split()
+  ]
+
+
+def assert_end(pids):
+  """Waits until processes have ended, not for ever."""
+  until = time.monotonic() + 20.0
+  for pid in pids:
+    while pathlib.Path(f'/proc/{pid}').exists():
+      assert time.monotonic() < until, pid
+      time.sleep(0.1)
+
+
 def rows(workdir):
   lines = (workdir / 'metrics.jsonl').read_text().splitlines()
   return [json.loads(line) for line in lines]
@@ -190,12 +209,15 @@ def test_a_sharded_run_killed_and_resumed_is_the_same_to_the_bit(
   tmp_path, data_dir
 ):
   run(tmp_path / 'unbroken', data_dir, SHARDED, devices=4)
-  broken, workers = tmp_path / 'broken', '--config.data_workers=2'
-  process = start(broken, data_dir, SHARDED, workers, devices=4)
+  broken, two_workers = tmp_path / 'broken', '--config.data_workers=2'
+  process = start(broken, data_dir, SHARDED, two_workers, devices=4)
   read_until(process, rf'step 8/{STEPS}')
+  workers = worker_processes(process)
+  assert len(workers) >= 2
   process.kill()
   process.wait()
   process.stdout.close()
+  assert_end(workers)  # Nobody else would end them.
   output = run(broken, data_dir, SHARDED, devices=4)
   assert re.search(r'Resuming from the checkpoint of step [1-9]', output)
   expected, position = final_state(tmp_path / 'unbroken', data_dir)
