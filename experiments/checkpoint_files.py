@@ -62,12 +62,25 @@ def read(folder: pathlib.Path, template: TrainState) -> Restored:
     saved = _shapes(handler.metadata(folder / STATE))
   _check_shapes(folder, saved, _shapes(template))
   with _reading(folder):
-    train_state = handler.restore(
+    parts = handler.restore(
       folder / STATE,
-      args=ocp.args.StandardRestore(jax.tree.map(_target, template)),
+      args=ocp.args.StandardRestore(jax.tree.map(_target, parts_of(template))),
     )
     position = ocp.JsonCheckpointHandler().restore(folder / DATA)['position']
-  return Restored(train_state, position)
+  return Restored(TrainState(**parts), position)
+
+
+def parts_of(train_state: TrainState) -> dict[str, Any]:
+  """Returns what a checkpoint has of a train state, by name.
+
+  What a run does not keep, such as an average, its checkpoints do not have. So
+  they can be read whatever else a train state may come to have.
+  """
+  return {
+    name: part
+    for name, part in train_state._asdict().items()
+    if part is not None
+  }
 
 
 def read_model(folder: pathlib.Path) -> tuple[hk.Params, hk.State]:

@@ -125,7 +125,9 @@ class Checkpoints:
       if not self._manager.save(
         step,
         args=ocp.args.Composite(
-          train_state=ocp.args.StandardSave(train_state),
+          train_state=ocp.args.StandardSave(
+            checkpoint_files.parts_of(train_state)
+          ),
           data=ocp.args.JsonSave({'position': position}),
         ),
         metrics=None if metrics is None else dict(metrics),

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from experiments import orbax_noise
-from experiments.checkpoint_files import BrokenCheckpointError
+from experiments.checkpoint_files import BrokenCheckpointError, parts_of
 from experiments.checkpoints import Checkpoints
 from experiments.train_state import TrainState
 
@@ -684,3 +684,12 @@ def test_processes_agree(tmp_path):
   # The same in the other, which says only what the first cannot know.
   assert other == [line for line in first if not isinstance(line, str)]
   assert 'Process 1: Step 6 could not be saved: OUT_OF_RANGE: ' in other_errors
+
+
+def test_what_a_run_does_not_keep_is_not_in_its_checkpoints():
+  """Checkpoints from before there was an average can be read."""
+  train_state = state(3)
+  names = {'step', 'params', 'state', 'opt_state'}
+  assert set(parts_of(train_state)) == names
+  with_average = train_state._replace(ema=train_state.params)
+  assert set(parts_of(with_average)) == {*names, 'ema'}
