@@ -10,10 +10,9 @@ import sys
 from collections.abc import Iterator
 
 import jax
-import numpy as np
-from jax.experimental import multihost_utils
 
-_LONGEST = 4096  # Bytes of what the first process says to the others.
+from experiments import agreement
+
 _LOOPBACK = ('127.0.0.1', 'localhost', '[::1]')
 
 
@@ -81,13 +80,10 @@ def only_first(context: contextlib.AbstractContextManager) -> Iterator[None]:
       try:
         stack.enter_context(context)
       except OSError as error:
-        refusal = str(error).encode()[:_LONGEST]
-    letters = np.zeros(_LONGEST, np.uint8)
-    letters[: len(refusal)] = np.frombuffer(refusal, np.uint8)
-    if jax.process_count() > 1:
-      letters = np.asarray(multihost_utils.broadcast_one_to_all(letters))
-    if letters.any():
-      raise OSError(letters.tobytes().rstrip(b'\0').decode(errors='replace'))
+        refusal = str(error).encode()
+    refusal = bytes(agreement.of_first(list(refusal)))
+    if refusal:
+      raise OSError(refusal.decode())
     yield
 
 

@@ -138,7 +138,8 @@ MAY_IMPORT = {
   # The runner: parts that know nothing of each other.
   'experiments': [],
   'experiments.configuration': [],
-  'experiments.processes': [],
+  'experiments.agreement': [],
+  'experiments.processes': ['experiments.agreement'],
   'experiments.command_line': [
     'experiments.configuration',
     'experiments.processes',
@@ -186,7 +187,6 @@ MAY_IMPORT = {
   'experiments.profiling': ['experiments.progress'],
   'experiments.weights_and_biases': ['experiments.progress'],
   'experiments.writers': ['experiments.progress'],
-  'experiments.agreement': [],
   'experiments.orbax_noise': [],
   'experiments.checkpoint_files': ['experiments.train_state'],
   'experiments.checkpoint_manager': [
