@@ -11,7 +11,6 @@ about a quarter of an hour on 2 CPU cores.
 import argparse
 import contextlib
 import json
-import os
 import pathlib
 import random
 import re
@@ -25,6 +24,7 @@ import numpy as np
 
 from experiments.configuration import read_config
 from experiments.experiment import build_experiment, open_checkpoints
+from tests import simulated_devices
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = ROOT / 'experiments' / 'configs' / 'digits.py'
@@ -44,11 +44,7 @@ def start(workdir: pathlib.Path, steps: int) -> subprocess.Popen:
       '--config.ema_decay=0.99',
     ],
     cwd=ROOT,
-    env=os.environ
-    | {
-      'JAX_PLATFORMS': 'cpu',
-      'XLA_FLAGS': f'--xla_force_host_platform_device_count={DEVICES}',
-    },
+    env=simulated_devices.environment(DEVICES),
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
     text=True,

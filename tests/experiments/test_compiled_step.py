@@ -1,9 +1,5 @@
 """What the compiler says of a step, against sums on paper."""
 
-import os
-import subprocess
-import sys
-
 import jax
 import jax.numpy as jnp
 import pytest
@@ -13,6 +9,7 @@ from experiments.compiled_step import (
   describe_step,
   estimate_step,
 )
+from tests.simulated_devices import run_script
 
 COMPILED = []
 jax.monitoring.register_event_duration_secs_listener(
@@ -149,17 +146,7 @@ for name, make in PARALLELISMS.items():
 
 
 def test_each_of_two_devices_does_half_the_work():
-  environment = os.environ | {
-    'JAX_PLATFORMS': 'cpu',
-    'XLA_FLAGS': '--xla_force_host_platform_device_count=2',
-  }
-  result = subprocess.run(
-    [sys.executable, '-c', SCRIPT],
-    env=environment,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
+  result = run_script(SCRIPT, devices=2)
   # Two examples a device; the state is whole on each, or halved.
   work, examples, state = 2 * 2 * 8 * 8, 4 * 2 * 8, 4 * 8 * 8
   assert result.stdout.splitlines() == [

@@ -17,6 +17,7 @@ import pytest
 
 from experiments.configuration import read_config
 from experiments.experiment import build_experiment, open_checkpoints
+from tests import simulated_devices
 
 ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 16
@@ -43,18 +44,12 @@ CACHE = tempfile.TemporaryDirectory(prefix='compilation')
 def start(workdir, data_dir, *arguments, processes=1, devices=1):
   """Starts a run; its errors go where its output goes."""
   command = ['experiments.train']
-  environment = os.environ | {
-    'JAX_PLATFORMS': 'cpu',
-    'JAX_COMPILATION_CACHE_DIR': CACHE.name,
-    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
-  }
   if processes > 1:
     command = ['experiments.launch.local', f'--processes={processes}']
     command += [f'--devices={devices}', '--', '--heartbeat_seconds=10']
-  else:
-    environment['XLA_FLAGS'] = (
-      f'--xla_force_host_platform_device_count={devices}'
-    )
+  environment = simulated_devices.environment(devices) | (
+    simulated_devices.compilation_cache(CACHE.name)
+  )
   return subprocess.Popen(
     [
       *(sys.executable, '-m', *command, *ARGUMENTS, *arguments),

@@ -1,13 +1,11 @@
 """The same steps on one device and on several, in a process that has eight."""
 
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 
 from experiments.parallelism import check_batch_size
+from tests.simulated_devices import run_script
 
 # Prints numbers of the same 20 steps, run in several ways.
 SCRIPT = """
@@ -164,17 +162,7 @@ except ValueError as error:
 @pytest.fixture(scope='module')
 def lines():
   """What the script prints, line by line."""
-  environment = os.environ | {
-    'JAX_PLATFORMS': 'cpu',
-    'XLA_FLAGS': '--xla_force_host_platform_device_count=8',
-  }
-  result = subprocess.run(
-    [sys.executable, '-c', SCRIPT],
-    env=environment,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
+  result = run_script(SCRIPT, devices=8)
   assert result.returncode == 0, result.stderr
   return result.stdout.splitlines()
 

@@ -1,7 +1,6 @@
 """Whole runs as a user starts them, each in a process of its own."""
 
 import json
-import os
 import pathlib
 import re
 import shutil
@@ -13,6 +12,8 @@ import time
 
 import numpy as np
 import pytest
+
+from tests import simulated_devices
 
 ROOT = pathlib.Path(__file__).parents[2]
 # A model that compiles and runs fast; 32 steps of 32 digits.
@@ -40,12 +41,9 @@ CACHE = tempfile.TemporaryDirectory(prefix='compilation')
 
 
 def environment(devices):
-  return os.environ | {
-    'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
-    'JAX_PLATFORMS': 'cpu',
-    'JAX_COMPILATION_CACHE_DIR': CACHE.name,
-    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
-  }
+  return simulated_devices.environment(devices) | (
+    simulated_devices.compilation_cache(CACHE.name)
+  )
 
 
 def run(module, *arguments, config='digits.py', devices=1):
