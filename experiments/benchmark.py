@@ -25,11 +25,12 @@ import ml_collections
 import numpy as np
 from absl import flags
 
-from experiments import command_line, input_rate, scaling
+from experiments import command_line
 from experiments.baselines import huggingface
-from experiments.data.pipeline import batch_spec
+from experiments.data.dataset import batch_spec
 from experiments.experiment import bind
-from experiments.operations import count_forward
+from experiments.measuring import input_rate, scaling
+from experiments.measuring.operations import count_forward
 from experiments.output import print_result
 from experiments.parallelism import ALONE
 from experiments.steps import make_update

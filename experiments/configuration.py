@@ -43,8 +43,8 @@ _OPTIONAL_SECTIONS = ('finetuning',)
 #   numbers: steps whose numbers are not finite, see `health.py`.
 #   data_faults: examples that cannot be read, see `data/faults.py`.
 #   debug: whether a step that is not finite is run again to say why.
-#   profile: first and last step of a profiler trace, see `profiling.py`.
-#   wandb: see `weights_and_biases.py`.
+#   profile: first and last step of a trace, see `watching/profiling.py`.
+#   wandb: see `watching/weights_and_biases.py`.
 RUN_DEFAULTS = {
   'parallelism': {'name': 'pmap'},
   'microbatches': 1,

@@ -15,8 +15,9 @@ from absl import flags
 
 from experiments import command_line, processes
 from experiments.configuration import construct
+from experiments.data.dataset import Example
 from experiments.data.faults import DataFaults
-from experiments.data.pipeline import Example, evaluation_batches
+from experiments.data.pipeline import evaluation_batches
 from experiments.experiment import Experiment, build_experiment, restore_run
 from experiments.parallelism import configure_backend
 from experiments.steps import make_evaluation

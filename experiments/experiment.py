@@ -9,10 +9,10 @@ import jax
 import ml_collections
 import optax
 
-from experiments.checkpoints import Checkpoints
+from experiments.checkpointing.checkpoints import Checkpoints
 from experiments.configuration import choose, construct, fill_defaults
+from experiments.data.dataset import Dataset, blank_batch, check_not_empty
 from experiments.data.one_at_a_time import one_at_a_time
-from experiments.data.pipeline import Dataset, blank_batch, check_not_empty
 from experiments.finetuning import freeze
 from experiments.optimizers import OPTIMIZERS, SCHEDULES
 from experiments.parallelism import (

@@ -18,16 +18,16 @@ import numpy as np
 from absl import flags
 
 from experiments import command_line
-from experiments.data.frame_pairs import flow_example
-from experiments.data.motorcycle import MOTORCYCLE_SHAPE, motorcycle
-from experiments.data.pipeline import Example
+from experiments.data.dataset import Example
+from experiments.data.flow.frame_pairs import flow_example
+from experiments.data.flow.motorcycle import MOTORCYCLE_SHAPE, motorcycle
 from experiments.experiment import (
   Experiment,
   build_experiment,
   restore_run,
 )
-from experiments.flow_colours import flow_colours
-from experiments.pictures import enlarged, write_picture
+from experiments.viewing.flow_colours import flow_colours
+from experiments.viewing.pictures import enlarged, write_picture
 
 _PAIRS = flags.DEFINE_integer(
   'pairs', 8, 'Held-out pairs to make a picture of.', lower_bound=0

@@ -26,12 +26,12 @@ from absl import flags
 
 from experiments import command_line
 from experiments.configuration import write_config
-from experiments.data.pipeline import batch_spec
+from experiments.data.dataset import batch_spec
 from experiments.experiment import bind, open_checkpoints
-from experiments.summary import parameter_table
 from experiments.tasks.task import Task
 from experiments.train_state import TrainState, init_shapes
 from experiments.transfer import learned_grids
+from experiments.watching.summary import parameter_table
 from perceiver_jax import pretrained
 from perceiver_jax.resample import resample_positions
 from perceiver_jax.unpickle import load_arrays

@@ -17,7 +17,7 @@ import numpy as np
 from absl import flags
 
 from experiments import command_line
-from experiments.data.pipeline import Example, Source
+from experiments.data.dataset import Example, Source
 from experiments.evaluate import Evaluation
 from experiments.experiment import (
   Experiment,
@@ -25,7 +25,7 @@ from experiments.experiment import (
   restore_run,
 )
 from experiments.parallelism import configure_backend
-from experiments.pictures import enlarged, write_picture
+from experiments.viewing.pictures import enlarged, write_picture
 
 _CLIPS = flags.DEFINE_integer(
   'clips', 4, 'Held-out clips in the picture.', lower_bound=1

@@ -18,9 +18,9 @@ import sys
 from absl import flags
 
 from experiments import command_line
-from experiments.sweep_report import render, write_section
-from experiments.sweep_rows import Result, read_result, run_row
-from experiments.sweep_tables import TABLES, Row, Table
+from experiments.sweeps.report import render, write_section
+from experiments.sweeps.rows import Result, read_result, run_row
+from experiments.sweeps.tables import TABLES, Row, Table
 
 _TABLE = flags.DEFINE_enum('table', None, list(TABLES), 'Which table to make.')
 _ROWS = flags.DEFINE_list(

@@ -16,8 +16,7 @@ from typing import NamedTuple
 import ml_collections
 
 from experiments import command_line, processes
-from experiments.checkpoints import Checkpoints
-from experiments.compiled_step import describe_step, estimate_step
+from experiments.checkpointing.checkpoints import Checkpoints
 from experiments.configuration import construct, fill_defaults, write_config
 from experiments.data.faults import TRAINING, DataFaults
 from experiments.data.pipeline import count_unreadable, train_batches
@@ -29,18 +28,19 @@ from experiments.experiment import (
 )
 from experiments.health import Debug, HealthWatch
 from experiments.interruption import Interruption
-from experiments.meter import Meter
 from experiments.parallelism import ALONE, configure_backend
-from experiments.profiling import Profiler
-from experiments.progress import Progress
 from experiments.run_lock import RunLock
 from experiments.steps import Collectives, Update, make_update
-from experiments.summary import describe_config_changes, describe_run
 from experiments.tasks.open_values import settle
 from experiments.train_state import TrainState, init_state
 from experiments.transfer import load_source
-from experiments.weights_and_biases import WeightsAndBiases
-from experiments.writers import MetricsWriter
+from experiments.watching.compiled_step import describe_step, estimate_step
+from experiments.watching.meter import Meter
+from experiments.watching.profiling import Profiler
+from experiments.watching.progress import Progress
+from experiments.watching.summary import describe_config_changes, describe_run
+from experiments.watching.weights_and_biases import WeightsAndBiases
+from experiments.watching.writers import MetricsWriter
 
 
 def train_and_evaluate(

@@ -12,7 +12,7 @@ import optax
 
 from experiments import processes
 from experiments.configuration import read_config
-from experiments.data.pipeline import batch_spec
+from experiments.data.dataset import batch_spec
 from experiments.experiment import open_checkpoints
 from experiments.finetuning import (
   check_prefixes,

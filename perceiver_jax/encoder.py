@@ -4,9 +4,11 @@ Shapes: B batch, N latents, M inputs, D latent channels.
 """
 
 import collections
+import contextlib
+import contextvars
 import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import haiku as hk
 import jax
@@ -25,6 +27,22 @@ REMATERIALIZATIONS = {
 
 # Haiku scope under which parameters have a leading axis, one row a layer.
 LAYER_STACK = 'layers'
+
+_UNROLLED = contextvars.ContextVar('unrolled', default=False)
+
+
+@contextlib.contextmanager
+def unrolled_stages() -> Iterator[None]:
+  """While it is open, `Encoder` is traced one stage after the other.
+
+  Otherwise equal stages are a scan, compiled once, and what an intercepted
+  method sees inside of it cannot be taken out.
+  """
+  token = _UNROLLED.set(True)
+  try:
+    yield
+  finally:
+    _UNROLLED.reset(token)
 
 
 def is_layer_stack(module_name: str) -> bool:
@@ -268,5 +286,9 @@ def _repeat(
   # Parameters cannot be created inside a scan: one call creates them all.
   if times == 1 or hk.running_init():
     return function(x)
+  if _UNROLLED.get():
+    for _ in range(times):
+      x = function(x)
+    return x
   x, _ = hk.scan(lambda x, _: (function(x), None), x, None, length=times)
   return x

@@ -17,9 +17,13 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from experiments.data.audioset_lists import NUM_CLASSES, Segment, find_segments
-from experiments.data.manual_downloads import manual_dir
-from experiments.data.media import decode_audio, has_video
-from experiments.data.pipeline import (
+from experiments.data.augmentation.video import (
+  augment_frames,
+  centre_frames,
+  even_starts,
+  random_start,
+)
+from experiments.data.dataset import (
   Dataset,
   DataSpec,
   Example,
@@ -27,6 +31,8 @@ from experiments.data.pipeline import (
   Source,
   array_spec,
 )
+from experiments.data.manual_downloads import manual_dir
+from experiments.data.media import decode_audio, has_video
 from experiments.data.sharded_builder import SPLIT, ShardedBuilder, prepare
 from experiments.data.stored_video import (
   encode_sound,
@@ -34,12 +40,6 @@ from experiments.data.stored_video import (
   stored_frames,
   stored_sound,
   video_features,
-)
-from experiments.data.video_augmentation import (
-  augment_frames,
-  centre_frames,
-  even_starts,
-  random_start,
 )
 
 _ROOT = 'audioset'

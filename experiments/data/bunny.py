@@ -14,13 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from experiments.data.embedded_builder import (
-  FILES,
-  EmbeddedBuilder,
-  load_in_memory,
-)
-from experiments.data.features import array_feature
-from experiments.data.pipeline import (
+from experiments.data.dataset import (
   Dataset,
   DataSpec,
   Example,
@@ -28,6 +22,12 @@ from experiments.data.pipeline import (
   Windows,
   array_spec,
 )
+from experiments.data.embedded_builder import (
+  FILES,
+  EmbeddedBuilder,
+  load_in_memory,
+)
+from experiments.data.features import array_feature
 from experiments.data.sound import random_gain
 
 NUM_FRAMES = 132

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from experiments.data.dataset import Dataset, DataSpec, Example, array_spec
 from experiments.data.embedded_builder import (
   FILES,
   EmbeddedBuilder,
   load_in_memory,
 )
-from experiments.data.pipeline import Dataset, DataSpec, Example, array_spec
 from experiments.data.text import (
   crop,
   masked_example,

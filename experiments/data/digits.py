@@ -11,19 +11,14 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from experiments.data.augmentation import random_affine
+from experiments.data.augmentation.images import random_affine
+from experiments.data.dataset import Dataset, DataSpec, Example, array_spec
 from experiments.data.embedded_builder import (
   FILES,
   EmbeddedBuilder,
   load_in_memory,
 )
 from experiments.data.features import array_feature
-from experiments.data.pipeline import (
-  Dataset,
-  DataSpec,
-  Example,
-  array_spec,
-)
 
 _NUM_TRAIN = 4000
 _SIDE = 28

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from experiments.data.pipeline import Example, InMemory
+from experiments.data.dataset import Example, InMemory
 
 FILES = pathlib.Path(__file__).parent / 'embedded'
 

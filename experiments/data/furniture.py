@@ -13,23 +13,18 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from experiments.data.augmentation.points import (
+  augment_points,
+  mix_points,
+  to_unit_cube,
+)
+from experiments.data.dataset import Dataset, DataSpec, Example, array_spec
 from experiments.data.embedded_builder import (
   FILES,
   EmbeddedBuilder,
   load_in_memory,
 )
 from experiments.data.features import array_feature
-from experiments.data.pipeline import (
-  Dataset,
-  DataSpec,
-  Example,
-  array_spec,
-)
-from experiments.data.point_augmentation import (
-  augment_points,
-  mix_points,
-  to_unit_cube,
-)
 
 CLASSES = (
   'appliance',

@@ -18,10 +18,11 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow_datasets as tfds
 
-from experiments.data import augmentation, prepared
-from experiments.data.mixing import mix_pair
-from experiments.data.pipeline import Dataset, DataSpec, Example, array_spec
-from experiments.data.randaugment import randaugment
+from experiments.data import prepared
+from experiments.data.augmentation import images
+from experiments.data.augmentation.mixing import mix_pair
+from experiments.data.augmentation.randaugment import randaugment
+from experiments.data.dataset import Dataset, DataSpec, Example, array_spec
 
 # Any 5.x holds the same images and labels; 5.1 adds the unlabelled test split.
 NAME = 'imagenet2012:5.*.*'
@@ -75,10 +76,10 @@ def train_example(
     ValueError: the record does not decode; the message has its `file_name`.
   """
   encoded, name = example['image'], _name(example)
-  height, width = augmentation.encoded_shape(encoded, name)
-  box = augmentation.sample_crop(height, width, rng)
-  image, reduction = augmentation.decode_crop(encoded, box, image_size, name)
-  image = augmentation.random_flip(image, rng)
+  height, width = images.encoded_shape(encoded, name)
+  box = images.sample_crop(height, width, rng)
+  image, reduction = images.decode_crop(encoded, box, image_size, name)
+  image = images.random_flip(image, rng)
   image = randaugment(
     image,
     rng,
@@ -106,8 +107,8 @@ def eval_example(
   Raises:
     ValueError: the record does not decode; the message has its `file_name`.
   """
-  image = augmentation.decode(example['image'], _name(example))
-  top, left, height, width = augmentation.centre_crop(*image.shape[:2])
+  image = images.decode(example['image'], _name(example))
+  top, left, height, width = images.centre_crop(*image.shape[:2])
   image = image[top : top + height, left : left + width]
   return _finish(image, example['label'], image_size)
 
@@ -154,7 +155,7 @@ def _finish(
   image: np.ndarray, label: int, image_size: int
 ) -> dict[str, np.ndarray]:
   """Resizes and normalises a uint8 `[H, W, 3]` crop."""
-  pixels = augmentation.normalise(augmentation.resize(image, image_size))
+  pixels = images.normalise(images.resize(image, image_size))
   return {'image': pixels, 'label': np.int32(label)}
 
 

@@ -17,27 +17,27 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from experiments.data.manual_downloads import manual_dir
-from experiments.data.output_points import check_points, random_points
-from experiments.data.pipeline import (
+from experiments.data.augmentation.video import (
+  augment_frames,
+  centre_frames,
+  middle_start,
+  random_start,
+)
+from experiments.data.dataset import (
   Dataset,
   DataSpec,
   Example,
   Source,
   array_spec,
 )
+from experiments.data.manual_downloads import manual_dir
+from experiments.data.output_points import check_points, random_points
 from experiments.data.sharded_builder import SPLIT, ShardedBuilder, prepare
 from experiments.data.stored_video import (
   read_video,
   stored_frames,
   stored_sound,
   video_features,
-)
-from experiments.data.video_augmentation import (
-  augment_frames,
-  centre_frames,
-  middle_start,
-  random_start,
 )
 
 _ROOT = 'kinetics700_2020'

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.data import prepared
-from experiments.data.pipeline import (
+from experiments.data.dataset import (
   Dataset,
   DataSpec,
   Example,

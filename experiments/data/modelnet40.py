@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from experiments.data.features import array_feature
-from experiments.data.manual_downloads import manual_dir
-from experiments.data.meshes import parse_off, sample_surface
-from experiments.data.pipeline import Dataset, DataSpec, Example, array_spec
-from experiments.data.point_augmentation import (
+from experiments.data.augmentation.points import (
   random_subset,
   scale_each_point,
   to_unit_cube,
 )
+from experiments.data.dataset import Dataset, DataSpec, Example, array_spec
+from experiments.data.features import array_feature
+from experiments.data.manual_downloads import manual_dir
+from experiments.data.meshes import parse_off, sample_surface
 
 _URL = 'https://modelnet.cs.princeton.edu/ModelNet40.zip'
 _ARCHIVE = 'ModelNet40.zip'

@@ -10,19 +10,17 @@ import os
 import signal
 import threading
 import time
-import types
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import grain
 import jax
-import numpy as np
 
+from experiments.data.dataset import Dataset, InMemory
 from experiments.data.faults import (
   HELD_OUT,
   TRAINING,
   DataFaults,
-  describe,
 )
 from experiments.data.readings import (
   Batches,
@@ -45,175 +43,6 @@ _BATCHES_ON_DEVICES = 2
 Place = Callable[[Example], Any]
 
 
-class Source(Protocol):
-  """Random access to the raw examples of a split."""
-
-  def __len__(self) -> int: ...
-
-  def __getitem__(self, index: int) -> Example: ...
-
-
-class Dataset(NamedTuple):
-  """What a task trains and evaluates on.
-
-  Attributes:
-    train: raw training examples.
-    augment: raw example and random generator to a training example.
-    evaluation: raw held-out examples.
-    prepare: raw example to an evaluation example.
-    mix: number of a pair in the stream, its two training examples, stacked,
-      and random generator to one example; None leaves them as they are.
-  """
-
-  train: Source
-  augment: Callable[[Example, np.random.Generator], Example]
-  evaluation: Source
-  prepare: Callable[[Example], Example]
-  mix: Callable[[int, Example, np.random.Generator], Example] | None = None
-
-
-class DataSpec(NamedTuple):
-  """What a data set looks like, before anything is read.
-
-  Attributes:
-    example: shape and dtype of each array of a training example. Where it has
-      `output_points`, they number the outputs wanted of it; in evaluation all
-      are.
-    num_classes: number of classes, where there are any.
-    load: opens the data set; raises an error when it is not there.
-    chosen: values that suit the data, by their path in a config, such as
-      'data.image_size'; for what a config leaves open.
-    note: says in words what was chosen.
-    has_recordings: whether held-out examples are clips of recordings: each has
-      `recording`, the number of its own, and predictions of a recording's clips
-      are averaged.
-  """
-
-  example: Mapping[str, Any]
-  num_classes: int | None
-  load: Callable[[], Dataset]
-  chosen: Mapping[str, Any] = types.MappingProxyType({})
-  note: str = ''
-  has_recordings: bool = False
-
-
-def batch_spec(example: Mapping[str, Any], batch_size: int) -> Example:
-  """Returns shapes and dtypes of a batch, from those of an example."""
-  return jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct((batch_size, *x.shape), x.dtype), example
-  )
-
-
-def array_spec(*shape: int, dtype: Any = np.float32) -> jax.ShapeDtypeStruct:
-  """Returns the shape and dtype of an array of an example."""
-  return jax.ShapeDtypeStruct(shape, dtype)
-
-
-class InMemory:
-  """A small source read once, then kept in memory.
-
-  What cannot be read is an error when it is asked for.
-
-  Attributes:
-    unreadable: errors, by the numbers of the examples.
-  """
-
-  def __init__(self, source: Source):
-    """Reads all of the source."""
-    self.unreadable: dict[int, str] = {}
-    self._examples = [self._read(source, i) for i in range(len(source))]
-
-  def __len__(self) -> int:
-    return len(self._examples)
-
-  def __getitem__(self, index: int) -> Example:
-    example = self._examples[index]
-    if example is None:
-      raise ValueError(self.unreadable[index % len(self)])
-    return example
-
-  def _read(self, source: Source, index: int) -> Example | None:
-    try:
-      return source[index]
-    except MemoryError:
-      raise
-    except Exception as error:  # pylint: disable=broad-exception-caught
-      self.unreadable[index] = describe(error)
-      return None
-
-
-class Joined:
-  """Several sources, one after the other.
-
-  Args:
-    sources: at least one.
-  """
-
-  def __init__(self, sources: Sequence[Source]):
-    self._sources = sources
-    self._ends = np.cumsum([len(source) for source in sources])
-
-  def __len__(self) -> int:
-    return int(self._ends[-1])
-
-  def __getitem__(self, index: int) -> Example:
-    which = int(np.searchsorted(self._ends, index, side='right'))
-    source = self._sources[which]
-    return source[int(index - self._ends[which]) + len(source)]
-
-
-class Windows:
-  """Windows of recordings: each example is a recording and a `start`.
-
-  Args:
-    recordings: examples with an array `[T, ...]`.
-    array: its name.
-    length: of a window.
-    hop: from one start to the next.
-  """
-
-  def __init__(self, recordings: Source, array: str, *, length: int, hop: int):
-    self._recordings = recordings
-    self._windows = [
-      (i, start)
-      for i in range(len(recordings))
-      for start in range(0, len(recordings[i][array]) - length + 1, hop)
-    ]
-
-  def __len__(self) -> int:
-    return len(self._windows)
-
-  def __getitem__(self, index: int) -> Example:
-    recording, start = self._windows[index]
-    return {**self._recordings[recording], 'start': start}
-
-
-def check_limits(limits: Mapping[str, float]) -> None:
-  """Raises a ValueError where a limit of random changes is negative.
-
-  Args:
-    limits: arguments of a data set, by their names.
-  """
-  for name, limit in limits.items():
-    if limit < 0.0:
-      raise ValueError(
-        f'data.{name} must not be negative, got {limit}. 0 leaves it out.'
-      )
-
-
-def check_not_empty(dataset: Dataset) -> None:
-  """Raises a ValueError when a split has no examples."""
-  for split, source in (
-    ('training', dataset.train),
-    ('evaluation', dataset.evaluation),
-  ):
-    if not len(source):
-      raise ValueError(
-        f'The {split} split has no examples. Delete its folder under '
-        '--data_dir to have it prepared again.'
-      )
-
-
 def count_unreadable(dataset: Dataset, faults: DataFaults) -> None:
   """Counts what is known to be unreadable before the run begins.
 
@@ -226,16 +55,6 @@ def count_unreadable(dataset: Dataset, faults: DataFaults) -> None:
   ):
     if isinstance(source, InMemory):
       faults.count(split, source.unreadable)
-
-
-def blank_batch(example: Mapping[str, Any]) -> Example:
-  """Returns a batch of one training example, all zeros, as batches are.
-
-  Args:
-    example: shapes and dtypes, see `DataSpec`.
-  """
-  spec = {**example, 'weight': array_spec()}
-  return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), batch_spec(spec, 1))
 
 
 def train_batches(

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import tensorflow_datasets as tfds
 
-from experiments.data.pipeline import Example
+from experiments.data.dataset import Example
 
 FORMAT = 'array_record'
 # For the commands of a remedy that need TensorFlow.

@@ -7,7 +7,7 @@ that says so.
 
 import numpy as np
 
-from experiments.data.pipeline import Dataset, DataSpec, array_spec
+from experiments.data.dataset import Dataset, DataSpec, array_spec
 
 
 def masked_pieces(data_dir: str | None, *, length: int) -> DataSpec:

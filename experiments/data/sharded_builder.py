@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
-from experiments.data.pipeline import Example
+from experiments.data.dataset import Example
 from experiments.data.stored_video import in_threads
 
 # Of a shard, unless the data set is so large that there would be too many.

@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
-from experiments.data.augmentation import decode
+from experiments.data.augmentation.images import decode
+from experiments.data.dataset import Example
 from experiments.data.features import array_feature
 from experiments.data.media import decode_audio, decode_frames
-from experiments.data.pipeline import Example
 
 _JPEG_QUALITY = 90
 _FULL_SCALE = 32_768

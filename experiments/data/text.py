@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments.data.pipeline import Example
+from experiments.data.dataset import Example
 from perceiver_jax.tokenizer import MASK, PAD, SEP, ByteTokenizer
 
 _TOKENIZER = ByteTokenizer()

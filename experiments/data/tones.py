@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from experiments.data.embedded_builder import (
-  FILES,
-  EmbeddedBuilder,
-  load_in_memory,
-)
-from experiments.data.features import array_feature
-from experiments.data.pipeline import (
+from experiments.data.dataset import (
   Dataset,
   DataSpec,
   Example,
   array_spec,
   check_limits,
 )
+from experiments.data.embedded_builder import (
+  FILES,
+  EmbeddedBuilder,
+  load_in_memory,
+)
+from experiments.data.features import array_feature
 from experiments.data.sound import (
   add_noise,
   decode_mu_law,

@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from experiments.data.embedded_builder import (
-  FILES,
-  EmbeddedBuilder,
-  load_in_memory,
-)
-from experiments.data.features import array_feature
-from experiments.data.motion_augmentation import augment_motion
-from experiments.data.pipeline import (
+from experiments.data.augmentation.motion import augment_motion
+from experiments.data.dataset import (
   Dataset,
   DataSpec,
   Example,
   Windows,
   array_spec,
 )
+from experiments.data.embedded_builder import (
+  FILES,
+  EmbeddedBuilder,
+  load_in_memory,
+)
+from experiments.data.features import array_feature
 
 # Pendulum, abduction, forward elevation, internal and external rotation,
 # trapezius extension, upright row.

@@ -19,8 +19,8 @@ import optax
 
 from experiments.configuration import choose, construct
 from experiments.data.bunny import bunny
+from experiments.data.dataset import DataSpec
 from experiments.data.kinetics import kinetics
-from experiments.data.pipeline import DataSpec
 from experiments.tasks.parts import (
   make_postprocessors,
   make_preprocessor,

@@ -17,11 +17,11 @@ import optax
 
 from experiments.configuration import choose, construct
 from experiments.data.audioset import audioset
+from experiments.data.dataset import DataSpec
 from experiments.data.digits import digits
 from experiments.data.furniture import furniture
 from experiments.data.imagenet import imagenet
 from experiments.data.modelnet40 import modelnet40
-from experiments.data.pipeline import DataSpec
 from experiments.data.tones import tones
 from experiments.data.watch import watch
 from experiments.tasks.baselines import make_baseline

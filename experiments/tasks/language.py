@@ -10,12 +10,12 @@ import optax
 
 from experiments.configuration import choose, construct
 from experiments.data import shapes
+from experiments.data.dataset import DataSpec
 from experiments.data.declaration import (
   declaration_languages,
   declaration_masked,
 )
 from experiments.data.masked_text import masked_text
-from experiments.data.pipeline import DataSpec
 from experiments.tasks.open_values import TEXT_FOLDERS
 from experiments.tasks.task import Task
 from experiments.train_state import Batch, LossFunction, Metrics

@@ -11,12 +11,12 @@ from typing import Any
 import ml_collections
 
 from experiments.configuration import choose
-from experiments.data.folder_images import image_folder
-from experiments.data.folder_points import point_folder
-from experiments.data.folder_series import series_folder
-from experiments.data.folder_sounds import sound_folder
-from experiments.data.folder_texts import text_folder
-from experiments.data.folder_videos import video_folder
+from experiments.data.folders.images import image_folder
+from experiments.data.folders.points import point_folder
+from experiments.data.folders.series import series_folder
+from experiments.data.folders.sounds import sound_folder
+from experiments.data.folders.texts import text_folder
+from experiments.data.folders.videos import video_folder
 
 # Data whose shapes are not known before it is seen.
 FOLDERS = {

@@ -13,8 +13,8 @@ import ml_collections
 import optax
 
 from experiments.configuration import choose, construct
-from experiments.data.autoflow import autoflow
-from experiments.data.photographs import photographs
+from experiments.data.flow.autoflow import autoflow
+from experiments.data.flow.photographs import photographs
 from experiments.tasks.parts import make_frame_preprocessor
 from experiments.tasks.task import Task
 from experiments.train_state import Batch, Metrics

@@ -7,7 +7,7 @@ import haiku as hk
 import jax
 import numpy as np
 
-from experiments.data.pipeline import DataSpec
+from experiments.data.dataset import DataSpec
 from experiments.train_state import Batch, LossFunction
 
 

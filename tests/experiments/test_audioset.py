@@ -16,11 +16,8 @@ from experiments.data.audioset_lists import (
   read_classes,
   read_list,
 )
-from experiments.data.pipeline import (
-  Joined,
-  evaluation_batches,
-  train_batches,
-)
+from experiments.data.dataset import Joined
+from experiments.data.pipeline import evaluation_batches, train_batches
 from experiments.data.sharded_builder import prepare
 from experiments.tasks import make_task
 from experiments.train_state import init_shapes

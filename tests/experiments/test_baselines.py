@@ -11,7 +11,7 @@ from experiments.baselines.transformer import Transformer
 from experiments.baselines.vit import VisionTransformer
 from experiments.configs import digits as digits_config
 from experiments.configs import imagenet_baselines, modelnet40_baselines
-from experiments.data.pipeline import batch_spec
+from experiments.data.dataset import batch_spec
 from experiments.tasks import make_task
 from perceiver_jax.byte_array import ByteArray
 from perceiver_jax.position_encoding import FourierPositions

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from experiments import benchmark, scaling
+from experiments import benchmark
 from experiments.configs import digits
+from experiments.measuring import scaling
 
 
 @pytest.fixture(scope='module')

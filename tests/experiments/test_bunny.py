@@ -13,13 +13,9 @@ from experiments.data.bunny import (
   squared_errors,
   stretches,
 )
+from experiments.data.dataset import InMemory, Windows
 from experiments.data.embedded_builder import FILES
-from experiments.data.pipeline import (
-  InMemory,
-  Windows,
-  evaluation_batches,
-  train_batches,
-)
+from experiments.data.pipeline import evaluation_batches, train_batches
 
 OPTIONS = dict(num_frames=4)
 STILL = dict(

@@ -18,9 +18,9 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import orbax_noise
-from experiments.checkpoint_files import BrokenCheckpointError, parts_of
-from experiments.checkpoints import Checkpoints
+from experiments.checkpointing import orbax_noise
+from experiments.checkpointing.checkpoints import Checkpoints
+from experiments.checkpointing.files import BrokenCheckpointError, parts_of
 from experiments.train_state import TrainState
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -391,8 +391,9 @@ COMMON = """
 import contextlib, json, os, pathlib, resource, signal, sys, time
 import jax
 import numpy as np
-from experiments import checkpoint_files, checkpoint_manager
-from experiments.checkpoints import Checkpoints
+from experiments.checkpointing import files as checkpoint_files
+from experiments.checkpointing import manager as checkpoint_manager
+from experiments.checkpointing.checkpoints import Checkpoints
 from experiments.train_state import TrainState
 
 SIZE = 200_000

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, top_k_accuracy_score
 
-from experiments.data.pipeline import DataSpec
+from experiments.data.dataset import DataSpec
 from experiments.tasks import classification
 from experiments.tasks.classification_metrics import (
   average_precision,

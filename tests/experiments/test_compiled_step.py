@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from experiments.compiled_step import (
+from experiments.watching.compiled_step import (
   StepEstimate,
   describe_step,
   estimate_step,
@@ -115,7 +115,7 @@ def test_a_backend_may_say_nothing(cost):
 
 SCRIPT = """
 import jax, jax.numpy as jnp, numpy as np
-from experiments.compiled_step import estimate_step
+from experiments.watching.compiled_step import estimate_step
 from experiments.parallelism import PARALLELISMS
 
 compiled = []

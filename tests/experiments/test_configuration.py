@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from experiments import optimizers
-from experiments.checkpoints import Checkpoints
+from experiments.checkpointing.checkpoints import Checkpoints
 from experiments.configs import digits as digits_config
 from experiments.configs import imagenet as imagenet_config
 from experiments.configuration import (
@@ -23,8 +23,8 @@ from experiments.configuration import (
   construct,
   fill_defaults,
 )
+from experiments.data.dataset import batch_spec
 from experiments.data.digits import digits
-from experiments.data.pipeline import batch_spec
 from experiments.tasks import classification, make_task
 from perceiver_jax import published
 from perceiver_jax.metrics import sum_of_means

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.data.pipeline import Dataset, DataSpec, array_spec
+from experiments.data.dataset import Dataset, DataSpec, array_spec
 from experiments.evaluate import Evaluation
 from experiments.experiment import Experiment
 from experiments.parallelism import Replicated

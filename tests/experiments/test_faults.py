@@ -13,13 +13,10 @@ from absl import flags
 from PIL import Image
 
 from experiments.configuration import construct
-from experiments.data import augmentation
+from experiments.data.augmentation import images
+from experiments.data.dataset import Dataset, InMemory, Joined, Windows
 from experiments.data.faults import HELD_OUT, TRAINING, DataFaults, describe
 from experiments.data.pipeline import (
-  Dataset,
-  InMemory,
-  Joined,
-  Windows,
   count_unreadable,
   evaluation_batches,
   train_batches,
@@ -61,7 +58,7 @@ class Images:
 
 
 def decode(example, name='an image'):
-  image = augmentation.decode(example['encoded'], name)
+  image = images.decode(example['encoded'], name)
   return {'image': image, 'number': example['number']}
 
 
@@ -142,8 +139,8 @@ def test_the_next_readable_example_takes_the_place_of_a_bad_one(whole):
   for batch, expected in zip(whole, clean, strict=True):
     numbers = [REPLACED.get(n, n) for n in expected['number'].tolist()]
     assert batch['number'].tolist() == numbers
-    images = [augmentation.decode(jpeg(n), '') for n in numbers]
-    np.testing.assert_array_equal(batch['image'], images)
+    decoded = [images.decode(jpeg(n), '') for n in numbers]
+    np.testing.assert_array_equal(batch['image'], decoded)
     # The random numbers belong to the position, not to the example.
     np.testing.assert_array_equal(batch['noise'], expected['noise'])
     assert batch['weight'].tolist() == [1.0] * 5

@@ -13,7 +13,7 @@ import pytest
 
 from experiments import optimizers
 from experiments.configs import digits, imagenet, imagenet_io
-from experiments.data.pipeline import batch_spec
+from experiments.data.dataset import batch_spec
 from experiments.experiment import build_experiment, open_checkpoints
 from experiments.finetuning import freeze
 from experiments.tasks import make_task

@@ -5,7 +5,7 @@ import colorsys
 import numpy as np
 import pytest
 
-from experiments.data.flow_augmentation import (
+from experiments.data.flow.augmentation import (
   FramePair,
   augment_pair,
   erase,

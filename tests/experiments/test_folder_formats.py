@@ -8,23 +8,23 @@ import PIL.Image
 import pytest
 import trimesh
 
-from experiments.data.folder_images import EXTENSIONS as IMAGES
-from experiments.data.folder_images import patch_side, read_image, squash
-from experiments.data.folder_points import read_shape
-from experiments.data.folder_series import EXTENSIONS as SERIES
-from experiments.data.folder_series import read_series
-from experiments.data.folder_sounds import (
+from experiments.data.augmentation.series import augment_series, window
+from experiments.data.folders.images import EXTENSIONS as IMAGES
+from experiments.data.folders.images import patch_side, read_image, squash
+from experiments.data.folders.points import read_shape
+from experiments.data.folders.series import EXTENSIONS as SERIES
+from experiments.data.folders.series import read_series
+from experiments.data.folders.sounds import (
   EXTENSIONS as SOUNDS,
 )
-from experiments.data.folder_sounds import (
+from experiments.data.folders.sounds import (
   centred,
   patch_samples,
   read_sound,
 )
-from experiments.data.folder_texts import read_lines, read_text
-from experiments.data.folder_videos import clip
+from experiments.data.folders.texts import read_lines, read_text
+from experiments.data.folders.videos import clip
 from experiments.data.media import read_header
-from experiments.data.series_augmentation import augment_series, window
 from tests.media_files import grey_frames, sine, write_media
 
 

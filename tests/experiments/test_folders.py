@@ -10,8 +10,8 @@ import pytest
 
 from experiments.configs import folder as folder_config
 from experiments.configuration import take_open_values
-from experiments.data.folder_builder import content_key
-from experiments.data.folders import (
+from experiments.data.folders.builder import content_key
+from experiments.data.folders.listing import (
   check_patches,
   list_folder,
   quantile,

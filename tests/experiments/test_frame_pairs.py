@@ -4,20 +4,20 @@ import cv2
 import numpy as np
 import pytest
 
-from experiments.data import autoflow as autoflow_module
-from experiments.data import kitti_flow as kitti_module
-from experiments.data import sintel as sintel_module
-from experiments.data.autoflow import Autoflow, autoflow
-from experiments.data.flow_augmentation import FramePair
-from experiments.data.flow_files import format_flo
-from experiments.data.frame_pairs import (
+from experiments.data.flow import autoflow as autoflow_module
+from experiments.data.flow import kitti as kitti_module
+from experiments.data.flow import sintel as sintel_module
+from experiments.data.flow.augmentation import FramePair
+from experiments.data.flow.autoflow import Autoflow, autoflow
+from experiments.data.flow.files import format_flo
+from experiments.data.flow.frame_pairs import (
   decode_pair,
   flow_example,
   open_pairs,
   pad_pair,
 )
-from experiments.data.kitti_flow import KittiFlow
-from experiments.data.sintel import Sintel
+from experiments.data.flow.kitti import KittiFlow
+from experiments.data.flow.sintel import Sintel
 
 OPTIONS = dict(
   height=8,

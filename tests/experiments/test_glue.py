@@ -12,8 +12,9 @@ import tensorflow_datasets as tfds
 
 from experiments.configs import glue as config_module
 from experiments.configs import language as language_config
+from experiments.data.dataset import batch_spec
 from experiments.data.glue import PARTS, TASKS, glue
-from experiments.data.pipeline import batch_spec, train_batches
+from experiments.data.pipeline import train_batches
 from experiments.finetuning import is_below
 from experiments.tasks import glue as glue_task
 from experiments.tasks import glue_scores, make_task

@@ -2,8 +2,8 @@
 
 import pytest
 
-from experiments import input_rate
 from experiments.configs import digits
+from experiments.measuring import input_rate
 
 
 class Stream:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from experiments.configs import declaration
-from experiments.data.pipeline import batch_spec
+from experiments.data.dataset import batch_spec
 from experiments.tasks import language as language_task
 from experiments.tasks import make_task
 from perceiver_jax import metrics

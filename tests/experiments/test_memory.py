@@ -6,7 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.memory import activation_bytes, memory_in_use, state_bytes
+from experiments.measuring.memory import (
+  activation_bytes,
+  memory_in_use,
+  state_bytes,
+)
 from perceiver_jax.byte_array import ByteArray
 from perceiver_jax.encoder import Encoder
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.meter import Meter
+from experiments.watching.meter import Meter
 from perceiver_jax.metrics import Mean
 
 

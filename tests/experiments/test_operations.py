@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from experiments.operations import count_operations, sum_parts
+from experiments.measuring.operations import count_operations, sum_parts
 from perceiver_jax import attention
 from perceiver_jax.byte_array import ByteArray
 from perceiver_jax.encoder import Encoder, LatentBlock

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.configs import flow as flow_config
-from experiments.data.pipeline import batch_spec, blank_batch
-from experiments.flow_colours import colour_wheel, flow_colours
+from experiments.data.dataset import batch_spec, blank_batch
 from experiments.flow_pictures import (
   draw,
   errors,
@@ -19,6 +18,7 @@ from experiments.flow_pictures import (
 )
 from experiments.tasks import make_task
 from experiments.tasks.optical_flow import estimate_flow, flow_loss
+from experiments.viewing.flow_colours import colour_wheel, flow_colours
 from perceiver_jax.metrics import sum_of_means
 from perceiver_jax.tiling import tiled
 

@@ -13,16 +13,15 @@ import pytest
 from absl import flags
 
 from experiments.data import digits as digits_module
-from experiments.data.digits import digits
-from experiments.data.pipeline import (
+from experiments.data.dataset import (
   Dataset,
   InMemory,
   array_spec,
   blank_batch,
   check_not_empty,
-  evaluation_batches,
-  train_batches,
 )
+from experiments.data.digits import digits
+from experiments.data.pipeline import evaluation_batches, train_batches
 
 ROOT = pathlib.Path(__file__).parents[2]
 

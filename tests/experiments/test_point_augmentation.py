@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.data.point_augmentation import (
+from experiments.data.augmentation.points import (
   augment_points,
   mirror,
   mix_points,

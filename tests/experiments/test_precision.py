@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.configs import digits
-from experiments.data.pipeline import blank_batch
+from experiments.data.dataset import blank_batch
 from experiments.experiment import bind
 from experiments.precision import computing_in
 from experiments.tasks import make_task

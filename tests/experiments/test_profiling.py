@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from experiments.profiling import Profiler
+from experiments.watching.profiling import Profiler
 
 
 @jax.jit

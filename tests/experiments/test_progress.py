@@ -4,7 +4,7 @@ import contextlib
 import io
 import sys
 
-from experiments.progress import Progress
+from experiments.watching.progress import Progress
 
 ROW = {
   'train/loss': 0.51234,

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from experiments.data.pipeline import InMemory
-from experiments.pictures import write_picture
+from experiments.data.dataset import InMemory
 from experiments.reconstructions import Spread, draw_clip
+from experiments.viewing.pictures import write_picture
 
 
 def rng(seed=0):

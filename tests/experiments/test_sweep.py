@@ -11,9 +11,9 @@ import pytest
 
 from experiments.configs import digits as digits_config
 from experiments.sweep import run_table
-from experiments.sweep_report import render, write_section
-from experiments.sweep_rows import Result, read_result, run_row
-from experiments.sweep_tables import TABLES, Row, Table
+from experiments.sweeps.report import render, write_section
+from experiments.sweeps.rows import Result, read_result, run_row
+from experiments.sweeps.tables import TABLES, Row, Table
 from experiments.tasks import make_task
 
 ROOT = pathlib.Path(__file__).parents[2]

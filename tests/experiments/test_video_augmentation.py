@@ -5,8 +5,8 @@ import colorsys
 import numpy as np
 import pytest
 
-from experiments.data.augmentation import Box
-from experiments.data.video_augmentation import (
+from experiments.data.augmentation.images import Box
+from experiments.data.augmentation.video import (
   augment_frames,
   centre_frames,
   colour_matrix,

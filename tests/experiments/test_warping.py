@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from experiments.data.motorcycle import MOTORCYCLE_SHAPE, motorcycle
-from experiments.data.photographs import photographs
-from experiments.data.pipeline import train_batches
-from experiments.data.warping import (
+from experiments.data.flow.motorcycle import MOTORCYCLE_SHAPE, motorcycle
+from experiments.data.flow.photographs import photographs
+from experiments.data.flow.warping import (
   pixel_grid,
   random_flow,
   random_placement,
   warped_pair,
 )
+from experiments.data.pipeline import train_batches
 
 SHAPE = (24, 32)
 OPTIONS = dict(

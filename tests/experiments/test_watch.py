@@ -6,20 +6,15 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.data.embedded_builder import FILES
-from experiments.data.motion_augmentation import (
+from experiments.data.augmentation.motion import (
   augment_motion,
   random_rotation,
   resample,
   turn,
 )
-from experiments.data.pipeline import (
-  InMemory,
-  Windows,
-  batch_spec,
-  evaluation_batches,
-  train_batches,
-)
+from experiments.data.dataset import InMemory, Windows, batch_spec
+from experiments.data.embedded_builder import FILES
+from experiments.data.pipeline import evaluation_batches, train_batches
 from experiments.data.watch import CLASSES, watch
 from experiments.tasks import classification
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from experiments.weights_and_biases import WeightsAndBiases
+from experiments.watching.weights_and_biases import WeightsAndBiases
 
 # `wandb` as far as we use it. Each call is a line of calls.jsonl; what fails
 # is named in the environment.

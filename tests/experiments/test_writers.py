@@ -9,7 +9,7 @@ import struct
 import pytest
 from tensorboardX.proto import event_pb2
 
-from experiments.writers import MetricsWriter
+from experiments.watching.writers import MetricsWriter
 
 
 def write(workdir, step, rows):

@@ -8,7 +8,7 @@ import PIL.ImageEnhance
 import PIL.ImageOps
 import pytest
 
-from experiments.data import randaugment
+from experiments.data.augmentation import randaugment
 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Checkpoints: written in the background, read back whatever became of them."""

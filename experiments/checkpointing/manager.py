@@ -1,0 +1,103 @@
+"""Orbax's manager of checkpoints, as a run has it."""
+
+import pathlib
+from collections.abc import Callable, Mapping
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from experiments import processes
+from experiments.checkpointing import files as checkpoint_files
+from experiments.checkpointing import orbax_noise
+
+# A save that takes longer has failed. Of several processes, those that could
+# write wait so long for one that could not.
+_SAVE_SECONDS = 600
+
+
+def open_manager(
+  directory: pathlib.Path,
+  say: Callable[[str], None],
+  *,
+  keep_last: int,
+  best_metric: str,
+  best_mode: str,
+) -> ocp.CheckpointManager:
+  """Opens a folder of checkpoints, making it if need be; all processes do.
+
+  Args:
+    directory: of the checkpoints.
+    say: prints a line about what is broken.
+    keep_last: number of most recent checkpoints to keep.
+    best_metric: evaluation metric whose best checkpoint is also kept.
+    best_mode: 'max' or 'min'.
+
+  Raises:
+    OSError: the folder cannot be made or listed.
+  """
+  orbax_noise.silence()
+  try:
+    directory.mkdir(parents=True, exist_ok=True)  # Fails where a file is.
+    if processes.is_first():
+      _put_broken_metrics_aside(directory, say)
+    return ocp.CheckpointManager(
+      directory,
+      item_handlers={
+        checkpoint_files.STATE: ocp.StandardCheckpointHandler(),
+        checkpoint_files.DATA: ocp.JsonCheckpointHandler(),
+      },
+      options=_options(keep_last, best_metric, best_mode),
+    )
+  except OSError as error:
+    raise OSError(
+      f'The checkpoints in {directory} cannot be opened: '
+      f'{checkpoint_files.describe(error)}. Repair the folder, or choose '
+      'another --workdir.'
+    ) from error
+
+
+def _options(
+  keep_last: int, best_metric: str, best_mode: str
+) -> ocp.CheckpointManagerOptions:
+  def metric(metrics: Mapping[str, float]) -> float:
+    return metrics[best_metric]
+
+  return ocp.CheckpointManagerOptions(
+    best_fn=metric,
+    best_mode=best_mode,
+    preservation_policy=checkpoint_managers.AnyPreservationPolicy(
+      [
+        checkpoint_managers.LatestN(keep_last),
+        checkpoint_managers.BestN(
+          get_metric_fn=metric,
+          reverse=best_mode == 'min',
+          n=1,
+          keep_checkpoints_without_metrics=False,
+        ),
+      ]
+    ),
+    enable_async_checkpointing=True,
+    async_options=ocp.AsyncOptions(
+      timeout_secs=_SAVE_SECONDS,
+      # Otherwise, when a folder cannot be made, threads that wait for it keep
+      # the process from ending for minutes. But where it is made in one process
+      # for several, only waiting in background comes to an end by itself.
+      create_directories_asynchronously=jax.process_count() > 1,
+    ),
+  )
+
+
+def _put_broken_metrics_aside(
+  directory: pathlib.Path, say: Callable[[str], None]
+) -> None:
+  """Of checkpoints that are whole besides: Orbax would open none of them."""
+  for folder in sorted(directory.iterdir()):
+    if folder.name.isdigit() and checkpoint_files.has_broken_metrics(folder):
+      path = checkpoint_files.put_aside(
+        folder / checkpoint_files.METRICS / checkpoint_files.METRICS
+      )
+      say(
+        f'The metrics of the checkpoint of step {folder.name} cannot be read: '
+        f'put aside as {path}. It no longer counts for the best.'
+      )

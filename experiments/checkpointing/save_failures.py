@@ -1,0 +1,109 @@
+"""Saves of checkpoints that fail: reported, cleaned up, counted, limited."""
+
+import pathlib
+import shutil
+from collections.abc import Callable
+
+import jax
+
+from experiments import agreement, processes
+from experiments.checkpointing import files as checkpoint_files
+from experiments.watching.progress import warn
+
+# Failed saves in a row that end a run. A disk that fails for a moment is back
+# by then; with one that does not come back, all further work would be lost.
+_MOST_FAILURES = 3
+
+
+class SaveFailures:
+  """Saves that failed in a row.
+
+  A save has failed in all processes when it has in one of them.
+
+  Attributes:
+    count: how many, since the last that succeeded.
+  """
+
+  def __init__(self, directory: pathlib.Path, say: Callable[[str], None]):
+    """None yet.
+
+    Args:
+      directory: of the checkpoints.
+      say: prints a line.
+    """
+    self.count = 0
+    self._directory = directory
+    self._say = say
+    self._cause = ''
+
+  def allow(self, step: int, act: Callable[[], None]) -> bool:
+    """Does a part of a save; all processes do the same part.
+
+    Args:
+      step: that is saved.
+      act: raises any error.
+
+    Returns:
+      Whether it succeeded. Otherwise the save is reported, counts as failed,
+      and what it has half written is removed.
+
+    Raises:
+      OSError: too many in a row have failed.
+    """
+    error = None
+    try:
+      act()
+    except Exception as found:
+      error = found
+    failed = agreement.any_process(error is not None)
+    if failed:
+      self._add(step, error)
+    return not failed
+
+  def end(self) -> None:
+    """A save has succeeded in all its parts."""
+    self.count = 0
+
+  def error(self, what: str) -> OSError:
+    """Returns an error that says the last cause, and what to do.
+
+    Args:
+      what: begins its text.
+    """
+    return OSError(
+      f'{what}: {self._cause}. Older checkpoints in {self._directory} are as '
+      'they were. Make room on the disk, or make it writable; the same command '
+      'then goes on from the newest of them.'
+    )
+
+  def _add(self, step: int, error: Exception | None) -> None:
+    self.count += 1
+    if jax.process_count() > 1:
+      error = _origin(error)
+    self._cause = 'another process could not write its part'
+    if error is not None:
+      self._cause = checkpoint_files.describe(error)
+    line = f'Step {step} could not be saved: {self._cause}'
+    if processes.is_first():
+      # What is half written takes up room that the next one may need.
+      for path in checkpoint_files.unfinished(self._directory, step):
+        shutil.rmtree(path, ignore_errors=True)
+    elif error is not None:
+      warn(f'Process {jax.process_index()}: {line}.')
+    if self.count >= _MOST_FAILURES:
+      raise self.error(
+        f'{self.count} saves in a row have failed, the last one of step {step}'
+      ) from error
+    if processes.is_first():
+      self._say(
+        f'{line} (failure {self.count} in a row; {_MOST_FAILURES} end the run).'
+      )
+
+
+def _origin(error: BaseException | None) -> BaseException | None:
+  """What failed here before waiting for the other processes did."""
+  while isinstance(error, jax.errors.JaxRuntimeError):
+    error = error.__context__
+    if isinstance(error, TimeoutError):
+      error = error.__context__
+  return error

@@ -1,0 +1,1 @@
+"""Pairs of frames with known motion: data sets, files, augmentation."""

@@ -1,0 +1,1 @@
+"""Your own files as data sets: ROOT/{train,test}/CLASS/FILE."""

@@ -1,0 +1,154 @@
+"""Files in folders as a data set of their own.
+
+Files are read once, in their final size, and kept as a TFDS data set: decoding
+a video or sampling a mesh again for each epoch costs more than training. What
+is kept belongs to the names, sizes and times of the files: when one of them
+changes, the data set is prepared anew. (TFDS's own `ImageFolder` needs
+TensorFlow even to list the files, and has no random access.)
+"""
+
+import hashlib
+import json
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from experiments.data.dataset import Example, InMemory, Source
+from experiments.data.folders.listing import (
+  SPLITS,
+  Folder,
+  LabelledFile,
+  nothing_read,
+  read_files,
+  report_skipped,
+)
+
+# Larger data sets stay on the disk.
+_MOST_BYTES_IN_MEMORY = 2**29
+
+
+class Folders(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+  """Files of folders, decoded.
+
+  Args:
+    key: of the content; see `content_key`.
+    folder: to read.
+    read: a file to what is kept of it.
+    features: TFDS features of that.
+    skip_unreadable: see `read_files`.
+    data_dir: where TFDS keeps prepared data; None for its own default.
+  """
+
+  VERSION = tfds.core.Version('1.0.0')
+
+  def __init__(
+    self,
+    key: str,
+    folder: Folder,
+    read: Callable[[pathlib.Path], Example],
+    features: Mapping[str, Any],
+    *,
+    skip_unreadable: bool,
+    data_dir: str | None,
+  ):
+    self._folder, self._read = folder, read
+    self._kept = features
+    self._skip_unreadable = skip_unreadable
+    super().__init__(
+      config=tfds.core.BuilderConfig(name=key, description=str(folder.root)),
+      data_dir=data_dir,
+      file_format='array_record',
+    )
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    label = tfds.features.ClassLabel(names=self._folder.classes)
+    return self.dataset_info_from_configs(
+      features=tfds.features.FeaturesDict({**self._kept, 'label': label}),
+      description=self.__doc__,
+    )
+
+  def _split_generators(self, dl_manager):
+    del dl_manager
+    return {
+      split: self._generate_examples(files)
+      for split, files in self._folder.files.items()
+    }
+
+  def _generate_examples(self, files: Sequence[LabelledFile]):
+    read = 0
+    for file, content in read_files(
+      files, self._read, skip_unreadable=self._skip_unreadable
+    ):
+      read += 1
+      name = file.path.relative_to(self._folder.root).as_posix()
+      yield name, {**content, 'label': file.label}
+    if not read:
+      raise ValueError(nothing_read(files))
+
+
+def content_key(folder: Folder, options: Mapping[str, Any]) -> str:
+  """Returns 16 hexadecimal digits that change with what would be prepared.
+
+  A file is known by its name, size and time of change, so that large data sets
+  need not be read to find out that they are the same.
+
+  Args:
+    folder: of the files.
+    options: that decide on how they are read.
+  """
+  stats = [
+    (
+      file.path.relative_to(folder.root).as_posix(),
+      file.path.stat().st_size,
+      file.path.stat().st_mtime_ns,
+    )
+    for split in SPLITS
+    for file in folder.files[split]
+  ]
+  text = json.dumps([folder.classes, options, stats], sort_keys=True)
+  return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def open_folder(
+  folder: Folder,
+  read: Callable[[pathlib.Path], Example],
+  features: Mapping[str, Any],
+  *,
+  options: Mapping[str, Any],
+  skip_unreadable: bool,
+  data_dir: str | None,
+) -> tuple[Source, Source]:
+  """Returns training and test examples, prepared when they are not yet.
+
+  Args:
+    folder: of the files.
+    read: a file to what is kept of it.
+    features: TFDS features of that; `label` comes besides.
+    options: that decide on how files are read, with the kind of the data.
+    skip_unreadable: see `read_files`.
+    data_dir: where TFDS keeps prepared data; None for its own default.
+  """
+  key = content_key(folder, {**options, 'skip_unreadable': skip_unreadable})
+  builder = Folders(
+    key,
+    folder,
+    read,
+    features,
+    skip_unreadable=skip_unreadable,
+    data_dir=data_dir,
+  )
+  total = sum(map(len, folder.files.values()))
+  if not pathlib.Path(builder.data_dir).exists():
+    print(f'Preparing {total:,} files in {builder.data_dir}.', flush=True)
+  builder.download_and_prepare()
+  in_memory = builder.info.dataset_size <= _MOST_BYTES_IN_MEMORY
+  # Unlike ours, this builder holds no functions: it goes to worker processes.
+  reader = tfds.builder_from_directory(builder.data_path)
+  sources = []
+  for split in SPLITS:
+    source = reader.as_data_source(split)
+    report_skipped(split, len(folder.files[split]), len(source))
+    sources.append(InMemory(source) if in_memory else source)
+  return sources[0], sources[1]

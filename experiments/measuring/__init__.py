@@ -1,0 +1,1 @@
+"""Memory, operations and times of models and pipelines."""

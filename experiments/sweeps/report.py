@@ -1,0 +1,107 @@
+"""The table of a sweep as Markdown, and its place in a file."""
+
+import importlib.metadata
+import os
+import pathlib
+from collections.abc import Mapping
+
+from experiments.sweeps.rows import Result
+from experiments.sweeps.tables import Table
+
+
+def render(
+  table: Table, name: str, results: Mapping[str, Result | None]
+) -> str:
+  """Returns a section of Markdown.
+
+  Args:
+    table: its rows come in their order.
+    name: of the table, for the command.
+    results: by the name of the row; None for one that was not trained.
+  """
+  finished = [result for result in results.values() if result]
+  metrics = list(
+    dict.fromkeys(key for each in finished for key in each.metrics)
+  )
+  head = ['run', 'changes', 'steps', 'parameters', *metrics]
+  head += ['time', 'CPU time', 'memory', 'date']
+  lines = [
+    f'## {table.title}',
+    '',
+    f'`python -m experiments.sweep --table={name}`. {table.note}',
+    '',
+    _line(head),
+    _line(['---', '---', *['---:'] * (len(head) - 3), '---']),
+    *(
+      _line(_cells(row.name, results.get(row.name), metrics, len(head)))
+      for row in table.rows
+    ),
+    '',
+    _machine(finished),
+  ]
+  return '\n'.join(lines)
+
+
+def write_section(path: pathlib.Path, name: str, section: str) -> None:
+  """Writes a section into a file, in place of what it was before.
+
+  Args:
+    path: a Markdown file; made, or appended to, when it lacks the section.
+    name: of the table; the section stands between two comments with it.
+    section: from `render`.
+
+  Raises:
+    ValueError: the file has the first mark and not the last.
+  """
+  first, last = f'<!-- table {name} -->', f'<!-- end of table {name} -->'
+  text = path.read_text() if path.exists() else ''
+  before, mark, rest = text.partition(first)
+  _, end, after = rest.partition(last)
+  if mark and not end:
+    raise ValueError(f'{path} has {first!r} and no {last!r} after it.')
+  if not mark and before:
+    before = before.rstrip('\n') + '\n\n'
+  path.write_text(f'{before}{first}\n\n{section}\n\n{last}{after or chr(10)}')
+
+
+def _cells(
+  name: str, result: Result | None, metrics: list[str], width: int
+) -> list[str]:
+  if result is None:
+    return [name, 'not run', *[''] * (width - 2)]
+  changes = f'`{" ".join(result.arguments).replace("--config.", "")}`'
+  if result.error:
+    return [name, f'{changes} failed: {result.error}', *[''] * (width - 2)]
+  return [
+    name,
+    changes,
+    f'{result.steps:,}',
+    f'{result.parameters:,}',
+    *(
+      f'{result.metrics[key]:,.4f}' if key in result.metrics else ''
+      for key in metrics
+    ),
+    _time(result.seconds) + (' (resumed)' if result.resumed else ''),
+    _time(result.cpu_seconds),
+    f'{result.peak_bytes / 2**20:,.0f} MiB',
+    result.date,
+  ]
+
+
+def _line(cells: list[str]) -> str:
+  return f'| {" | ".join(cell.replace("|", "/") for cell in cells)} |'
+
+
+def _time(seconds: float) -> str:
+  minutes, rest = divmod(round(seconds), 60)
+  return f'{minutes} min {rest} s' if minutes else f'{rest} s'
+
+
+def _machine(results: list[Result]) -> str:
+  """Says what ran where, as far as results know."""
+  devices = ', '.join(sorted({each.devices for each in results} - {''}))
+  return (
+    f'{devices or "Nothing ran"}; {os.cpu_count()} CPU cores; jax '
+    f'{importlib.metadata.version("jax")}. One run a row; metrics are those of '
+    'the last step, on held-out examples; time is that of the whole command.'
+  )
