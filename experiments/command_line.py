@@ -17,6 +17,8 @@ from experiments.configuration import (
   take_open_values,
 )
 
+_files: list[str] = []
+
 
 class _WithDefaults(flags.ArgumentParser):
   """Adds what every run can be told to the configs of another parser."""
@@ -115,16 +117,26 @@ def config_name() -> str:
   return f'{name}:{variant}' if variant else name
 
 
-def run(command: Callable[[], None]) -> None:
+def files() -> tuple[str, ...]:
+  """Returns the files that the command was given."""
+  return tuple(_files)
+
+
+def run(command: Callable[[], None], *, takes_files: bool = False) -> None:
   """Parses the flags and runs a command.
 
   A ValueError or OSError is a mistake in the config, the data or the disk: it
   ends with its message alone and exit code 2, or as usual with --debug.
+
+  Args:
+    command: to run.
+    takes_files: whether there may be arguments besides the flags, see `files`.
   """
 
   def main(argv: list[str]) -> None:
-    if len(argv) > 1:
+    if argv[1:] and not takes_files:
       raise app.UsageError(f'Unknown arguments: {argv[1:]}')
+    _files[:] = argv[1:]
     # The libraries' notes go unseen; what matters we print ourselves.
     logging.set_verbosity(logging.ERROR)
     try:

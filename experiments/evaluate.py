@@ -11,9 +11,8 @@ from collections.abc import Sequence
 
 import haiku as hk
 import numpy as np
-from absl import flags
 
-from experiments import command_line, processes
+from experiments import chosen_run, command_line, processes
 from experiments.configuration import construct
 from experiments.data.dataset import Example
 from experiments.data.faults import DataFaults
@@ -24,10 +23,6 @@ from experiments.steps import make_evaluation
 from experiments.tasks.task import DatasetMetrics
 from experiments.train_state import TrainState
 from perceiver_jax import metrics
-
-_CHECKPOINT = flags.DEFINE_string(
-  'checkpoint', 'best', "'best', 'latest' or the step of a checkpoint."
-)
 
 
 class Evaluation:
@@ -112,7 +107,10 @@ def main() -> None:
   config = command_line.config()
   experiment = build_experiment(config, command_line.DATA_DIR.value)
   step, train_state = restore_run(
-    config, command_line.workdir(), experiment.template, _CHECKPOINT.value
+    config,
+    command_line.workdir(),
+    experiment.template,
+    chosen_run.CHECKPOINT.value,
   )
   evaluate = Evaluation(
     experiment,

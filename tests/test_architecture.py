@@ -81,9 +81,23 @@ MAY_IMPORT = {
     'perceiver_jax.position_encoding',
     'perceiver_jax.preprocessors',
   ],
+  'perceiver_jax.layouts': [
+    'perceiver_jax.byte_array',
+    'perceiver_jax.frame_preprocessors',
+    'perceiver_jax.preprocessors',
+  ],
   'perceiver_jax.multimodal': [
     'perceiver_jax.byte_array',
     'perceiver_jax.preprocessors',
+  ],
+  'perceiver_jax.attention_weights': [
+    'perceiver_jax.absorbed_attention',
+    'perceiver_jax.attention',
+    'perceiver_jax.byte_array',
+    'perceiver_jax.encoder',
+    'perceiver_jax.layers',
+    'perceiver_jax.layouts',
+    'perceiver_jax.multimodal',
   ],
   'perceiver_jax.postprocessors': [
     'perceiver_jax.convolutions',
@@ -137,9 +151,14 @@ MAY_IMPORT = {
   ],
   # The runner: parts that know nothing of each other.
   'experiments': [],
+  'experiments.data.files.images': [],
+  'experiments.data.files': [],
   'experiments.data.views': [],
   'experiments.tasks.answers': [
     'experiments.data.views',
+  ],
+  'experiments.viewing.answers': [
+    'experiments.tasks.answers',
   ],
   'experiments.checkpointing': [],
   'experiments.watching': [],
@@ -276,6 +295,8 @@ MAY_IMPORT = {
     'experiments.data.dataset',
     'experiments.data.embedded_builder',
     'experiments.data.features',
+    'experiments.data.files.images',
+    'experiments.data.views',
   ],
   'experiments.data.prepared': [
     'experiments.data.dataset',
@@ -296,14 +317,14 @@ MAY_IMPORT = {
     'experiments.data.embedded_builder',
     'experiments.data.features',
   ],
-  'experiments.data.meshes': [],
-  'experiments.data.media': [],
+  'experiments.data.files.meshes': [],
+  'experiments.data.files.media': [],
   'experiments.data.modelnet40': [
     'experiments.data.augmentation.points',
     'experiments.data.dataset',
     'experiments.data.features',
     'experiments.data.manual_downloads',
-    'experiments.data.meshes',
+    'experiments.data.files.meshes',
   ],
   'experiments.data.augmentation.motion': [],
   'experiments.data.watch': [
@@ -386,7 +407,7 @@ MAY_IMPORT = {
     'experiments.data.augmentation.images',
     'experiments.data.dataset',
     'experiments.data.features',
-    'experiments.data.media',
+    'experiments.data.files.media',
   ],
   'experiments.data.sharded_builder': [
     'experiments.data.dataset',
@@ -406,7 +427,7 @@ MAY_IMPORT = {
     'experiments.data.augmentation.video',
     'experiments.data.dataset',
     'experiments.data.manual_downloads',
-    'experiments.data.media',
+    'experiments.data.files.media',
     'experiments.data.sharded_builder',
     'experiments.data.stored_video',
   ],
@@ -419,6 +440,7 @@ MAY_IMPORT = {
     'experiments.data.augmentation.images',
     'experiments.data.dataset',
     'experiments.data.features',
+    'experiments.data.files.images',
     'experiments.data.folders.builder',
     'experiments.data.folders.listing',
   ],
@@ -428,7 +450,7 @@ MAY_IMPORT = {
     'experiments.data.features',
     'experiments.data.folders.builder',
     'experiments.data.folders.listing',
-    'experiments.data.meshes',
+    'experiments.data.files.meshes',
   ],
   'experiments.data.augmentation.series': [],
   'experiments.data.folders.series': [
@@ -443,7 +465,7 @@ MAY_IMPORT = {
     'experiments.data.features',
     'experiments.data.folders.builder',
     'experiments.data.folders.listing',
-    'experiments.data.media',
+    'experiments.data.files.media',
     'experiments.data.sound',
   ],
   'experiments.data.folders.texts': [
@@ -458,7 +480,7 @@ MAY_IMPORT = {
     'experiments.data.features',
     'experiments.data.folders.builder',
     'experiments.data.folders.listing',
-    'experiments.data.media',
+    'experiments.data.files.media',
   ],
   'experiments.data.shapes': [
     'experiments.data.dataset',
@@ -486,6 +508,7 @@ MAY_IMPORT = {
   # Tasks bind model, loss and data.
   'experiments.tasks.task': [
     'experiments.data.dataset',
+    'experiments.tasks.answers',
     'experiments.train_state',
   ],
   'experiments.tasks.open_values': [
@@ -540,6 +563,7 @@ MAY_IMPORT = {
     'experiments.data.modelnet40',
     'experiments.data.tones',
     'experiments.data.watch',
+    'experiments.tasks.answers',
     'experiments.tasks.baselines',
     'experiments.tasks.classification_metrics',
     'experiments.tasks.open_values',
@@ -641,6 +665,19 @@ MAY_IMPORT = {
     'experiments.tasks.task',
     'experiments.train_state',
   ],
+  'experiments.chosen_run': [
+    'experiments.command_line',
+    'experiments.trained',
+  ],
+  'experiments.predict': [
+    'experiments.chosen_run',
+    'experiments.command_line',
+    'experiments.output',
+    'experiments.parallelism',
+    'experiments.tasks.answers',
+    'experiments.trained',
+    'experiments.viewing.answers',
+  ],
   'experiments.transfer': [
     'experiments.configuration',
     'experiments.data.dataset',
@@ -659,6 +696,7 @@ MAY_IMPORT = {
     'experiments.parallelism',
   ],
   'experiments.evaluate': [
+    'experiments.chosen_run',
     'experiments.command_line',
     'experiments.configuration',
     'experiments.data.dataset',
@@ -787,20 +825,22 @@ MAY_IMPORT = {
 ONLY_IN = {
   'apache_beam': ['experiments.data.sharded_builder'],
   'array_record': ['experiments.data.sharded_builder'],
-  'av': ['experiments.data.media'],
+  'av': ['experiments.data.files.media'],
   'absl': [
     'experiments.benchmark',
+    'experiments.chosen_run',
     'experiments.command_line',
     'experiments.describe',
-    'experiments.evaluate',
     'experiments.flow_pictures',
     'experiments.import_weights',
     'experiments.output',
+    'experiments.predict',
     'experiments.reconstructions',
     'experiments.sweep',
   ],
   'cv2': [
     'experiments.data.augmentation.images',
+    'experiments.data.digits',
     'experiments.data.flow.augmentation',
     'experiments.data.flow.files',
     'experiments.data.flow.motorcycle',
@@ -819,6 +859,7 @@ ONLY_IN = {
   ],
   'PIL': [
     'experiments.data.augmentation.images',
+    'experiments.data.files.images',
     'experiments.data.folders.images',
   ],
   'tensorboardX': ['experiments.watching.writers'],

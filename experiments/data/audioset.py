@@ -31,8 +31,8 @@ from experiments.data.dataset import (
   Source,
   array_spec,
 )
+from experiments.data.files.media import decode_audio, has_video
 from experiments.data.manual_downloads import manual_dir
-from experiments.data.media import decode_audio, has_video
 from experiments.data.sharded_builder import SPLIT, ShardedBuilder, prepare
 from experiments.data.stored_video import (
   encode_sound,

@@ -21,8 +21,8 @@ from experiments.data.augmentation.points import (
 )
 from experiments.data.dataset import Dataset, DataSpec, Example, array_spec
 from experiments.data.features import array_feature
+from experiments.data.files.meshes import parse_off, sample_surface
 from experiments.data.manual_downloads import manual_dir
-from experiments.data.meshes import parse_off, sample_surface
 
 _URL = 'https://modelnet.cs.princeton.edu/ModelNet40.zip'
 _ARCHIVE = 'ModelNet40.zip'

@@ -19,7 +19,7 @@ import tensorflow_datasets as tfds
 from experiments.data.augmentation.images import decode
 from experiments.data.dataset import Example
 from experiments.data.features import array_feature
-from experiments.data.media import decode_audio, decode_frames
+from experiments.data.files.media import decode_audio, decode_frames
 
 _JPEG_QUALITY = 90
 _FULL_SCALE = 32_768

@@ -7,23 +7,25 @@ the first paper; one with `baseline` in place of `encoder` is another model on
 the same inputs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import haiku as hk
 import jax
 import ml_collections
+import numpy as np
 import optax
 
 from experiments.configuration import choose, construct
 from experiments.data.audioset import audioset
-from experiments.data.dataset import DataSpec
+from experiments.data.dataset import DataSpec, Example
 from experiments.data.digits import digits
 from experiments.data.furniture import furniture
 from experiments.data.imagenet import imagenet
 from experiments.data.modelnet40 import modelnet40
 from experiments.data.tones import tones
 from experiments.data.watch import watch
+from experiments.tasks.answers import Classes
 from experiments.tasks.baselines import make_baseline
 from experiments.tasks.classification_metrics import (
   TOP_5_CLASSES,
@@ -41,6 +43,7 @@ from perceiver_jax.metrics import Mean, weighted_mean
 from perceiver_jax.models import PerceiverClassifier, PerceiverIOClassifier
 from perceiver_jax.queries import LearnedQueries
 
+_PROBABILITIES = {'softmax': jax.nn.softmax, 'sigmoid': jax.nn.sigmoid}
 _DATASETS = {
   **FOLDERS,
   'digits': digits,
@@ -82,8 +85,34 @@ def make_task(config: ml_collections.ConfigDict, data_dir: str | None) -> Task:
     model=make_model(config, data.num_classes),
     loss_function=choose('loss', LOSSES, config.loss),
     data=data,
+    answer=make_answer(config.loss.name, class_names(data)),
     dataset_metrics=make_dataset_metrics(config.loss.name, data),
   )
+
+
+def class_names(data: DataSpec) -> tuple[str, ...]:
+  """Returns the names of the classes; their numbers where they have none."""
+  return tuple(data.class_names) or tuple(map(str, range(data.num_classes)))
+
+
+def make_answer(
+  loss: str, names: tuple[str, ...]
+) -> Callable[[Sequence[np.ndarray], Sequence[Example]], Classes]:
+  """Returns what tells logits `[classes]` of one input as probabilities.
+
+  Args:
+    loss: 'softmax', one of the classes, or 'sigmoid', any number of them.
+    names: of the classes.
+  """
+
+  def answer(
+    predictions: Sequence[np.ndarray], examples: Sequence[Example]
+  ) -> Classes:
+    del examples
+    parts = [np.asarray(_PROBABILITIES[loss](each)) for each in predictions]
+    return Classes(names, np.mean(parts, axis=0))
+
+  return answer
 
 
 def make_dataset_metrics(loss: str, data: DataSpec) -> DatasetMetrics | None:

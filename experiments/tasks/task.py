@@ -1,13 +1,14 @@
 """What the runner needs to know of an experiment."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import haiku as hk
 import jax
 import numpy as np
 
-from experiments.data.dataset import DataSpec
+from experiments.data.dataset import DataSpec, Example
+from experiments.tasks.answers import Answer
 from experiments.train_state import Batch, LossFunction
 
 
@@ -35,6 +36,8 @@ class Task(NamedTuple):
     loss_function: `(predictions, batch) -> (loss, metrics)`; None where there
       is a model, but nothing yet to train it with.
     data: what an example is, and how to open the data set.
+    answer: the predictions of the examples of one input, each without a batch
+      axis, and these examples, to what a person is told.
     dataset_metrics: besides the means that the loss function returns; None for
       none.
   """
@@ -42,4 +45,5 @@ class Task(NamedTuple):
   model: hk.TransformedWithState
   loss_function: LossFunction | None
   data: DataSpec
+  answer: Callable[[Sequence[Any], Sequence[Example]], Answer] | None = None
   dataset_metrics: DatasetMetrics | None = None

@@ -9,7 +9,8 @@ import pytest
 import trimesh
 
 from experiments.data.augmentation.series import augment_series, window
-from experiments.data.folders.images import EXTENSIONS as IMAGES
+from experiments.data.files.images import EXTENSIONS as IMAGES
+from experiments.data.files.media import read_header
 from experiments.data.folders.images import patch_side, read_image, squash
 from experiments.data.folders.points import read_shape
 from experiments.data.folders.series import EXTENSIONS as SERIES
@@ -24,7 +25,6 @@ from experiments.data.folders.sounds import (
 )
 from experiments.data.folders.texts import read_lines, read_text
 from experiments.data.folders.videos import clip
-from experiments.data.media import read_header
 from tests.media_files import grey_frames, sine, write_media
 
 

@@ -1,7 +1,6 @@
 """Two steps of every config of the papers, on small shapes."""
 
 import importlib
-import math
 
 import jax
 import numpy as np
@@ -193,7 +192,9 @@ def make_batch(config, task):
     if x.dtype == np.bool_:
       return np.broadcast_to(np.arange(x.shape[-1]) != x.shape[-1] - 1, x.shape)
     if name == 'part':
-      parts = [i for i, p in enumerate(PARTS) if task_of(p) in config.data.tasks]
+      parts = [
+        i for i, p in enumerate(PARTS) if task_of(p) in config.data.tasks
+      ]
       return np.resize(np.array(parts, x.dtype), x.shape)
     if x.dtype == np.int32:
       return rng.integers(limits[name], size=x.shape, dtype=x.dtype)
@@ -217,6 +218,7 @@ def make_batch(config, task):
 @pytest.mark.parametrize(('name', 'variant'), VARIANTS)
 def test_two_steps(name, variant):
   import time
+
   t = [time.process_time()]
   config = small_config(name, variant)
   task, schedule, optimizer = bind(config, None)
@@ -237,12 +239,41 @@ def test_two_steps(name, variant):
   t.append(time.process_time())
   up = jax.jit(update).lower(state, batch)
   t.append(time.process_time())
-  up=up.compile()
+  up = up.compile()
   t.append(time.process_time())
   middle, first = up(state, batch)
   new, second = up(middle, batch)
   import haiku as hk
-  print('TT', name, variant, hk.data_structures.tree_size(state.params), [round(b-a,2) for a,b in zip(t,t[1:])], float(first.health.loss), float(second.health.loss), {k: round(float(v.total/v.weight),3) for k,v in first.metrics.items()})
-  zero = [f'{m}/{n}' for m, x in second.health.gradient_norms.items() for n, v in x.items() if float(v)==0]
-  zero1 = [f'{m}/{n}' for m, x in first.health.gradient_norms.items() for n, v in x.items() if float(v)==0]
-  print('  zero', zero, len(zero1), len(jax.tree.leaves(first.health.gradient_norms)), jax.tree.reduce(lambda a, b: a if a < b else b, jax.tree.map(float, second.health.gradient_norms)))
+
+  print(
+    'TT',
+    name,
+    variant,
+    hk.data_structures.tree_size(state.params),
+    [round(b - a, 2) for a, b in zip(t, t[1:])],
+    float(first.health.loss),
+    float(second.health.loss),
+    {k: round(float(v.total / v.weight), 3) for k, v in first.metrics.items()},
+  )
+  zero = [
+    f'{m}/{n}'
+    for m, x in second.health.gradient_norms.items()
+    for n, v in x.items()
+    if float(v) == 0
+  ]
+  zero1 = [
+    f'{m}/{n}'
+    for m, x in first.health.gradient_norms.items()
+    for n, v in x.items()
+    if float(v) == 0
+  ]
+  print(
+    '  zero',
+    zero,
+    len(zero1),
+    len(jax.tree.leaves(first.health.gradient_norms)),
+    jax.tree.reduce(
+      lambda a, b: a if a < b else b,
+      jax.tree.map(float, second.health.gradient_norms),
+    ),
+  )

@@ -1,17 +1,16 @@
 """Your own images: ROOT/{train,test}/CLASS/FILE."""
 
 import functools
-import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
-import PIL.ImageOps
 
 from experiments.data.augmentation.images import random_affine
 from experiments.data.dataset import Dataset, DataSpec, Example, array_spec
 from experiments.data.features import array_feature
+from experiments.data.files.images import EXTENSIONS, read_image
 from experiments.data.folders.builder import open_folder
 from experiments.data.folders.listing import (
   Folder,
@@ -23,49 +22,10 @@ from experiments.data.folders.listing import (
   whole_patches,
 )
 
-EXTENSIONS = (
-  '.jpg',
-  '.jpeg',
-  '.png',
-  '.webp',
-  '.bmp',
-  '.gif',
-  '.tif',
-  '.tiff',
-  '.ppm',
-  '.pgm',
-)
 # Along a side: at most 256 in all.
 _MOST_PATCHES = 16
 # Images of one colour have no deviation to divide by.
 _LEAST_STDDEV = 0.01
-
-
-def read_image(path: pathlib.Path) -> PIL.Image.Image:
-  """Reads an image as RGB, upright as its camera was held.
-
-  Grey becomes three equal channels, 16 bits become 8, what is transparent
-  becomes white; of a moving picture it is the first frame.
-
-  Raises:
-    ValueError: the file is no image, or is damaged; the message names it.
-  """
-  try:
-    with PIL.Image.open(path) as opened:
-      image = PIL.ImageOps.exif_transpose(opened)
-      if image.mode.startswith('I'):
-        eight_bits = np.clip(np.asarray(image) / 257.0, 0, 255)
-        image = PIL.Image.fromarray(eight_bits.round().astype(np.uint8))
-      if image.has_transparency_data:
-        image = image.convert('RGBA')
-        white = PIL.Image.new('RGBA', image.size, 'white')
-        image = PIL.Image.alpha_composite(white, image)
-      return image.convert('RGB')
-  except (OSError, SyntaxError, ValueError) as error:
-    raise ValueError(
-      f'{path} is no image, or is damaged ({error}). Get it again, or take it '
-      'out.'
-    ) from error
 
 
 def squash(image: PIL.Image.Image, side: int) -> np.ndarray:

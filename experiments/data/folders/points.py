@@ -15,13 +15,13 @@ from experiments.data.augmentation.points import (
 )
 from experiments.data.dataset import Dataset, DataSpec, Example, array_spec
 from experiments.data.features import array_feature
+from experiments.data.files.meshes import Mesh, parse_off, sample_surface
 from experiments.data.folders.builder import open_folder
 from experiments.data.folders.listing import (
   files_note,
   list_folder,
   survey,
 )
-from experiments.data.meshes import Mesh, parse_off, sample_surface
 
 MESH_EXTENSIONS = ('.off', '.obj', '.ply', '.stl')
 POINT_EXTENSIONS = ('.npy', '.xyz', '.pts', '.txt')

@@ -9,6 +9,7 @@ import numpy as np
 
 from experiments.data.dataset import Dataset, DataSpec, Example, array_spec
 from experiments.data.features import array_feature
+from experiments.data.files.media import decode_audio, read_header
 from experiments.data.folders.builder import open_folder
 from experiments.data.folders.listing import (
   Folder,
@@ -19,7 +20,6 @@ from experiments.data.folders.listing import (
   survey,
   whole_patches,
 )
-from experiments.data.media import decode_audio, read_header
 from experiments.data.sound import (
   add_noise,
   random_filter,

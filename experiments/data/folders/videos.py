@@ -14,6 +14,7 @@ from experiments.data.augmentation.video import (
 )
 from experiments.data.dataset import Dataset, DataSpec, Example, array_spec
 from experiments.data.features import array_feature
+from experiments.data.files.media import decode_frames, read_header
 from experiments.data.folders.builder import open_folder
 from experiments.data.folders.listing import (
   Folder,
@@ -24,7 +25,6 @@ from experiments.data.folders.listing import (
   survey,
   whole_patches,
 )
-from experiments.data.media import decode_frames, read_header
 
 EXTENSIONS = ('.mp4', '.webm', '.mkv', '.avi', '.mov', '.m4v', '.mpg', '.mpeg')
 # Along a side; frames go two and two into a patch.

@@ -1,0 +1,1 @@
+"""Files of people: images, sound and video, meshes and points, series, text."""

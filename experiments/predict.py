@@ -1,0 +1,99 @@
+"""Says what a trained model makes of files.
+
+  python -m experiments.predict --workdir=runs/digits seven.png eight.jpg
+  python -m experiments.predict --workdir=runs/declaration-mlm \
+    --text='All human be[MASK]gs are born free'
+  python -m experiments.predict --workdir=runs/flow-embedded first.png second.png
+
+prints the likeliest classes of each file. A masked language model fills in
+`[MASK]`, one for each byte. Of optical flow, each two files are one input: the
+flow is written as a picture and as .flo; of autoencoders, the reconstruction
+beside the original. Ends with exit code 1 where a file could not be read; the
+others are answered all the same.
+"""  # noqa: E501
+
+import json
+import pathlib
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from absl import flags
+
+from experiments import chosen_run, command_line, output
+from experiments.parallelism import configure_backend
+from experiments.tasks.answers import Answer
+from experiments.trained import TrainedRun
+from experiments.viewing.answers import json_of, lines_of, write_answer
+
+_TOP = flags.DEFINE_integer(
+  'top', 5, 'Likeliest classes, or characters, to name.', lower_bound=1
+)
+_TEXT = flags.DEFINE_multi_string(
+  'text', [], 'A text in place of a file; may be given several times.'
+)
+
+
+def group(run: TrainedRun, files: Sequence[str]) -> list[tuple[str, ...]]:
+  """Returns the files of each input.
+
+  Raises:
+    ValueError: files are left over.
+  """
+  count = run.task.data.files.count if run.task.data.files else 1
+  if len(files) % count:
+    raise ValueError(
+      f'Each input of this run is {count} files, and {len(files)} were given.'
+    )
+  return [tuple(files[i : i + count]) for i in range(0, len(files), count)]
+
+
+def answers(
+  run: TrainedRun, files: Sequence[str], texts: Sequence[str]
+) -> Iterator[tuple[str, Answer | ValueError | OSError]]:
+  """Yields the name of each input, and what the run says of it."""
+  inputs = group(run, files)
+  yield from zip(map(' '.join, inputs), run.predict_many(inputs), strict=True)
+  for text in texts:
+    yield text, run.predict_text(text)
+
+
+def main() -> None:
+  """Answers each file."""
+  configure_backend()
+  files, texts = command_line.files(), _TEXT.value
+  if not files and not texts:
+    raise ValueError('Name files to look at, or give a --text.')
+  run = chosen_run.load()
+  folder = chosen_run.save_to('predictions')
+  results, failed = [], False
+  for name, answer in answers(run, files, texts):
+    if isinstance(answer, Exception):
+      failed = True
+      results.append({'input': name, 'error': str(answer)})
+      if not output.as_json():
+        print(f'Error: {answer}', file=sys.stderr)
+      continue
+    written = write_answer(answer, folder, pathlib.Path(name).stem)
+    results.append(_result(name, answer, written))
+    if not output.as_json():
+      lines = [*lines_of(answer, _TOP.value), *(f'-> {p}' for p in written)]
+      print('\n  '.join([name, *lines]), flush=True)
+  if output.as_json():
+    print(json.dumps({'step': run.step, 'results': results}))
+  if failed:
+    sys.exit(1)
+
+
+def _result(
+  name: str, answer: Answer, written: Sequence[pathlib.Path]
+) -> dict[str, Any]:
+  return {
+    'input': name,
+    **json_of(answer, _TOP.value),
+    **({'files': [str(path) for path in written]} if written else {}),
+  }
+
+
+if __name__ == '__main__':
+  command_line.run(main, takes_files=True)
