@@ -1,10 +1,11 @@
 """Flags that the commands share, and how they end on a user's mistake."""
 
 import contextlib
+import os
 import pathlib
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import ml_collections
 from absl import app, flags, logging
@@ -18,6 +19,8 @@ from experiments.configuration import (
 )
 
 _files: list[str] = []
+# What shells report of a program that a closed pipe has ended.
+_SIGPIPE_CODE = 141
 
 
 class _WithDefaults(flags.ArgumentParser):
@@ -29,7 +32,13 @@ class _WithDefaults(flags.ArgumentParser):
 
   def parse(self, argument: str) -> Any:
     """Returns the config of a file, see `configuration.RUN_DEFAULTS`."""
-    config = self._parser.parse(argument)
+    try:
+      config = self._parser.parse(argument)
+    except (TypeError, ValueError) as error:
+      if '--debug' in sys.argv:  # Flags are still being read.
+        raise
+      # ml_collections puts the whole traceback into the message.
+      raise ValueError(str(error.__context__)) from error
     if not isinstance(config, ml_collections.ConfigDict):
       return config  # Says what is wrong with the file when it is used.
     return fill_defaults(config)
@@ -135,17 +144,52 @@ def run(command: Callable[[], None], *, takes_files: bool = False) -> None:
 
   def main(argv: list[str]) -> None:
     if argv[1:] and not takes_files:
-      raise app.UsageError(f'Unknown arguments: {argv[1:]}')
+      _fail(f'Unknown arguments: {argv[1:]}. See --help.')
     _files[:] = argv[1:]
     # The libraries' notes go unseen; what matters we print ourselves.
     logging.set_verbosity(logging.ERROR)
     try:
       processes.join(_MULTIHOST.value, _HEARTBEAT.value)
       command()
+    except BrokenPipeError:
+      # Who reads the output, such as `head`, has had enough of it.
+      os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+      sys.exit(_SIGPIPE_CODE)
     except (ValueError, OSError) as error:
       if DEBUG.value:
         raise
-      print(f'Error: {error}', file=sys.stderr)
-      sys.exit(2)
+      _fail(error)
 
-  app.run(main)
+  app.run(main, flags_parser=_parse_flags)
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+  """Returns what is no flag; a flag that is wrong ends with one line."""
+  # Those of every module that the command consists of, for --help.
+  for module, defined in flags.FLAGS.flags_by_module_dict().items():
+    if module.startswith('experiments.'):
+      for flag in defined:
+        flags.FLAGS.register_key_flag_for_module(argv[0], flag)
+  try:
+    rest = flags.FLAGS(argv)
+  except flags.Error as error:
+    _fail(f'{error} See --help.')
+  _check_config_file()
+  return rest
+
+
+def _check_config_file() -> None:
+  """Ends with one line where --config names no file."""
+  if not flags.FLAGS['config'].present:
+    return
+  name = config_flags.get_config_filename(flags.FLAGS['config'])
+  path = pathlib.Path(name.partition(':')[0])
+  if not path.is_file():
+    shipped = pathlib.Path(__file__).parent / 'configs'
+    names = sorted(each.name for each in shipped.glob('[a-z]*.py'))
+    _fail(f'There is no file {path}. In {shipped} are {", ".join(names)}.')
+
+
+def _fail(error: Exception | str) -> NoReturn:
+  print(f'Error: {error}', file=sys.stderr)
+  sys.exit(2)

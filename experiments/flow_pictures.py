@@ -20,6 +20,7 @@ from absl import flags
 from experiments import command_line
 from experiments.data.dataset import Example
 from experiments.data.flow.frame_pairs import flow_example
+from experiments.data.flow.frames import pixels
 from experiments.data.flow.motorcycle import MOTORCYCLE_SHAPE, motorcycle
 from experiments.experiment import (
   Experiment,
@@ -27,12 +28,12 @@ from experiments.experiment import (
   restore_run,
 )
 from experiments.viewing.flow_colours import flow_colours
-from experiments.viewing.pictures import enlarged, write_picture
+from experiments.viewing.flow_drawing import fastest, side_by_side
+from experiments.viewing.pictures import write_picture
 
 _PAIRS = flags.DEFINE_integer(
   'pairs', 8, 'Held-out pairs to make a picture of.', lower_bound=0
 )
-_LEAST_WIDTH = 384  # Of a frame in a picture; smaller ones are enlarged.
 
 
 def draw(example: Example, estimate: np.ndarray) -> np.ndarray:
@@ -48,15 +49,14 @@ def draw(example: Example, estimate: np.ndarray) -> np.ndarray:
     uint8 `[h, 4 w, 3]`, small frames enlarged.
   """
   valid = example['valid'] > 0
-  frames = np.rint((example['frames'] + 1) * 127.5).astype(np.uint8)
-  fastest = max(1e-6, np.linalg.norm(example['flow'][valid], axis=-1).max())
-  panels = [
-    *frames,
-    flow_colours(example['flow'], max_motion=fastest, valid=valid),
-    flow_colours(estimate, max_motion=fastest),
-  ]
-  factor = max(1, -(-_LEAST_WIDTH // frames.shape[2]))
-  return enlarged(np.concatenate(panels, axis=1), factor)
+  full = fastest(example['flow'][valid])
+  return side_by_side(
+    [
+      *pixels(example['frames']),
+      flow_colours(example['flow'], max_motion=full, valid=valid),
+      flow_colours(estimate, max_motion=full),
+    ]
+  )
 
 
 def errors(example: Example, estimate: np.ndarray) -> dict[str, float]:

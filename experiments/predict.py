@@ -6,12 +6,16 @@
   python -m experiments.predict --workdir=runs/flow-embedded first.png second.png
 
 prints the likeliest classes of each file. A masked language model fills in
-`[MASK]`, one for each byte. Of optical flow, each two files are one input: the
-flow is written as a picture and as .flo; of autoencoders, the reconstruction
-beside the original. Ends with exit code 1 where a file could not be read; the
-others are answered all the same.
+`[MASK]`, one for each byte; two texts are compared as 'FIRST [SEP] SECOND'. Of
+optical flow, each two files are one input: the flow is written as a picture, as
+.flo and as .npz. Of films, the first 20 seconds are reconstructed: NAME.mp4
+shows them beside the original, with the sound that the model makes;
+NAME_original.mp4 is what it was given. All are written into `predictions/` of
+the run. Ends with exit code 1 where a file could not be read; the others are
+answered all the same.
 """  # noqa: E501
 
+import itertools
 import json
 import pathlib
 import sys
@@ -50,12 +54,30 @@ def group(run: TrainedRun, files: Sequence[str]) -> list[tuple[str, ...]]:
 
 def answers(
   run: TrainedRun, files: Sequence[str], texts: Sequence[str]
-) -> Iterator[tuple[str, Answer | ValueError | OSError]]:
-  """Yields the name of each input, and what the run says of it."""
+) -> Iterator[tuple[tuple[str, ...], Answer | ValueError | OSError]]:
+  """Yields the files or the text of each input, and what the run says."""
   inputs = group(run, files)
-  yield from zip(map(' '.join, inputs), run.predict_many(inputs), strict=True)
+  yield from zip(inputs, run.predict_many(inputs), strict=True)
   for text in texts:
-    yield text, run.predict_text(text)
+    try:
+      answer = run.predict_text(text)
+    except ValueError as error:
+      answer = ValueError(f'{text!r}: {error}')
+    yield (text,), answer
+
+
+def name_of(files: Sequence[str], taken: set[str]) -> str:
+  """Returns a name for what is written of an input, and takes it.
+
+  Args:
+    files: of the input.
+    taken: names of others, which may be of files in other folders.
+  """
+  first = '-'.join(pathlib.Path(file).stem for file in files)
+  names = itertools.chain([first], (f'{first}-{i}' for i in itertools.count(2)))
+  name = next(each for each in names if each not in taken)
+  taken.add(name)
+  return name
 
 
 def main() -> None:
@@ -66,15 +88,16 @@ def main() -> None:
     raise ValueError('Name files to look at, or give a --text.')
   run = chosen_run.load()
   folder = chosen_run.save_to('predictions')
-  results, failed = [], False
-  for name, answer in answers(run, files, texts):
+  results, taken, failed = [], set(), False
+  for parts, answer in answers(run, files, texts):
+    name = ' '.join(parts)
     if isinstance(answer, Exception):
       failed = True
       results.append({'input': name, 'error': str(answer)})
       if not output.as_json():
         print(f'Error: {answer}', file=sys.stderr)
       continue
-    written = write_answer(answer, folder, pathlib.Path(name).stem)
+    written = write_answer(answer, folder, name_of(parts, taken))
     results.append(_result(name, answer, written))
     if not output.as_json():
       lines = [*lines_of(answer, _TOP.value), *(f'-> {p}' for p in written)]

@@ -18,22 +18,21 @@ from absl import flags
 
 from experiments import command_line
 from experiments.data.dataset import Example, Source
-from experiments.evaluate import Evaluation
+from experiments.evaluation import Evaluation
 from experiments.experiment import (
   Experiment,
   build_experiment,
   restore_run,
 )
 from experiments.parallelism import configure_backend
-from experiments.viewing.pictures import enlarged, write_picture
+from experiments.viewing.film_drawing import draw_clip
+from experiments.viewing.pictures import write_picture
 
 _CLIPS = flags.DEFINE_integer(
   'clips', 4, 'Held-out clips in the picture.', lower_bound=1
 )
 _MOST_CLIPS = 256
 _PICTURE = 'reconstructions.png'
-_LEAST_FRAME = 128  # Pixels of a frame in the picture; smaller are enlarged.
-_WAVE_HEIGHT = 64
 _GAP = 8
 
 
@@ -87,31 +86,6 @@ def psnr_of(
   return results
 
 
-def draw_clip(
-  original: Example, reconstruction: dict[str, np.ndarray]
-) -> np.ndarray:
-  """Returns the picture of a clip: each modality, and below it the model's.
-
-  Args:
-    original: with `image` `[T, H, W, 3]` in [0, 1], `audio` `[S]`, or one.
-    reconstruction: the same arrays as the model made them.
-
-  Returns:
-    uint8 RGB; waves are drawn to the scale of the original's loudest sample.
-  """
-  rows, width = [], 4 * _LEAST_FRAME
-  if 'image' in reconstruction:
-    rows = [_draw_frames(x['image']) for x in (original, reconstruction)]
-    width = rows[0].shape[1]
-  if 'audio' in reconstruction:
-    loudest = max(np.abs(original['audio']).max(), 1e-6)
-    rows += [
-      _draw_wave(x['audio'].reshape(-1) / loudest, width)
-      for x in (original, reconstruction)
-    ]
-  return np.concatenate(rows)
-
-
 def draw(experiment: Experiment, state: Any, num_clips: int) -> np.ndarray:
   """Returns the picture of some held-out clips, one above the other."""
   clips = Spread(experiment.dataset.evaluation, num_clips)
@@ -127,32 +101,12 @@ def draw(experiment: Experiment, state: Any, num_clips: int) -> np.ndarray:
   for i in range(len(clips)):
     example = experiment.dataset.prepare(clips[i])
     made = reconstruct(jax.tree.map(lambda x: np.asarray(x)[None], example))
-    made = {name: np.asarray(x)[0] for name, x in made.items()}
-    picture = draw_clip(example, made)
+    answer = experiment.task.answer(
+      [{name: np.asarray(x)[0] for name, x in made.items()}], [example]
+    )
+    picture = draw_clip(answer.original, answer.reconstruction)
     pictures.append(np.pad(picture, ((0, _GAP), (0, 0), (0, 0))))
   return np.concatenate(pictures)[:-_GAP]
-
-
-def _draw_frames(frames: np.ndarray) -> np.ndarray:
-  """Puts frames side by side, enlarged without smoothing."""
-  pixels = np.rint(np.clip(frames, 0.0, 1.0) * 255).astype(np.uint8)
-  factor = max(1, -(-_LEAST_FRAME // pixels.shape[1]))
-  return enlarged(np.concatenate(pixels, axis=1), factor)
-
-
-def _draw_wave(samples: np.ndarray, width: int) -> np.ndarray:
-  """Draws samples in [-1, 1], dark on light: uint8 `[height, width, 3]`.
-
-  Every column is a line from its least to its greatest sample.
-  """
-  rows = np.rint((1.0 - np.clip(samples, -1, 1)) / 2 * (_WAVE_HEIGHT - 1))
-  starts = np.linspace(0, rows.size, width, endpoint=False).astype(int)
-  top = np.minimum.reduceat(rows, starts)
-  bottom = np.maximum.reduceat(rows, starts)
-  height = np.arange(_WAVE_HEIGHT)[:, None]
-  dark = (top <= height) & (height <= bottom)
-  picture = np.where(dark, np.uint8(40), np.uint8(235))
-  return np.repeat(picture[..., None], 3, axis=-1)
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from experiments.data.dataset import Example, blank_batch
 from experiments.experiment import bind, restore_run
 from experiments.tasks.answers import Answer
 from experiments.tasks.task import Task
-from experiments.train_state import state_shapes
+from experiments.train_state import TrainState, state_shapes
 
 # Examples at a time; fewer are filled up to a power of two, so that few shapes
 # are compiled.
@@ -220,6 +220,17 @@ def load_run(
     has_ema=config.ema_decay > 0.0,
   )
   step, train_state = restore_run(config, workdir, template, checkpoint)
+  return run_of(config, workdir, step, task, train_state)
+
+
+def run_of(
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path,
+  step: int,
+  task: Task,
+  train_state: TrainState,
+) -> TrainedRun:
+  """Returns a run of a state that was restored already, see `load_run`."""
   averaged = config.checkpoints.best_metric.startswith('eval_ema/')
   params = train_state.ema if averaged else train_state.params
   params, state = jax.device_put((params, train_state.state))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import haiku as hk
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
@@ -81,8 +82,11 @@ def load_source(
       'learned position tables to interpolate to another grid.'
     )
   processes.say(f'Weights: from the checkpoint of step {step} in {workdir}.')
-  opt_state = jax.jit(optimizer.init)(params)
-  ema = None if train_state.ema is None else params
+  opt_state, ema = jax.jit(
+    lambda params: (optimizer.init(params), jax.tree.map(jnp.copy, params))
+  )(params)
+  if train_state.ema is None:
+    ema = None
   return TrainState(train_state.step, params, state, opt_state, ema)
 
 

@@ -1,9 +1,11 @@
 """Small media files for tests, encoded by PyAV."""
 
 import fractions
+import math
 import pathlib
 
 import av
+import cv2
 import numpy as np
 
 # By suffix: (video, audio).
@@ -17,6 +19,10 @@ CODECS = {
   '.ogg': (None, 'libopus'),
   '.mp3': (None, 'libmp3lame'),
 }
+
+# Of the ten frames of `write_tone`.
+GREYS = np.linspace(30, 210, 10).round()
+TONE_SECONDS = 10 / 25
 
 
 def write_media(
@@ -79,3 +85,41 @@ def grey_frames(greys, height: int = 32, width: int = 48) -> np.ndarray:
   """Returns frames uint8 `[F, height, width, 3]`, each of one grey."""
   greys = np.asarray(greys, np.uint8)[:, None, None, None]
   return np.broadcast_to(greys, (len(greys), height, width, 3)).copy()
+
+
+def smooth_frames(count: int, height: int, width: int) -> np.ndarray:
+  """Returns frames uint8 `[count, height, width, 3]` that a codec keeps."""
+  rng = np.random.default_rng(3)
+  small = rng.integers(0, 256, (count, 3, 4, 3)).astype(np.uint8)
+  return np.stack(
+    [
+      cv2.resize(each, (width, height), interpolation=cv2.INTER_CUBIC)
+      for each in small
+    ]
+  )
+
+
+def write_tone(
+  path: pathlib.Path,
+  *,
+  frames: np.ndarray | None = None,
+  seconds: float | None = TONE_SECONDS,
+  rate: int = 16_000,
+) -> pathlib.Path:
+  """Encodes a film with a tone of 500 Hz, or with none.
+
+  Args:
+    path: of the file.
+    frames: uint8 `[F, H, W, 3]`; None for ten of 64 x 64, each of one grey.
+    seconds: of the tone; None for a film without sound.
+    rate: of the tone, in Hz.
+  """
+  samples = None if seconds is None else sine(500, seconds, rate)[None]
+  frames = grey_frames(GREYS, 64, 64) if frames is None else frames
+  return write_media(path, frames=frames, samples=samples, sample_rate=rate)
+
+
+def psnr(peak: float, original: np.ndarray, made: np.ndarray) -> float:
+  """Returns the peak signal-to-noise ratio, in decibels."""
+  error = np.square(original.astype(np.float64) - made).mean()
+  return 10 * math.log10(peak**2 / error)

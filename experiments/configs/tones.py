@@ -12,6 +12,9 @@ Variants, on 2 CPU cores (seed 0, test accuracy after the last step, of the
 whole command the wall time):
   raw: the waveform in patches of 64 samples, 97.7 %, 3 min 20 s (default).
   mel: the bins of a log-mel spectrogram, 99.5 %, 3 min 34 s.
+
+`experiments.predict` takes recordings of one syllable, the loudest of a longer
+one, of at most half a second: what is longer is cut.
 """
 
 import ml_collections

@@ -5,6 +5,10 @@
 Nothing is downloaded; the 140 recordings come with the package.
 On 2 CPU cores: 85.0 % of the windows of 5 people never seen, after 2 min 27 s
 (seed 0).
+
+`experiments.predict` takes a csv, tsv, npz or npy with 50 lines a second: the
+acceleration x, y, z in g, then the rate of rotation about x, y, z in rad/s. All
+of a recording is looked at, window by window, and the answers are averaged.
 """
 
 import ml_collections

@@ -16,7 +16,20 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from experiments.data.audioset_lists import NUM_CLASSES, Segment, find_segments
+from experiments.data.audioset_files import (
+  FRAME_RATE,
+  SAMPLE_RATE,
+  SAMPLES_PER_FRAME,
+  SHORT_SIDE,
+  recording_files,
+  view_clip,
+)
+from experiments.data.audioset_lists import (
+  NUM_CLASSES,
+  Segment,
+  class_names_below,
+  find_segments,
+)
 from experiments.data.augmentation.video import (
   augment_frames,
   centre_frames,
@@ -34,8 +47,8 @@ from experiments.data.dataset import (
 from experiments.data.files.media import decode_audio, has_video
 from experiments.data.manual_downloads import manual_dir
 from experiments.data.sharded_builder import SPLIT, ShardedBuilder, prepare
+from experiments.data.sound import encode_int16
 from experiments.data.stored_video import (
-  encode_sound,
   read_video,
   stored_frames,
   stored_sound,
@@ -46,10 +59,6 @@ _ROOT = 'audioset'
 _URL = 'https://research.google.com/audioset/download.html'
 _LISTS = ('balanced_train', 'unbalanced_train', 'eval')
 _MODALITIES = ('audio', 'video')
-_FRAME_RATE = 25
-_SAMPLE_RATE = 48_000
-_SAMPLES_PER_FRAME = _SAMPLE_RATE // _FRAME_RATE
-_SHORT_SIDE = 256
 _FEWEST_FRAMES = 32
 
 
@@ -93,21 +102,21 @@ class Audioset(ShardedBuilder):
       if has_video(item.path):
         example = read_video(
           item.path,
-          frame_rate=_FRAME_RATE,
-          sample_rate=_SAMPLE_RATE,
-          short_side=_SHORT_SIDE,
+          frame_rate=FRAME_RATE,
+          sample_rate=SAMPLE_RATE,
+          short_side=SHORT_SIDE,
           **part,
         )
       else:
-        samples = decode_audio(item.path, _SAMPLE_RATE, **part)
-        example = {'frames': [], 'audio': encode_sound(samples)}
+        samples = decode_audio(item.path, SAMPLE_RATE, **part)
+        example = {'frames': [], 'audio': encode_int16(samples)}
     except ValueError as error:
       return item.name, f'{item.name}: {error}'
-    num_frames = example['audio'].size // _SAMPLES_PER_FRAME
+    num_frames = example['audio'].size // SAMPLES_PER_FRAME
     if num_frames < _FEWEST_FRAMES:
       return item.name, (
-        f'{item.name}: {item.path} has {num_frames / _FRAME_RATE} s, fewer '
-        f'than {_FEWEST_FRAMES / _FRAME_RATE}.'
+        f'{item.name}: {item.path} has {num_frames / FRAME_RATE} s, fewer '
+        f'than {_FEWEST_FRAMES / FRAME_RATE}.'
       )
     return item.name, {**example, 'labels': item.labels, 'name': item.name}
 
@@ -216,7 +225,7 @@ def audioset(
     )
 
   arrays = {
-    'audio': array_spec(num_frames * _SAMPLES_PER_FRAME),
+    'audio': array_spec(num_frames * SAMPLES_PER_FRAME),
     'video': array_spec(num_frames, image_size, image_size, 3),
   }
   example = {name: arrays[name] for name in modalities}
@@ -224,15 +233,29 @@ def audioset(
     example={**example, 'label': array_spec(NUM_CLASSES)},
     num_classes=NUM_CLASSES,
     load=load,
+    class_names=_class_names(data_dir),
+    files=recording_files(
+      modalities=modalities,
+      num_frames=num_frames,
+      image_size=image_size,
+      evaluation_clips=evaluation_clips,
+    ),
+    view=view_clip,
     has_recordings=True,
   )
+
+
+def _class_names(data_dir: str | None) -> tuple[str, ...]:
+  """What the classes are called; () where the lists are not there."""
+  root = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
+  return class_names_below(root / 'downloads' / 'manual' / _ROOT)
 
 
 def _length(example: Example, modalities: Sequence[str]) -> int:
   """Returns how many frames a stored recording is long."""
   if 'video' in modalities:
     return len(example['frames'])
-  return len(example['audio']) // _SAMPLES_PER_FRAME
+  return len(example['audio']) // SAMPLES_PER_FRAME
 
 
 def _clip(
@@ -243,7 +266,7 @@ def _clip(
   label[example['labels']] = 1.0
   rest: dict[str, Any] = {'label': label}
   if 'audio' in modalities:
-    first, size = (n * _SAMPLES_PER_FRAME for n in (start, num_frames))
+    first, size = (n * SAMPLES_PER_FRAME for n in (start, num_frames))
     rest['audio'] = stored_sound(example, first, size)
   if 'video' not in modalities:
     return [], rest

@@ -86,6 +86,11 @@ def read_classes(path: pathlib.Path) -> dict[str, int]:
     FileNotFoundError: the file is not there.
     ValueError: it has not the classes 0 to 526 in order.
   """
+  return {row[1]: i for i, row in enumerate(_class_rows(path))}
+
+
+def _class_rows(path: pathlib.Path) -> list[list[str]]:
+  """Returns [number, name, what it is called] of each class."""
   with _open(path) as lines:
     rows = list(csv.reader(lines))[1:]  # The first names the columns.
   numbers = [row[0] for row in rows if len(row) == 3]
@@ -96,7 +101,25 @@ def read_classes(path: pathlib.Path) -> dict[str, int]:
       f'{path} should have {NUM_CLASSES} lines "index,mid,display_name", 0 to '
       f'{NUM_CLASSES - 1}, and has {len(rows)}. {_AGAIN}'
     )
-  return {row[1]: i for i, row in enumerate(rows)}
+  return rows
+
+
+def class_names_below(root: pathlib.Path) -> tuple[str, ...]:
+  """Returns what the classes are called, such as 'Speech', in their order.
+
+  Args:
+    root: with the lists.
+
+  Returns:
+    527 names; () where the list of classes is not there.
+
+  Raises:
+    ValueError: it has not the classes 0 to 526 in order.
+  """
+  path = root / _CLASSES
+  if not path.is_file():
+    return ()
+  return tuple(row[2] for row in _class_rows(path))
 
 
 def read_list(

@@ -8,7 +8,8 @@ frames (0.32 s each), the middle of every quarter of the film: frames 12 to 19,
 much like those around them. Source and licence: NOTICE.
 """
 
-from collections.abc import Iterator
+import pathlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from experiments.data.dataset import (
   Dataset,
   DataSpec,
   Example,
+  Files,
   Source,
   Windows,
   array_spec,
@@ -28,11 +30,16 @@ from experiments.data.embedded_builder import (
   load_in_memory,
 )
 from experiments.data.features import array_feature
+from experiments.data.files.films import MOST_SECONDS, clip_starts, read_film
+from experiments.data.files.media import VIDEO_EXTENSIONS
 from experiments.data.sound import random_gain
+from experiments.data.views import Sound, Video, View, to_pixels
 
 NUM_FRAMES = 132
 SIDE = 64
 SAMPLES_PER_FRAME = 640
+FRAME_RATE = 25
+SAMPLE_RATE = FRAME_RATE * SAMPLES_PER_FRAME
 # Of the samples of the training stretches, where the loudest of the film is 1.
 STDDEV = 0.07
 _TEST_STRETCHES = ((12, 20), (45, 53), (78, 86), (111, 119))
@@ -137,7 +144,13 @@ def bunny(
     'image': array_spec(num_frames, SIDE, SIDE, 3),
     'mean_error': {'audio': array_spec(), 'image': array_spec()},
   }
-  return DataSpec(example=example, num_classes=None, load=load)
+  return DataSpec(
+    example=example,
+    num_classes=None,
+    load=load,
+    files=Files(VIDEO_EXTENSIONS, lambda path: read_clips(path, num_frames)),
+    view=view_clip,
+  )
 
 
 def cut_clip(example: Example, num_frames: int, shift: int = 0) -> Example:
@@ -158,6 +171,48 @@ def cut_clip(example: Example, num_frames: int, shift: int = 0) -> Example:
   return {
     'image': frames.astype(np.float32) / 255,
     'audio': example['audio'][first : first + num_samples] / STDDEV,
+  }
+
+
+def read_clips(path: pathlib.Path, num_frames: int) -> Sequence[Example]:
+  """Reads a film as clips that follow each other, as held-out ones are.
+
+  Frames are made as small and cut square; the loudest sample of the film is
+  taken for that of Bunny's. Without sound it is silent.
+
+  Args:
+    path: of the film; its first 20 seconds are read.
+    num_frames: of a clip.
+
+  Raises:
+    ValueError: it cannot be decoded, or is shorter than a clip.
+  """
+  film = read_film(
+    path,
+    frame_rate=FRAME_RATE,
+    sample_rate=SAMPLE_RATE,
+    short_side=SIDE,
+    end=MOST_SECONDS,
+    silent=True,
+  )
+  top, left = ((side - SIDE) // 2 for side in film.frames.shape[1:3])
+  loudest = float(np.abs(film.samples).max())
+  whole = {
+    'frames': film.frames[:, top : top + SIDE, left : left + SIDE],
+    'audio': film.samples / np.float32(loudest or 1.0),
+  }
+  return [
+    cut_clip({**whole, 'start': start}, num_frames)
+    for start in clip_starts(film, num_frames, path)
+  ]
+
+
+def view_clip(example: Example) -> dict[str, View]:
+  """Returns what is seen and heard of a clip."""
+  samples = np.clip(np.reshape(example['audio'], -1) * STDDEV, -1, 1)
+  return {
+    'audio': Sound(samples, SAMPLE_RATE),
+    'image': Video(to_pixels(example['image']), FRAME_RATE),
   }
 
 

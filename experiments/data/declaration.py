@@ -24,10 +24,12 @@ from experiments.data.embedded_builder import (
 from experiments.data.text import (
   crop,
   masked_example,
+  masked_spec,
   pieces,
   random_crop,
   token_example,
 )
+from experiments.data.typed_text import masked_files, view_text, whole_files
 
 # ISO 639-3, as in the file.
 LANGUAGES = (
@@ -47,6 +49,24 @@ LANGUAGES = (
   'spa',
   'swe',
   'tur',
+)
+_NAMES = (
+  'Czech',
+  'Danish',
+  'German',
+  'English',
+  'Finnish',
+  'French',
+  'Hungarian',
+  'Indonesian',
+  'Italian',
+  'Dutch',
+  'Norwegian',
+  'Polish',
+  'Portuguese',
+  'Spanish',
+  'Swedish',
+  'Turkish',
 )
 _TEST_PARAGRAPHS = frozenset([*range(20, 26), *range(40, 46)])
 
@@ -118,7 +138,14 @@ def declaration_languages(
     'mask': array_spec(length, dtype=np.bool_),
     'label': array_spec(dtype=np.int32),
   }
-  return DataSpec(example=example, num_classes=len(LANGUAGES), load=load)
+  return DataSpec(
+    example=example,
+    num_classes=len(LANGUAGES),
+    load=load,
+    class_names=_NAMES,
+    files=whole_files(length),
+    view=view_text,
+  )
 
 
 def declaration_masked(
@@ -163,13 +190,13 @@ def declaration_masked(
       prepare=test_example,
     )
 
-  example = {
-    'tokens': array_spec(length, dtype=np.int32),
-    'mask': array_spec(length, dtype=np.bool_),
-    'targets': array_spec(length, dtype=np.int32),
-    'target_weights': array_spec(length),
-  }
-  return DataSpec(example=example, num_classes=None, load=load)
+  return DataSpec(
+    example=masked_spec(length),
+    num_classes=None,
+    load=load,
+    files=masked_files(length),
+    view=view_text,
+  )
 
 
 def _in_order(examples: Sequence[Example]) -> list[bytes]:

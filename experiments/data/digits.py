@@ -99,7 +99,10 @@ def digits(
 
   def train_example(example: Example, rng: np.random.Generator) -> Example:
     image = augment(example['image'], rng)
-    return _example(image, example['label'], image_size)
+    return {
+      **_example(image, image_size),
+      'label': np.int32(example['label']),
+    }
 
   def load() -> Dataset:
     train, test = load_in_memory(Digits, data_dir)
@@ -107,9 +110,10 @@ def digits(
       train=train,
       augment=train_example,
       evaluation=test,
-      prepare=lambda example: _example(
-        example['image'], example['label'], image_size
-      ),
+      prepare=lambda example: {
+        **_example(example['image'], image_size),
+        'label': np.int32(example['label']),
+      },
     )
 
   example = {
@@ -122,7 +126,7 @@ def digits(
     load=load,
     class_names=[str(digit) for digit in range(10)],
     files=Files(
-      EXTENSIONS, lambda path: [_example(read_digit(path), 0, image_size)]
+      EXTENSIONS, lambda path: [_example(read_digit(path), image_size)]
     ),
     view=_view,
   )
@@ -170,14 +174,9 @@ def _view(example: Example) -> dict[str, View]:
   return {'image': Image(to_pixels(example['image'] * _STDDEV + _MEAN))}
 
 
-def _example(image: np.ndarray, label: int, image_size: int) -> Example:
+def _example(image: np.ndarray, image_size: int) -> Example:
   """Normalises and shrinks a uint8 `[28, 28]` image."""
-  example = _normalize(image, label)
-  factor = _SIDE // image_size
-  cells = example['image'].reshape(image_size, factor, image_size, factor, 1)
-  return {**example, 'image': cells.mean(axis=(1, 3))}
-
-
-def _normalize(image: np.ndarray, label: int) -> Example:
   image = (image.astype(np.float32) / 255.0 - _MEAN) / _STDDEV
-  return {'image': image[..., None], 'label': np.int32(label)}
+  factor = _SIDE // image_size
+  cells = image.reshape(image_size, factor, image_size, factor, 1)
+  return {'image': cells.mean(axis=(1, 3))}

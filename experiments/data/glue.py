@@ -24,6 +24,7 @@ from experiments.data.dataset import (
   array_spec,
 )
 from experiments.data.text import joined_example
+from experiments.data.typed_text import joined_files, view_text
 
 # The texts of each task, by the names of TFDS's features.
 _TEXTS = {
@@ -37,6 +38,17 @@ _TEXTS = {
   'stsb': ('sentence1', 'sentence2'),
 }
 TASKS = tuple(_TEXTS)
+# The classes, in order of their numbers; STS-B has none, but a value from 0 to
+# 5, how much two sentences mean the same.
+CLASS_NAMES = {
+  'cola': ('unacceptable', 'acceptable'),
+  'mnli': ('entailment', 'neutral', 'contradiction'),
+  'mrpc': ('not equivalent', 'equivalent'),
+  'qnli': ('entailment', 'not entailment'),
+  'qqp': ('not duplicate', 'duplicate'),
+  'rte': ('entailment', 'not entailment'),
+  'sst2': ('negative', 'positive'),
+}
 # What is measured apart: the tasks, and MNLI on other kinds of text than it was
 # trained on. An example has the number of its part.
 PARTS = ('cola', 'mnli', 'mnli_mismatched', *TASKS[2:])
@@ -67,6 +79,11 @@ class Part(NamedTuple):
 def task_of(part: str) -> str:
   """Returns the task that a part is of."""
   return part.removesuffix('_mismatched')
+
+
+def tasks_of(num_texts: int, tasks: Sequence[str]) -> list[str]:
+  """Returns those of the tasks that are about one text, or about two."""
+  return [task for task in tasks if len(_TEXTS[task]) == num_texts]
 
 
 def glue(
@@ -117,7 +134,13 @@ def glue(
     'part': array_spec(dtype=np.int32),
     'label': array_spec(),
   }
-  return DataSpec(example=example, num_classes=None, load=load)
+  return DataSpec(
+    example=example,
+    num_classes=None,
+    load=load,
+    files=joined_files(length, {len(_TEXTS[task]) for task in tasks}),
+    view=view_text,
+  )
 
 
 def _open(splits: dict[str, str], data_dir: str | None) -> Joined:

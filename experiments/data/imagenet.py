@@ -22,7 +22,15 @@ from experiments.data import prepared
 from experiments.data.augmentation import images
 from experiments.data.augmentation.mixing import mix_pair
 from experiments.data.augmentation.randaugment import randaugment
-from experiments.data.dataset import Dataset, DataSpec, Example, array_spec
+from experiments.data.dataset import (
+  Dataset,
+  DataSpec,
+  Example,
+  Files,
+  array_spec,
+)
+from experiments.data.files.images import EXTENSIONS, read_image
+from experiments.data.views import Image, View, to_pixels
 
 # Any 5.x holds the same images and labels; 5.1 adds the unlabelled test split.
 NAME = 'imagenet2012:5.*.*'
@@ -87,7 +95,10 @@ def train_example(
     magnitude=randaugment_magnitude,
     pixel_scale=1 / reduction,
   )
-  return _finish(image, example['label'], image_size)
+  return {
+    **_finish(image, image_size),
+    'label': np.int32(example['label']),
+  }
 
 
 def eval_example(
@@ -108,9 +119,27 @@ def eval_example(
     ValueError: the record does not decode; the message has its `file_name`.
   """
   image = images.decode(example['image'], _name(example))
-  top, left, height, width = images.centre_crop(*image.shape[:2])
-  image = image[top : top + height, left : left + width]
-  return _finish(image, example['label'], image_size)
+  return {
+    **_centre(image, image_size),
+    'label': np.int32(example['label']),
+  }
+
+
+def read_example(
+  path: pathlib.Path, *, image_size: int = 224
+) -> dict[str, np.ndarray]:
+  """Makes what `eval_example` does of an image file, without the label.
+
+  Raises:
+    ValueError: it is no image; the message names it.
+  """
+  return _centre(np.asarray(read_image(path)), image_size)
+
+
+def class_names() -> tuple[str, ...]:
+  """Returns the WordNet ids of the 1,000 classes, which TFDS brings along."""
+  names = tfds.core.tfds_path('datasets/imagenet2012/labels.txt').read_text()
+  return tuple(names.split())
 
 
 def open_prepared(
@@ -151,12 +180,19 @@ def _name(example: Example) -> str:
   return example['file_name'].decode()
 
 
-def _finish(
-  image: np.ndarray, label: int, image_size: int
-) -> dict[str, np.ndarray]:
+def _centre(image: np.ndarray, image_size: int) -> dict[str, np.ndarray]:
+  top, left, height, width = images.centre_crop(*image.shape[:2])
+  return _finish(image[top : top + height, left : left + width], image_size)
+
+
+def _finish(image: np.ndarray, image_size: int) -> dict[str, np.ndarray]:
   """Resizes and normalises a uint8 `[H, W, 3]` crop."""
-  pixels = images.normalise(images.resize(image, image_size))
-  return {'image': pixels, 'label': np.int32(label)}
+  return {'image': images.normalise(images.resize(image, image_size))}
+
+
+def _view(example: Example) -> dict[str, View]:
+  pixels = example['image'] * images.STDDEV_RGB + images.MEAN_RGB
+  return {'image': Image(to_pixels(pixels / 255))}
 
 
 def imagenet(
@@ -208,4 +244,13 @@ def imagenet(
     'image': array_spec(image_size, image_size, 3),
     'label': array_spec(dtype=np.int32),
   }
-  return DataSpec(example=example, num_classes=1000, load=load)
+  return DataSpec(
+    example=example,
+    num_classes=1000,
+    load=load,
+    class_names=class_names(),
+    files=Files(
+      EXTENSIONS, lambda path: [read_example(path, image_size=image_size)]
+    ),
+    view=_view,
+  )

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from experiments.data import views
 from experiments.data.augmentation.video import (
   augment_frames,
   centre_frames,
@@ -27,9 +28,12 @@ from experiments.data.dataset import (
   Dataset,
   DataSpec,
   Example,
+  Files,
   Source,
   array_spec,
 )
+from experiments.data.files.films import MOST_SECONDS, clip_starts, read_film
+from experiments.data.files.media import VIDEO_EXTENSIONS
 from experiments.data.manual_downloads import manual_dir
 from experiments.data.output_points import check_points, random_points
 from experiments.data.sharded_builder import SPLIT, ShardedBuilder, prepare
@@ -225,7 +229,62 @@ def kinetics(
       name: array_spec(count, dtype=np.int32) for name, count in counts.items()
     },
   }
-  return DataSpec(example=example, num_classes=_NUM_CLASSES, load=load)
+  return DataSpec(
+    example=example,
+    num_classes=_NUM_CLASSES,
+    load=load,
+    files=Files(
+      VIDEO_EXTENSIONS, lambda path: read_clips(path, num_frames, image_size)
+    ),
+    view=view_clip,
+  )
+
+
+def read_clips(
+  path: pathlib.Path, num_frames: int, image_size: int
+) -> Sequence[Example]:
+  """Reads a video as clips that follow each other, as held-out ones are.
+
+  They have the label 0, for one is needed: it is masked where none is given.
+  Without sound a video is silent.
+
+  Args:
+    path: of the video; its first 20 seconds are read.
+    num_frames: of a clip.
+    image_size: side of a frame, in pixels.
+
+  Raises:
+    ValueError: it cannot be decoded, or is shorter than a clip.
+  """
+  film = read_film(
+    path,
+    frame_rate=_FRAME_RATE,
+    sample_rate=_SAMPLE_RATE,
+    short_side=_SHORT_SIDE,
+    end=MOST_SECONDS,
+    silent=True,
+  )
+  return [
+    {
+      'audio': film.samples[_SAMPLES_PER_FRAME * start :][
+        : _SAMPLES_PER_FRAME * num_frames
+      ],
+      'image': centre_frames(
+        film.frames[start : start + num_frames], image_size
+      ),
+      'label': np.int32(0),
+    }
+    for start in clip_starts(film, num_frames, path)
+  ]
+
+
+def view_clip(example: Example) -> dict[str, views.View]:
+  """Returns what is seen and heard of a clip."""
+  samples = np.clip(np.reshape(example['audio'], -1), -1, 1)
+  return {
+    'audio': views.Sound(samples, _SAMPLE_RATE),
+    'image': views.Video(views.to_pixels(example['image']), _FRAME_RATE),
+  }
 
 
 def _open(split: str, data_dir: str | None) -> Source:

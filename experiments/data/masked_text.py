@@ -23,9 +23,9 @@ from experiments.data.dataset import (
   DataSpec,
   Example,
   Source,
-  array_spec,
 )
-from experiments.data.text import masked_example, random_crop
+from experiments.data.text import masked_example, masked_spec, random_crop
+from experiments.data.typed_text import masked_files, view_text
 
 
 class Concatenated:
@@ -137,13 +137,13 @@ def masked_text(
       prepare=held_out_example,
     )
 
-  example = {
-    'tokens': array_spec(length, dtype=np.int32),
-    'mask': array_spec(length, dtype=np.bool_),
-    'targets': array_spec(length, dtype=np.int32),
-    'target_weights': array_spec(length),
-  }
-  return DataSpec(example=example, num_classes=None, load=load)
+  return DataSpec(
+    example=masked_spec(length),
+    num_classes=None,
+    load=load,
+    files=masked_files(length),
+    view=view_text,
+  )
 
 
 def _check(

@@ -19,10 +19,18 @@ from experiments.data.augmentation.points import (
   scale_each_point,
   to_unit_cube,
 )
-from experiments.data.dataset import Dataset, DataSpec, Example, array_spec
+from experiments.data.dataset import (
+  Dataset,
+  DataSpec,
+  Example,
+  Files,
+  array_spec,
+)
 from experiments.data.features import array_feature
 from experiments.data.files.meshes import parse_off, sample_surface
+from experiments.data.files.points import EXTENSIONS, at_least, read_shape
 from experiments.data.manual_downloads import manual_dir
+from experiments.data.views import Points
 
 _URL = 'https://modelnet.cs.princeton.edu/ModelNet40.zip'
 _ARCHIVE = 'ModelNet40.zip'
@@ -181,6 +189,12 @@ def modelnet40(
     points = scale_each_point(points, max_point_scale, rng)
     return _example(points, example['label'])
 
+  def read(path: pathlib.Path) -> list[Example]:
+    # Axes as in the files of ModelNet40, where z is upwards.
+    points = read_shape(path, _POINTS_OF_A_MODEL)
+    points = at_least(points, num_points)[:num_points]
+    return [{'points': to_unit_cube(points)}]
+
   def load() -> Dataset:
     builder = Modelnet40(data_dir=data_dir, file_format='array_record')
     prepare(builder)
@@ -197,7 +211,14 @@ def modelnet40(
     'points': array_spec(num_points, 3),
     'label': array_spec(dtype=np.int32),
   }
-  return DataSpec(example=example, num_classes=len(CLASSES), load=load)
+  return DataSpec(
+    example=example,
+    num_classes=len(CLASSES),
+    load=load,
+    class_names=CLASSES,
+    files=Files(EXTENSIONS, read),
+    view=lambda example: {'points': Points(example['points'])},
+  )
 
 
 def prepare(builder: tfds.core.DatasetBuilder) -> None:

@@ -1,4 +1,4 @@
-"""Sound on the host: mu-law, and random changes that keep what is said.
+"""Sound on the host: codes, and random changes that keep what is said.
 
 A sound is float32 samples `[T]`. Every random choice comes from the
 `np.random.Generator` that the caller hands in, so an example depends on its
@@ -10,6 +10,8 @@ import functools
 import numpy as np
 
 _MU = 255
+# Of 16-bit samples; 1 itself is one code beyond the largest.
+_FULL_SCALE = 32_768
 # A random filter is made of this many waves along the frequencies. The shortest
 # is a quarter of all frequencies long: 1 kHz at a rate of 8 kHz, about what
 # formants are apart.
@@ -28,6 +30,25 @@ def decode_mu_law(codes: np.ndarray) -> np.ndarray:
   codes = codes.astype(np.float64)
   size = np.expm1(np.abs(codes) / 127 * np.log1p(_MU)) / _MU
   return (np.sign(codes) * size).astype(np.float32)
+
+
+def encode_int16(samples: np.ndarray) -> np.ndarray:
+  """Returns samples in [-1, 1] as int16."""
+  codes = np.round(samples * _FULL_SCALE)
+  return codes.clip(-_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
+
+
+def decode_int16(codes: np.ndarray) -> np.ndarray:
+  """Returns int16 as float32 samples in [-1, 1]."""
+  return codes.astype(np.float32) / _FULL_SCALE
+
+
+def centred(samples: np.ndarray, length: int) -> np.ndarray:
+  """Cuts, or pads with silence, on both sides alike: `[length]`."""
+  start = max(0, (len(samples) - length) // 2)
+  samples = samples[start : start + length]
+  before = (length - len(samples)) // 2
+  return np.pad(samples, (before, length - len(samples) - before))
 
 
 def random_warp(

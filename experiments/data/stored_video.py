@@ -19,10 +19,10 @@ import tensorflow_datasets as tfds
 from experiments.data.augmentation.images import decode
 from experiments.data.dataset import Example
 from experiments.data.features import array_feature
-from experiments.data.files.media import decode_audio, decode_frames
+from experiments.data.files.films import read_film
+from experiments.data.sound import decode_int16, encode_int16
 
 _JPEG_QUALITY = 90
-_FULL_SCALE = 32_768
 # Videos that a thread may be ahead of the one that is being written.
 _AHEAD_OF_A_THREAD = 2
 
@@ -61,22 +61,18 @@ def read_video(
   Raises:
     ValueError: the file cannot be decoded, or has no frames or no sound.
   """
-  frames = decode_frames(
-    path, frame_rate=frame_rate, short_side=short_side, start=start, end=end
+  film = read_film(
+    path,
+    frame_rate=frame_rate,
+    sample_rate=sample_rate,
+    short_side=short_side,
+    start=start,
+    end=end,
   )
-  audio = decode_audio(path, sample_rate, start=start, end=end)
-  num_samples = len(frames) * sample_rate // frame_rate
-  audio = np.pad(audio, (0, max(0, num_samples - audio.size)))[:num_samples]
   return {
-    'frames': [_encode(frame) for frame in frames],
-    'audio': encode_sound(audio),
+    'frames': [_encode(frame) for frame in film.frames],
+    'audio': encode_int16(film.samples),
   }
-
-
-def encode_sound(samples: np.ndarray) -> np.ndarray:
-  """Returns samples in [-1, 1] as they are stored, int16."""
-  codes = np.round(samples * _FULL_SCALE)
-  return codes.clip(-_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
 
 
 def stored_frames(
@@ -102,8 +98,7 @@ def stored_frames(
 
 def stored_sound(example: Example, start: int, num_samples: int) -> np.ndarray:
   """Returns samples of a stored video, float32 `[num_samples]` in [-1, 1]."""
-  samples = example['audio'][start : start + num_samples]
-  return samples.astype(np.float32) / _FULL_SCALE
+  return decode_int16(example['audio'][start : start + num_samples])
 
 
 def in_threads(

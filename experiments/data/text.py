@@ -5,10 +5,11 @@ the model, and 15 % of the words are masked, all bytes of a word or none.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from experiments.data.dataset import Example
+from experiments.data.dataset import Example, array_spec
 from perceiver_jax.tokenizer import MASK, PAD, SEP, ByteTokenizer
 
 _TOKENIZER = ByteTokenizer()
@@ -139,6 +140,16 @@ def masked_example(
     'mask': example['mask'],
     'targets': targets,
     'target_weights': masked.astype(np.float32),
+  }
+
+
+def masked_spec(length: int) -> dict[str, Any]:
+  """Returns shapes and dtypes of `masked_example`."""
+  return {
+    'tokens': array_spec(length, dtype=np.int32),
+    'mask': array_spec(length, dtype=np.bool_),
+    'targets': array_spec(length, dtype=np.int32),
+    'target_weights': array_spec(length),
   }
 
 

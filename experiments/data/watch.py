@@ -6,6 +6,7 @@ the numbers are those of people never seen. Source and licence: NOTICE.
 """
 
 import functools
+import pathlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from experiments.data.dataset import (
   Dataset,
   DataSpec,
   Example,
+  Files,
   Windows,
   array_spec,
 )
@@ -26,10 +28,24 @@ from experiments.data.embedded_builder import (
   load_in_memory,
 )
 from experiments.data.features import array_feature
+from experiments.data.files.series import EXTENSIONS, read_series
+from experiments.data.files.windows import window_starts
+from experiments.data.views import Series, View
 
-# Pendulum, abduction, forward elevation, internal and external rotation,
-# trapezius extension, upright row.
 CLASSES = ('PEN', 'ABD', 'FEL', 'IR', 'ER', 'TRAP', 'ROW')
+_CLASS_NAMES = (
+  'pendulum',
+  'abduction',
+  'forward elevation',
+  'internal rotation',
+  'external rotation',
+  'trapezius extension',
+  'upright row',
+)
+_RATE = 50.0
+_COLUMNS = (
+  'acceleration x, y, z in g, then rate of rotation about x, y, z in rad/s'
+)
 _TRAIN_SUBJECTS = range(1, 6)
 # Of the training subjects: acceleration in g, rate of rotation in rad/s. The
 # mean of x is zero once the arms are exchanged.
@@ -116,12 +132,19 @@ def watch(
 
   def train_example(example: Example, rng: np.random.Generator) -> Example:
     motion = augment(example['motion'], rng, start=example['start'])
-    return _normalize(motion, example['label'])
+    return {**_normalize(motion), 'label': np.int32(example['label'])}
 
   def evaluation_example(example: Example) -> Example:
     start = example['start']
     motion = example['motion'][start : start + num_steps]
-    return _normalize(motion, example['label'])
+    return {**_normalize(motion), 'label': np.int32(example['label'])}
+
+  def read(path: pathlib.Path) -> list[Example]:
+    motion = read_motion(path, num_steps)
+    return [
+      _normalize(motion[start : start + num_steps])
+      for start in window_starts(len(motion), num_steps, hop)
+    ]
 
   def load() -> Dataset:
     train, test = (
@@ -139,9 +162,48 @@ def watch(
     'motion': array_spec(num_steps, 6),
     'label': array_spec(dtype=np.int32),
   }
-  return DataSpec(example=example, num_classes=len(CLASSES), load=load)
+  return DataSpec(
+    example=example,
+    num_classes=len(CLASSES),
+    load=load,
+    class_names=_CLASS_NAMES,
+    files=Files(EXTENSIONS, read),
+    view=_view,
+  )
 
 
-def _normalize(motion: np.ndarray, label: int) -> Example:
-  motion = (motion - _MEAN) / _STDDEV
-  return {'motion': motion, 'label': np.int32(label)}
+def read_motion(path: pathlib.Path, num_steps: int) -> np.ndarray:
+  """Reads a recording of a watch on the left or right wrist, 50 lines a second.
+
+  Args:
+    path: of measurements, see `files.series`: acceleration x, y, z in g, rate
+      of rotation about x, y, z in rad/s.
+    num_steps: that it has at least.
+
+  Returns:
+    float32 `[T, 6]`.
+
+  Raises:
+    ValueError: it cannot be read, is too short or has other columns; the
+      message names the file.
+  """
+  motion = read_series(path)
+  if motion.shape[1] != len(_MEAN):
+    raise ValueError(
+      f'{path} has {motion.shape[1]} columns; expected are {len(_MEAN)}: '
+      f"{_COLUMNS}. A column named 'time' does not count."
+    )
+  if len(motion) < num_steps:
+    raise ValueError(
+      f'{path} has {len(motion)} steps, and the model looks at {num_steps} at '
+      f'a time, {num_steps / _RATE:g} s at {_RATE:g} a second.'
+    )
+  return motion
+
+
+def _view(example: Example) -> dict[str, View]:
+  return {'motion': Series(example['motion'] * _STDDEV + _MEAN, _RATE)}
+
+
+def _normalize(motion: np.ndarray) -> Example:
+  return {'motion': (motion - _MEAN) / _STDDEV}

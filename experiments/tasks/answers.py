@@ -26,29 +26,49 @@ class Classes(NamedTuple):
 
 
 class Blank(NamedTuple):
-  """What a model puts in the place of a mask.
+  """What a model puts in the place of masked bytes that follow each other.
 
   Attributes:
-    start: byte of the text where it begins.
-    end: byte after its last.
-    choices: for each byte, the likeliest characters with their probabilities.
+    start: character of the filled text where it begins.
+    end: character after its last.
+    probabilities: float `[n, 256]`, of the values of each of its bytes.
   """
 
   start: int
   end: int
-  choices: Sequence[Sequence[tuple[str, float]]]
+  probabilities: np.ndarray
+
+  def top(self, k: int) -> list[list[tuple[int, float]]]:
+    """Returns, for each byte, the k likeliest with their probabilities."""
+    orders = np.argsort(-self.probabilities, axis=-1, kind='stable')[:, :k]
+    return [
+      [(int(value), float(each[value])) for value in order]
+      for each, order in zip(self.probabilities, orders, strict=True)
+    ]
 
 
 class FilledText(NamedTuple):
-  """A text whose masked bytes are filled in.
+  """A text whose masked bytes are filled in, each with its likeliest value.
 
   Attributes:
-    text: as filled in.
+    text: as filled in; U+FFFD where the bytes of a blank are not UTF-8.
     blanks: that were filled in, in order.
   """
 
   text: str
   blanks: Sequence[Blank]
+
+
+class Judgements(NamedTuple):
+  """What a model says of a text, or of a pair of texts, task by task.
+
+  Attributes:
+    classes: of tasks that choose a class.
+    values: of tasks that give a number.
+  """
+
+  classes: Mapping[str, Classes]
+  values: Mapping[str, float]
 
 
 class Flow(NamedTuple):
@@ -70,12 +90,15 @@ class Reconstruction(NamedTuple):
   Attributes:
     original: views of the inputs, by modality.
     reconstruction: the same as the model made them.
+    decibels: peak signal-to-noise ratio of each modality, see
+      `autoencoding.reconstruction_psnr`.
     classes: of the whole, where the model tells them.
   """
 
   original: Mapping[str, View]
   reconstruction: Mapping[str, View]
-  classes: Classes | None
+  decibels: Mapping[str, float]
+  classes: Classes | None = None
 
 
-Answer = Classes | FilledText | Flow | Reconstruction
+Answer = Classes | FilledText | Judgements | Flow | Reconstruction

@@ -21,6 +21,7 @@ from experiments.configuration import choose, construct
 from experiments.data.bunny import bunny
 from experiments.data.dataset import DataSpec
 from experiments.data.kinetics import kinetics
+from experiments.tasks.film_answers import decibels, make_answer
 from experiments.tasks.parts import (
   make_postprocessors,
   make_preprocessor,
@@ -111,6 +112,7 @@ def make_task(config: ml_collections.ConfigDict, data_dir: str | None) -> Task:
     model=hk.transform_with_state(forward),
     loss_function=reconstruction_loss(dict(config.loss), grids),
     data=data,
+    answer=make_answer(data, dict(config.peaks)),
     dataset_metrics=reconstruction_psnr(
       dict(config.peaks), with_gain=_BASELINE in data.example
     ),
@@ -189,17 +191,15 @@ def reconstruction_psnr(
     return kept
 
   def compute(kept: Mapping[str, np.ndarray]) -> dict[str, float]:
-    decibels = {
-      name: 10.0 * math.log10(errors.mean(dtype=np.float64))
+    sizes = {
+      name: decibels(errors.mean(dtype=np.float64))
       for name, errors in kept.items()
     }
     metrics = {}
     for name, peak in peaks.items():
-      metrics[f'{name}_psnr'] = 20.0 * math.log10(peak) - decibels[name]
+      metrics[f'{name}_psnr'] = decibels(peak**2) - sizes[name]
       if with_gain:
-        metrics[f'{name}_psnr_gain'] = (
-          decibels[f'{name}_baseline'] - decibels[name]
-        )
+        metrics[f'{name}_psnr_gain'] = sizes[f'{name}_baseline'] - sizes[name]
     return metrics
 
   endings = ('psnr', 'psnr_gain') if with_gain else ('psnr',)

@@ -6,10 +6,13 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
 import optax
 
 from experiments.configuration import choose, construct
-from experiments.data.glue import PARTS, glue, task_of
+from experiments.data.dataset import Example
+from experiments.data.glue import CLASS_NAMES, PARTS, glue, task_of, tasks_of
+from experiments.tasks.answers import Classes, Judgements
 from experiments.tasks.glue_scores import glue_scores, score_names
 from experiments.tasks.language import common_parts
 from experiments.tasks.task import DatasetMetrics, Task
@@ -18,6 +21,7 @@ from perceiver_jax.metrics import Mean, weighted_mean
 from perceiver_jax.models import TextClassifier
 from perceiver_jax.published import GLUE_TASKS
 from perceiver_jax.queries import LearnedQueries
+from perceiver_jax.tokenizer import SEP
 
 
 def sections(_) -> tuple[str, ...]:
@@ -50,10 +54,33 @@ def make_task(config: ml_collections.ConfigDict, data_dir: str | None) -> Task:
     model=hk.transform_with_state(forward),
     loss_function=glue_loss,
     data=data,
+    answer=judge,
     dataset_metrics=DatasetMetrics(
       names=score_names(tasks), collect=collect, compute=glue_scores
     ),
   )
+
+
+def judge(
+  predictions: Sequence[Mapping[str, np.ndarray]], examples: Sequence[Example]
+) -> Judgements:
+  """Tells what the tasks that fit a text, or a pair of texts, say of it.
+
+  Args:
+    predictions: of its only example, of each task `[classes]`, or `[1]` for a
+      value.
+    examples: with `tokens`, a [SEP] among them where there are two texts.
+  """
+  (outputs,), (example,) = predictions, examples
+  num_texts = 1 + int((example['tokens'] == SEP).sum())
+  classes, values = {}, {}
+  for task in tasks_of(num_texts, list(outputs)):
+    if task in CLASS_NAMES:
+      probabilities = np.asarray(jax.nn.softmax(outputs[task]))
+      classes[task] = Classes(CLASS_NAMES[task], probabilities)
+    else:
+      values[task] = float(outputs[task][0])
+  return Judgements(classes, values)
 
 
 def glue_loss(

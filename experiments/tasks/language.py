@@ -1,21 +1,25 @@
 """Perceiver IO on text: the masked language model, and labels of texts."""
 
+import functools
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
 import haiku as hk
 import jax
 import ml_collections
+import numpy as np
 import optax
 
 from experiments.configuration import choose, construct
 from experiments.data import shapes
-from experiments.data.dataset import DataSpec
+from experiments.data.dataset import DataSpec, Example
 from experiments.data.declaration import (
   declaration_languages,
   declaration_masked,
 )
 from experiments.data.masked_text import masked_text
+from experiments.tasks.answers import Blank, Classes, FilledText
 from experiments.tasks.open_values import TEXT_FOLDERS
 from experiments.tasks.task import Task
 from experiments.train_state import Batch, LossFunction, Metrics
@@ -25,6 +29,7 @@ from perceiver_jax.metrics import Mean, weighted_mean
 from perceiver_jax.models import MaskedLanguageModel, TextClassifier
 from perceiver_jax.queries import LearnedQueries
 from perceiver_jax.token_embedding import TokenEmbedding
+from perceiver_jax.tokenizer import MASK, SPECIAL_TOKENS
 
 _MASKED_TEXTS = {
   'declaration': declaration_masked,
@@ -68,6 +73,7 @@ def masked_language_modelling(
     model=hk.transform_with_state(forward),
     loss_function=loss_function if 'targets' in data.example else None,
     data=data,
+    answer=fill_in,
   )
 
 
@@ -94,6 +100,7 @@ def text_classification(
     model=hk.transform_with_state(forward),
     loss_function=_label_loss_of(data, config.labels),
     data=data,
+    answer=functools.partial(name_label, tuple(data.class_names)),
   )
 
 
@@ -128,6 +135,61 @@ def masked_token_loss(*, visible_weight: float) -> LossFunction:
     return [loss, weighted], metrics
 
   return loss_function
+
+
+def fill_in(
+  predictions: Sequence[np.ndarray], examples: Sequence[Example]
+) -> FilledText:
+  """Fills in the masked bytes of a text.
+
+  Args:
+    predictions: logits `[M, 262]` of its only example.
+    examples: with `tokens` int `[M]` and `mask` bool `[M]`, False for padding.
+  """
+  (logits,), (example,) = predictions, examples
+  probabilities = _probabilities_of_bytes(logits)
+  tokens = example['tokens'][example['mask']]
+  text, blanks = '', []
+  for masked, places in itertools.groupby(
+    range(len(tokens)), key=lambda place: tokens[place] == MASK
+  ):
+    places = list(places)
+    values = tokens[places] - len(SPECIAL_TOKENS)
+    if masked:
+      values = probabilities[places].argmax(axis=-1)
+    # Blanks stand between whole characters, so pieces can be decoded alone.
+    piece = bytes(values.tolist()).decode('utf-8', errors='replace')
+    if masked:
+      end = len(text) + len(piece)
+      blanks.append(Blank(len(text), end, probabilities[places]))
+    text += piece
+  return FilledText(text, blanks)
+
+
+def _probabilities_of_bytes(logits: np.ndarray) -> np.ndarray:
+  """Softmax of the tokens that are bytes, `[M, 256]`."""
+  logits = logits[:, len(SPECIAL_TOKENS) :]
+  odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
+  return odds / odds.sum(axis=-1, keepdims=True)
+
+
+def name_label(
+  names: tuple[str, ...],
+  predictions: Sequence[Mapping[str, np.ndarray]],
+  examples: Sequence[Example],
+) -> Classes:
+  """Tells the label of a text, the mean over its parts.
+
+  Args:
+    names: of the classes.
+    predictions: logits `[classes]` of the only task, for each part.
+    examples: the parts.
+  """
+  del examples
+  parts = [
+    jax.nn.softmax(logits) for each in predictions for logits in each.values()
+  ]
+  return Classes(names, np.mean(parts, axis=0))
 
 
 def label_loss(

@@ -10,11 +10,15 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
 import optax
 
 from experiments.configuration import choose, construct
+from experiments.data.dataset import Example
 from experiments.data.flow.autoflow import autoflow
+from experiments.data.flow.frames import pixels
 from experiments.data.flow.photographs import photographs
+from experiments.tasks.answers import Flow
 from experiments.tasks.parts import make_frame_preprocessor
 from experiments.tasks.task import Task
 from experiments.train_state import Batch, Metrics
@@ -56,6 +60,7 @@ def make_task(config: ml_collections.ConfigDict, data_dir: str | None) -> Task:
     model=hk.transform_with_state(forward),
     loss_function=flow_loss,
     data=data,
+    answer=tell_flow,
   )
 
 
@@ -85,6 +90,14 @@ def estimate_flow(
   # One after the other: a tile of the published model fills an accelerator.
   flows = hk.map(lambda tile: model(tile, is_training=is_training), tiles)
   return join_tiles(flows, size=size, min_overlap=min_overlap)
+
+
+def tell_flow(
+  predictions: Sequence[np.ndarray], examples: Sequence[Example]
+) -> Flow:
+  """Returns the flow `[H, W, 2]` of the only example with its frames."""
+  (flow,), (example,) = predictions, examples
+  return Flow(pixels(example['frames']), flow)
 
 
 def flow_loss(

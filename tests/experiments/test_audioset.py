@@ -95,7 +95,7 @@ def manual(tmp_path_factory):
 @pytest.fixture(scope='module')
 def small_frames():
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(module, '_SHORT_SIDE', 32)
+    patch.setattr(module, 'SHORT_SIDE', 32)
     yield
 
 

@@ -10,21 +10,21 @@ import trimesh
 
 from experiments.data.augmentation.series import augment_series, window
 from experiments.data.files.images import EXTENSIONS as IMAGES
-from experiments.data.files.media import read_header
-from experiments.data.folders.images import patch_side, read_image, squash
-from experiments.data.folders.points import read_shape
-from experiments.data.folders.series import EXTENSIONS as SERIES
-from experiments.data.folders.series import read_series
-from experiments.data.folders.sounds import (
-  EXTENSIONS as SOUNDS,
+from experiments.data.files.images import read_image
+from experiments.data.files.media import (
+  SOUND_EXTENSIONS,
+  decode_audio,
+  read_header,
 )
-from experiments.data.folders.sounds import (
-  centred,
-  patch_samples,
-  read_sound,
-)
-from experiments.data.folders.texts import read_lines, read_text
+from experiments.data.files.points import read_shape
+from experiments.data.files.series import EXTENSIONS as SERIES
+from experiments.data.files.series import read_series
+from experiments.data.files.text import read_text
+from experiments.data.folders.images import patch_side, squash
+from experiments.data.folders.sounds import patch_samples
+from experiments.data.folders.texts import read_lines
 from experiments.data.folders.videos import clip
+from experiments.data.sound import centred, decode_int16, encode_int16
 from tests.media_files import grey_frames, sine, write_media
 
 
@@ -128,16 +128,15 @@ def test_damaged_images(tmp_path, colours, suffix, content):
 
 @pytest.mark.parametrize('suffix', ['.wav', '.flac', '.ogg', '.mp3'])
 def test_sounds_of_every_kind(tmp_path, suffix):
-  assert suffix in SOUNDS
+  assert suffix in SOUND_EXTENSIONS
   path = tmp_path / f'x{suffix}'
   write_media(path, samples=sine(440, 0.5, 48_000)[None], sample_rate=48_000)
   assert read_header(path).sample_rate == 48_000
   assert read_header(path).short_side is None
   assert read_header(path).seconds == pytest.approx(0.5, abs=0.08)
-  samples = read_sound(path, 16_000)
-  assert samples.dtype == np.int16
+  samples = decode_audio(path, 16_000)
   assert len(samples) == pytest.approx(8_000, abs=1_200)
-  middle = samples[2_000:6_000] / 32_767
+  middle = samples[2_000:6_000]
   spectrum = np.abs(np.fft.rfft(middle))
   assert spectrum.argmax() * 4 == 440
   assert middle.std() == pytest.approx(0.5 / np.sqrt(2), rel=0.05)
@@ -147,7 +146,18 @@ def test_a_cut_sound_is_named(tmp_path):
   path = tmp_path / 'x.wav'
   write_media(path, samples=sine(440, 0.5, 8_000)[None], sample_rate=8_000)
   path.write_bytes(path.read_bytes()[:-1000])
-  assert 'cut short' in refuse(lambda path: read_sound(path, 8_000), path)
+  assert 'cut short' in refuse(lambda path: decode_audio(path, 8_000), path)
+
+
+def test_sixteen_bits_of_sound():
+  samples = np.array([-1, -0.5, 0, 1 / 32_768, 0.25, 1], np.float32)
+  codes = encode_int16(samples)
+  assert codes.tolist() == [-32_768, -16_384, 0, 1, 8_192, 32_767]
+  assert codes.dtype == np.int16
+  back = decode_int16(codes)
+  np.testing.assert_array_equal(back[:-1], samples[:-1])
+  assert back[-1] == pytest.approx(1.0, abs=1 / 32_768)
+  assert back.dtype == np.float32
 
 
 def test_sounds_are_cut_and_padded_on_both_sides():
@@ -184,11 +194,15 @@ def test_the_last_frame_stays():
 # Shapes.
 
 
+def shape_of(path):
+  return read_shape(path, 1024)
+
+
 @pytest.mark.parametrize('suffix', ['.off', '.obj', '.ply', '.stl'])
 def test_meshes_of_every_kind(tmp_path, suffix):
   path = tmp_path / f'x{suffix}'
   trimesh.creation.box((2, 4, 6)).export(path)
-  points = read_shape(path)
+  points = shape_of(path)
   assert points.shape == (1024, 3) and points.dtype == np.float32
   np.testing.assert_allclose(points.mean(axis=0), 0, atol=1e-6)
   assert np.linalg.norm(points, axis=1).max() == pytest.approx(1.0)
@@ -198,7 +212,7 @@ def test_meshes_of_every_kind(tmp_path, suffix):
   low, high = points.min(axis=0), points.max(axis=0)
   distance = np.minimum(points - low, high - points).min(axis=1)
   assert distance.max() < 1e-2
-  np.testing.assert_array_equal(read_shape(path), points)
+  np.testing.assert_array_equal(shape_of(path), points)
 
 
 @pytest.fixture
@@ -222,7 +236,7 @@ def test_points_of_every_kind(tmp_path, cloud, suffix):
   # Normals or colours behind the coordinates are not read.
   more = suffix in ('.npy', '.xyz')
   write_points(path, np.column_stack([cloud, cloud]) if more else cloud)
-  points = read_shape(path)
+  points = shape_of(path)
   expected = cloud - cloud.mean(axis=0)
   expected /= np.linalg.norm(expected, axis=1).max()
   np.testing.assert_allclose(
@@ -232,7 +246,7 @@ def test_points_of_every_kind(tmp_path, cloud, suffix):
 
 def test_many_points_become_1024(tmp_path):
   np.save(tmp_path / 'x.npy', rng().normal(size=(5000, 3)))
-  assert read_shape(tmp_path / 'x.npy').shape == (1024, 3)
+  assert shape_of(tmp_path / 'x.npy').shape == (1024, 3)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +266,7 @@ def test_many_points_become_1024(tmp_path):
 def test_damaged_shapes(tmp_path, name, content):
   path = tmp_path / name
   path.write_bytes(content)
-  assert 'is no shape, or is damaged' in refuse(read_shape, path)
+  assert 'is no shape, or is damaged' in refuse(shape_of, path)
 
 
 # Measurements.

@@ -1,8 +1,11 @@
 """Your own files of every kind, to a step of training and an evaluation."""
 
 import contextlib
+import json
+import shutil
 
 import jax
+import ml_collections
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,6 +19,7 @@ from experiments.train import train_and_evaluate
 from experiments.train_state import init_shapes
 from perceiver_jax.metrics import sum_of_means
 from tests.media_files import grey_frames, sine, write_media
+from tests.pages import Page
 
 # Class by split: two files to train, one to test, of either class.
 PLACES = [
@@ -108,6 +112,7 @@ def small(variant, root):
   config.train_steps = config.log_every = config.eval_every = 1
   config.checkpoint_every = 1
   config.schedule.warmup_steps = 0
+  config.report = {'seconds': 100.0}
   config.encoder.num_latents = 4
   config.encoder.latent_channels = 8
   config.encoder.self_attends_per_block = 1
@@ -125,6 +130,11 @@ def test_a_run_has_plain_values(tmp_path, capsys):
   output = capsys.readouterr().out
   assert f'Chosen from the data: {note}.' in output
   assert 'Data: 4 training and 2 held-out examples of 2 classes.' in output
+  report = Page((workdir / 'report.html').read_text())
+  (table,) = [rows for rows in report.tables if 'high' in rows[0]]
+  right = sum(int(row[i + 1] or 0) for i, row in enumerate(table[1:]))
+  assert right == 2 * results['eval/accuracy']
+  assert 'Worst examples' in report.words and 'Attention' in report.words
   stored = read_config(workdir)
   assert settle(stored, str(data_dir)) == (stored, '')
   assert stored.data.num_steps == 600
@@ -291,6 +301,74 @@ def test_channels_must_be_the_same(tmp_path):
     settle(config, None)
   with pytest.raises(ValueError, match=r'1\.csv has 3 channels; .* have 2'):
     make_task(settled, str(tmp_path)).data.load()
+
+
+@pytest.mark.parametrize('variant', VARIANTS)
+def test_a_file_is_read_where_the_folder_is_not(variant, tmp_path):
+  root = tmp_path / 'own'
+  settled, dataset = dataset_of(variant, root, tmp_path)
+  expected = prepared(dataset, 0)
+  (path,) = (root / 'test' / 'high').iterdir()
+  path = path.rename(tmp_path / path.name)
+  shutil.rmtree(root)
+  stored = ml_collections.ConfigDict(json.loads(settled.to_json()))
+  spec = make_task(stored, str(tmp_path / 'nothing')).data
+  assert spec.class_names == ('high', 'low')
+  (example,) = spec.files.read(path)
+  assert set(example) == set(expected) - {'label'}
+  for name, array in example.items():
+    np.testing.assert_array_equal(array, expected[name], err_msg=name)
+    assert array.dtype == spec.example[name].dtype
+  assert len(spec.view(example)) == 1
+  with pytest.raises(FileNotFoundError, match=r'config\.data\.root'):
+    spec.load()
+
+
+def parts_of(variant, tmp_path, **data):
+  root = tmp_path / 'own'
+  write_folder(root, VARIANTS[variant][0])
+  config = folder_config.get_config(variant)
+  config.data.root = str(root)
+  config.data.update(data)
+  spec = make_task(settle(config, None)[0], None).data
+  (path,) = (root / 'test' / 'low').iterdir()
+  return [spec.view(part) for part in spec.files.read(path)]
+
+
+def test_the_parts_of_a_long_sound(tmp_path):
+  views = parts_of('audio', tmp_path, num_samples=1600)
+  first, last = (view['audio'].samples for view in views)
+  expected = sine(300, 0.3, 8_000)
+  np.testing.assert_allclose(first, expected[:1600], atol=1e-3)
+  np.testing.assert_allclose(last, expected[800:], atol=1e-3)
+  assert views[0]['audio'].rate == 8_000
+
+
+def test_the_parts_of_a_long_series(tmp_path):
+  views = parts_of('timeseries', tmp_path, num_steps=256)
+  values = [view['series'].values[:, 1] for view in views]
+  assert [len(each) for each in values] == [256, 256, 256]
+  for each, start in zip(values, [0, 256, 344], strict=True):
+    times = np.arange(start, start + 256)
+    np.testing.assert_allclose(each, times / 600, atol=1e-5)
+  (view,) = parts_of('timeseries', tmp_path, num_steps=768)
+  assert len(view['series'].values) == 600  # Without what is past the end.
+
+
+def test_the_parts_of_a_long_video(tmp_path):
+  views = parts_of('video', tmp_path, num_frames=4, frame_rate=4.0)
+  assert len(views) == 2
+  for view in views:
+    assert view['video'].frames.shape == (4, 16, 16, 3)
+    np.testing.assert_allclose(view['video'].frames, 120, atol=3)
+    assert view['video'].rate == 4.0
+
+
+def test_pictures_and_shapes_are_seen_as_they_were(tmp_path):
+  (view,) = parts_of('image', tmp_path / 'image')
+  np.testing.assert_array_equal(view['image'].pixels, 50)
+  (view,) = parts_of('mesh', tmp_path / 'mesh')
+  assert view['points'].coordinates.shape == (30, 3)
 
 
 def test_sizes_that_are_no_whole_patches(tmp_path):

@@ -21,9 +21,9 @@ from tests import simulated_devices
 
 ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 16
+CONFIGS = ROOT / 'experiments' / 'configs'
 # A model that compiles and runs fast, with everything that a state can have.
 ARGUMENTS = (
-  f'--config={ROOT}/experiments/configs/digits.py:transformer',
   '--config.batch_size=16',
   f'--config.train_steps={STEPS}',
   '--config.log_every=1',
@@ -35,13 +35,26 @@ ARGUMENTS = (
   '--config.baseline.num_layers=1',
   '--config.schedule.warmup_steps=4',
 )
+DIGITS = f'{CONFIGS}/digits.py:transformer'
 SHARDED = '--config.parallelism.name=sharded'
+BUNNY = f'{CONFIGS}/bunny.py'
+# The film's clips are fewer than two batches, and its metrics are no means.
+FILM = (
+  '--config.batch_size=6',
+  '--config.train_steps=2',
+  '--config.eval_every=2',
+  '--config.checkpoint_every=2',
+  '--config.encoder.num_latents=4',
+  '--config.encoder.latent_channels=16',
+  '--config.encoder.cross_attend_qk_channels=16',
+  '--config.encoder.self_attends_per_block=1',
+)
 
 # Processes of this module share what they compile.
 CACHE = tempfile.TemporaryDirectory(prefix='compilation')
 
 
-def start(workdir, data_dir, *arguments, processes=1, devices=1):
+def start(workdir, data_dir, *arguments, config=DIGITS, processes=1, devices=1):
   """Starts a run; its errors go where its output goes."""
   command = ['experiments.train']
   if processes > 1:
@@ -52,7 +65,8 @@ def start(workdir, data_dir, *arguments, processes=1, devices=1):
   )
   return subprocess.Popen(
     [
-      *(sys.executable, '-m', *command, *ARGUMENTS, *arguments),
+      *(sys.executable, '-m', *command, f'--config={config}'),
+      *(*(ARGUMENTS if config != BUNNY else ()), *arguments),
       f'--workdir={workdir}',
       f'--data_dir={data_dir}',
     ],
@@ -237,3 +251,50 @@ def test_a_dead_process_ends_the_others(tmp_path, data_dir):
     'Another process of this run died or cannot be reached|another task died',
     output,
   ), output
+
+
+def test_ctrl_c_stops_all_of_them_after_a_step(tmp_path, data_dir):
+  process = start(tmp_path, data_dir, processes=2)
+  lines = read_until(process, rf'step 4/{STEPS}')
+  process.send_signal(signal.SIGINT)
+  lines += process.stdout.readlines()
+  output = ''.join(lines)
+  assert process.wait(timeout=60) == 0, output
+  (step,) = re.findall(r'SIGINT: saving step (\d+)\. Run the', output)
+  assert 4 <= int(step) < STEPS
+  assert (tmp_path / 'checkpoints' / step).is_dir()
+
+
+def test_metrics_of_all_examples_together_are_of_each_once(tmp_path, data_dir):
+  run(tmp_path / 'one', data_dir, *FILM, config=BUNNY)
+  run(tmp_path / 'two', data_dir, *FILM, config=BUNNY, processes=2)
+  for name in ('eval/audio_psnr', 'eval/image_psnr_gain', 'eval/loss'):
+    one, two = (column(tmp_path / x, name) for x in ('one', 'two'))
+    assert len(one) == 1
+    np.testing.assert_allclose(two, one, rtol=1e-4)
+
+
+def test_finetuning_on_several_processes(unbroken, tmp_path, data_dir):
+  config = tmp_path / 'finetuning.py'
+  config.write_text(
+    'from experiments.configs import digits\n'
+    'def get_config():\n'
+    "  config = digits.get_config('transformer')\n"
+    f'  config.finetuning = dict(workdir={str(unbroken)!r},\n'
+    "    checkpoint='latest', skip=('transformer/average_pool',),\n"
+    "    freeze=('transformer/blocks',))\n"
+    '  return config\n'
+  )
+  run(tmp_path / 'one', data_dir, config=config)
+  run(
+    tmp_path / 'two', data_dir, SHARDED, config=config, processes=2, devices=2
+  )
+  source = final_state(unbroken, data_dir)[0].params
+  tuned = final_state(tmp_path / 'two', data_dir)[0].params
+  for name in source:
+    if name.startswith('transformer/blocks'):
+      jax.tree.map(np.testing.assert_array_equal, tuned[name], source[name])
+  tokens = [x['transformer/tokens']['w'] for x in (tuned, source)]
+  assert np.abs(tokens[0] - tokens[1]).max() > 1e-4
+  losses = [column(tmp_path / x, 'train/loss') for x in ('one', 'two')]
+  np.testing.assert_allclose(losses[1], losses[0], rtol=2e-3)

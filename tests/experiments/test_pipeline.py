@@ -360,11 +360,11 @@ def test_digits_have_about_zero_mean_and_unit_variance(still):
   assert abs(images.std() - 1.0) < 0.02
 
 
-def test_a_digit_in_numbers():
+def test_a_digit_in_numbers(still):
   # Black, white and the middle: (v / 255 - 0.13) / 0.31.
   image = np.zeros((28, 28), np.uint8)
   image[0, 1], image[27, 0] = 255, 51
-  example = digits_module._normalize(image, 7)
+  example = still.prepare({'image': image, 'label': 7})
   np.testing.assert_allclose(
     [example['image'][i] for i in [(0, 0, 0), (0, 1, 0), (27, 0, 0)]],
     [-0.4193548, 2.8064516, 0.2258065],

@@ -40,7 +40,12 @@ def read_image(path: pathlib.Path) -> PIL.Image.Image:
         white = PIL.Image.new('RGBA', image.size, 'white')
         image = PIL.Image.alpha_composite(white, image)
       return image.convert('RGB')
-  except (OSError, SyntaxError, ValueError) as error:
+  except (
+    OSError,
+    SyntaxError,
+    ValueError,
+    PIL.Image.DecompressionBombError,
+  ) as error:
     raise ValueError(
       f'{path} is no image, or is damaged ({error}). Get it again, or take it '
       'out.'

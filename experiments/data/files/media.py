@@ -12,6 +12,26 @@ from typing import Any, NamedTuple
 import av
 import numpy as np
 
+SOUND_EXTENSIONS = (
+  '.wav',
+  '.flac',
+  '.ogg',
+  '.opus',
+  '.mp3',
+  '.m4a',
+  '.aac',
+  '.aiff',
+)
+VIDEO_EXTENSIONS = (
+  '.mp4',
+  '.webm',
+  '.mkv',
+  '.avi',
+  '.mov',
+  '.m4v',
+  '.mpg',
+  '.mpeg',
+)
 # After a jump into the middle, a codec needs a moment to get its sound right.
 _SECONDS_BEFORE_START = 0.5
 # A file may end this much before its header says so.

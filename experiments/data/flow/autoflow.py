@@ -23,6 +23,7 @@ from experiments.data.flow.frame_pairs import (
   open_pairs,
   pad_pair,
 )
+from experiments.data.flow.frames import two_images, view_frames
 from experiments.data.flow.kitti import KITTI_SHAPE, KittiFlow
 from experiments.data.flow.sintel import SINTEL_SHAPE, Sintel
 
@@ -154,7 +155,13 @@ def autoflow(
     'flow': array_spec(height, width, 2),
     'valid': array_spec(height, width),
   }
-  return DataSpec(example=example, num_classes=None, load=load)
+  return DataSpec(
+    example=example,
+    num_classes=None,
+    load=load,
+    files=two_images((height, width)),
+    view=view_frames,
+  )
 
 
 def train_example(

@@ -16,6 +16,7 @@ from experiments.data.augmentation.images import decode, encoded_shape
 from experiments.data.dataset import Example, Source
 from experiments.data.flow.augmentation import FramePair
 from experiments.data.flow.files import parse_flo, parse_kitti_flow
+from experiments.data.flow.frames import normalized
 from experiments.data.manual_downloads import manual_dir
 
 _PARSERS: dict[str, Callable] = {'.flo': parse_flo, '.png': parse_kitti_flow}
@@ -200,7 +201,7 @@ def flow_example(pair: FramePair) -> dict[str, Any]:
     pixels, `valid` float32 `[H, W]`, 1 where the flow is known, else 0.
   """
   return {
-    'frames': pair.frames.astype(np.float32) / np.float32(127.5) - 1,
+    'frames': normalized(pair.frames),
     'flow': np.ascontiguousarray(pair.flow, np.float32),
     'valid': pair.valid.astype(np.float32),
   }

@@ -30,6 +30,7 @@ from experiments.data.embedded_builder import (
 from experiments.data.features import array_feature
 from experiments.data.flow.augmentation import FramePair, jitter_colours
 from experiments.data.flow.frame_pairs import flow_example
+from experiments.data.flow.frames import two_images, view_frames
 from experiments.data.flow.warping import (
   random_flow,
   random_placement,
@@ -152,7 +153,13 @@ def photographs(
     'flow': array_spec(height, width, 2),
     'valid': array_spec(height, width),
   }
-  return DataSpec(example=example, num_classes=None, load=load)
+  return DataSpec(
+    example=example,
+    num_classes=None,
+    load=load,
+    files=two_images((height, width)),
+    view=view_frames,
+  )
 
 
 def make_pair(

@@ -11,22 +11,123 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow_datasets as tfds
 
-from experiments.data.dataset import Example, InMemory, Source
+from experiments.data.dataset import (
+  Dataset,
+  DataSpec,
+  Example,
+  Files,
+  InMemory,
+  Source,
+  array_spec,
+)
 from experiments.data.folders.listing import (
   SPLITS,
   Folder,
   LabelledFile,
+  list_folder,
   nothing_read,
   read_files,
   report_skipped,
 )
+from experiments.data.views import View
 
 # Larger data sets stay on the disk.
 _MOST_BYTES_IN_MEMORY = 2**29
+
+_Mix = Callable[[int, Example, np.random.Generator], Example]
+
+
+class FileKind(NamedTuple):
+  """Files of a kind, and what they come to. Examples have no `label` here.
+
+  Attributes:
+    extensions: of the files.
+    read: a file to what is kept of it.
+    features: TFDS features of that.
+    options: that decide on how files are read, with the name of the kind.
+    augment: what is kept of a file, and random generator, to a training
+      example.
+    prepare: what is kept of a file to an evaluation example.
+    view: see `DataSpec`.
+    parts: what is kept of a file to evaluation examples of all of it, in order;
+      None where it is one.
+    mix: see `Dataset`.
+  """
+
+  extensions: Sequence[str]
+  read: Callable[[pathlib.Path], Example]
+  features: Mapping[str, Any]
+  options: Mapping[str, Any]
+  augment: Callable[[Example, np.random.Generator], Example]
+  prepare: Callable[[Example], Example]
+  view: Callable[[Example], Mapping[str, View]]
+  parts: Callable[[Example], Sequence[Example]] | None = None
+  mix: _Mix | None = None
+
+
+def folder_data(
+  kind: FileKind,
+  *,
+  example: Mapping[str, Any],
+  root: str,
+  classes: Sequence[str],
+  skip_unreadable: bool,
+  data_dir: str | None,
+  chosen: Mapping[str, Any],
+  note: str,
+) -> DataSpec:
+  """Returns the data of a folder; it need not be there until it is loaded.
+
+  Args:
+    kind: of the files.
+    example: see `DataSpec`, without `label`.
+    root: of the files.
+    classes: names.
+    skip_unreadable: whether damaged files are left out.
+    data_dir: where TFDS keeps prepared data; None for its own default.
+    chosen: see `DataSpec`, without the classes.
+    note: see `DataSpec`.
+  """
+
+  def label(example: Example) -> Example:
+    return {'label': np.int32(example['label'])}
+
+  def read(path: pathlib.Path) -> Sequence[Example]:
+    kept = kind.read(path)
+    return kind.parts(kept) if kind.parts else [kind.prepare(kept)]
+
+  def load() -> Dataset:
+    train, test = open_folder(
+      list_folder(root, kind.extensions, classes),
+      kind.read,
+      kind.features,
+      options=kind.options,
+      skip_unreadable=skip_unreadable,
+      data_dir=data_dir,
+    )
+    return Dataset(
+      train=train,
+      augment=lambda kept, rng: {**kind.augment(kept, rng), **label(kept)},
+      evaluation=test,
+      prepare=lambda kept: {**kind.prepare(kept), **label(kept)},
+      mix=kind.mix,
+    )
+
+  return DataSpec(
+    example={**example, 'label': array_spec(dtype=np.int32)},
+    num_classes=len(classes),
+    load=load,
+    chosen={'data.classes': tuple(classes), **chosen},
+    note=note,
+    class_names=tuple(classes),
+    files=Files(kind.extensions, read),
+    view=kind.view,
+  )
 
 
 class Folders(tfds.core.GeneratorBasedBuilder, skip_registration=True):

@@ -8,10 +8,10 @@ import numpy as np
 import PIL.Image
 
 from experiments.data.augmentation.images import random_affine
-from experiments.data.dataset import Dataset, DataSpec, Example, array_spec
+from experiments.data.dataset import DataSpec, Example, array_spec
 from experiments.data.features import array_feature
 from experiments.data.files.images import EXTENSIONS, read_image
-from experiments.data.folders.builder import open_folder
+from experiments.data.folders.builder import FileKind, folder_data
 from experiments.data.folders.listing import (
   Folder,
   check_patches,
@@ -21,6 +21,7 @@ from experiments.data.folders.listing import (
   survey,
   whole_patches,
 )
+from experiments.data.views import Image, to_pixels
 
 # Along a side: at most 256 in all.
 _MOST_PATCHES = 16
@@ -96,43 +97,34 @@ def image_folder(
     max_shift=max_shift * image_size,
   )
 
-  def finish(image: np.ndarray, example: Example) -> Example:
-    image = (image.astype(np.float32) / 255.0 - offset) / scale
-    return {'image': image, 'label': np.int32(example['label'])}
+  def normalised(image: np.ndarray) -> Example:
+    return {'image': (image.astype(np.float32) / 255.0 - offset) / scale}
 
   def train_example(example: Example, rng: np.random.Generator) -> Example:
     image = augment(example['image'], rng)
     if rng.random() < mirror_probability:
       image = image[:, ::-1]
-    return finish(image, example)
+    return normalised(image)
 
-  def load() -> Dataset:
-    shape = (image_size, image_size, 3)
-    train, test = open_folder(
-      list_folder(root, EXTENSIONS, classes),
-      lambda path: {'image': squash(read_image(path), image_size)},
-      {'image': array_feature(shape, np.uint8)},
+  shape, side = (image_size, image_size, 3), patch_side(image_size)
+  return folder_data(
+    FileKind(
+      EXTENSIONS,
+      read=lambda path: {'image': squash(read_image(path), image_size)},
+      features={'image': array_feature(shape, np.uint8)},
       options={'kind': 'images', 'image_size': image_size},
-      skip_unreadable=skip_unreadable,
-      data_dir=data_dir,
-    )
-    return Dataset(
-      train=train,
       augment=train_example,
-      evaluation=test,
-      prepare=lambda example: finish(example['image'], example),
-    )
-
-  side = patch_side(image_size)
-  return DataSpec(
-    example={
-      'image': array_spec(image_size, image_size, 3),
-      'label': array_spec(dtype=np.int32),
-    },
-    num_classes=len(classes),
-    load=load,
+      prepare=lambda example: normalised(example['image']),
+      view=lambda example: {
+        'image': Image(to_pixels(example['image'] * scale + offset))
+      },
+    ),
+    example={'image': array_spec(*shape)},
+    root=root,
+    classes=classes,
+    skip_unreadable=skip_unreadable,
+    data_dir=data_dir,
     chosen={
-      'data.classes': tuple(classes),
       'data.image_size': image_size,
       'data.mean': mean,
       'data.stddev': stddev,

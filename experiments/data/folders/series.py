@@ -1,22 +1,21 @@
 """Your own measurements over time: ROOT/{train,test}/CLASS/FILE.
 
-A .csv has a line for each step and a column for each channel; its first line
-may name them, and a column named 'time' or 'timestamp' is not read. An .npz or
-.npy has one array `[steps, channels]` or `[steps]`.
+See `files.series` for what is read.
 """
 
 import functools
 import pathlib
-import zipfile
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from experiments.data.augmentation.series import augment_series, window
-from experiments.data.dataset import Dataset, DataSpec, Example, array_spec
+from experiments.data.dataset import DataSpec, Example, array_spec
 from experiments.data.features import array_feature
-from experiments.data.folders.builder import open_folder
+from experiments.data.files.series import EXTENSIONS, read_series
+from experiments.data.files.windows import window_starts
+from experiments.data.folders.builder import FileKind, folder_data
 from experiments.data.folders.listing import (
   Folder,
   check_patches,
@@ -27,83 +26,13 @@ from experiments.data.folders.listing import (
   survey,
   whole_patches,
 )
+from experiments.data.views import Series, View
 
-EXTENSIONS = ('.csv', '.tsv', '.npz', '.npy')
-_NOT_CHANNELS = ('time', 'timestamp')
 _MOST_PATCHES = 256
 # Bands of the positions are 1 apart, and this many.
 _MOST_RESOLUTION = 32
 # The longest twentieth of the files is cut.
 _WHOLE_SHARE = 0.95
-
-
-def read_series(path: pathlib.Path) -> np.ndarray:
-  """Reads a file of measurements.
-
-  Returns:
-    float32 `[steps, channels]`.
-
-  Raises:
-    ValueError: it is damaged or has something that is no finite number; the
-      message names the file.
-  """
-  try:
-    if path.suffix.lower() in ('.csv', '.tsv'):
-      series = _read_table(path)
-    else:
-      series = _read_array(path)
-    if series.ndim == 1:
-      series = series[:, None]
-    if series.ndim != 2 or not series.size:
-      raise ValueError(f'an array {series.shape}, not [steps, channels]')
-    series = series.astype(np.float32)
-    if not np.isfinite(series).all():
-      raise ValueError('a value that is not finite')
-  except (
-    ValueError,
-    OSError,
-    EOFError,
-    TypeError,
-    zipfile.BadZipFile,
-  ) as error:
-    raise ValueError(
-      f'{path} cannot be read as measurements ({error}). Get it again, or take '
-      'it out.'
-    ) from error
-  return series
-
-
-def _read_table(path: pathlib.Path) -> np.ndarray:
-  lines = [line for line in path.read_text('utf-8-sig').splitlines() if line]
-  if not lines:
-    raise ValueError('it is empty')
-  delimiter = next((mark for mark in '\t;,' if mark in lines[0]), None)
-  cells = [cell.strip(' "\'') for cell in lines[0].split(delimiter)]
-  columns = range(len(cells))
-  if not all(map(_is_number, cells)):
-    columns = [i for i in columns if cells[i].lower() not in _NOT_CHANNELS]
-    lines = lines[1:]
-  if not lines:
-    raise ValueError('it has no steps')
-  return np.loadtxt(lines, delimiter=delimiter, usecols=columns, ndmin=2)
-
-
-def _is_number(cell: str) -> bool:
-  try:
-    float(cell)
-  except ValueError:
-    return False
-  return True
-
-
-def _read_array(path: pathlib.Path) -> np.ndarray:
-  loaded = np.load(path, allow_pickle=False)
-  if isinstance(loaded, np.ndarray):
-    return loaded
-  with loaded:
-    if len(loaded.files) != 1:
-      raise ValueError(f'arrays {sorted(loaded.files)}, not one')
-    return loaded[loaded.files[0]]
 
 
 def series_folder(
@@ -157,9 +86,7 @@ def series_folder(
     num_channels = num_channels or suited.num_channels
     mean, stddev = mean or suited.mean, stddev or suited.stddev
     note = _note(num_steps, num_channels, suited.lengths) + files_note(folder)
-  patch = patch_steps(num_steps)
-  check_patches('num_steps', num_steps, patch)
-  offset, scale = (np.array(x, np.float32) for x in (mean, stddev))
+  kept = _Format(num_steps, num_channels, mean, stddev)
   augment = functools.partial(
     augment_series,
     num_steps=num_steps,
@@ -168,72 +95,91 @@ def series_folder(
     noise=noise,
   )
 
-  def read(path: pathlib.Path) -> Example:
+  def train_example(example: Example, rng: np.random.Generator) -> Example:
+    return kept.masked(*augment(kept.normalise(example), rng))
+
+  return folder_data(
+    FileKind(
+      EXTENSIONS,
+      read=kept.read,
+      features={'series': array_feature((None, num_channels), np.float32)},
+      options={'kind': 'series', 'num_channels': num_channels},
+      augment=train_example,
+      prepare=kept.prepare,
+      view=kept.view,
+      parts=kept.parts,
+    ),
+    example={
+      'series': array_spec(num_steps, num_channels),
+      'input_mask': array_spec(num_steps // kept.patch, dtype=np.bool_),
+    },
+    root=root,
+    classes=classes,
+    skip_unreadable=skip_unreadable,
+    data_dir=data_dir,
+    chosen=kept.chosen(),
+    note=note,
+  )
+
+
+class _Format(NamedTuple):
+  """What series are kept as, and what becomes of them without any chance."""
+
+  num_steps: int
+  num_channels: int
+  mean: Sequence[float]
+  stddev: Sequence[float]
+
+  @property
+  def patch(self) -> int:
+    return patch_steps(self.num_steps)
+
+  def read(self, path: pathlib.Path) -> Example:
     series = read_series(path)
-    if series.shape[1] != num_channels:
+    if series.shape[1] != self.num_channels:
       raise ValueError(
-        f'{path} has {series.shape[1]} channels; the others have '
-        f'{num_channels}.'
+        f'{path} has {series.shape[1]} channels; the training files have '
+        f'{self.num_channels}.'
       )
     return {'series': series}
 
-  def finish(
-    values: np.ndarray, inside: np.ndarray, example: Example
-  ) -> Example:
+  def normalise(self, example: Example) -> np.ndarray:
+    offset, scale = np.array([self.mean, self.stddev], np.float32)
+    return (example['series'] - offset) / scale
+
+  def masked(self, values: np.ndarray, inside: np.ndarray) -> Example:
+    mask = inside.reshape(-1, self.patch).any(axis=1)
+    return {'series': values, 'input_mask': mask}
+
+  def part(self, series: np.ndarray, start: int) -> Example:
+    size = self.num_steps
+    return self.masked(*window(series, start=start, speed=1.0, num_steps=size))
+
+  def prepare(self, example: Example) -> Example:
+    series = self.normalise(example)
+    return self.part(series, max(0, (len(series) - self.num_steps) // 2))
+
+  def parts(self, example: Example) -> list[Example]:
+    series = self.normalise(example)
+    starts = window_starts(len(series), self.num_steps, self.num_steps)
+    return [self.part(series, start) for start in starts]
+
+  def view(self, example: Example) -> dict[str, View]:
+    offset, scale = np.array([self.mean, self.stddev], np.float32)
+    values = example['series'][: example['input_mask'].sum() * self.patch]
+    return {'series': Series(values * scale + offset, None)}
+
+  def chosen(self) -> dict[str, Any]:
+    check_patches('num_steps', self.num_steps, self.patch)
+    resolution = min(self.num_steps // self.patch, _MOST_RESOLUTION)
     return {
-      'series': values,
-      'input_mask': inside.reshape(-1, patch).any(axis=1),
-      'label': np.int32(example['label']),
+      'data.num_steps': self.num_steps,
+      'data.num_channels': self.num_channels,
+      'data.mean': self.mean,
+      'data.stddev': self.stddev,
+      'inputs.series.patch_shape': (self.patch,),
+      'inputs.series.positions.max_resolution': (max(2, resolution),),
     }
-
-  def train_example(example: Example, rng: np.random.Generator) -> Example:
-    series = (example['series'] - offset) / scale
-    return finish(*augment(series, rng), example)
-
-  def evaluation_example(example: Example) -> Example:
-    series = (example['series'] - offset) / scale
-    start = max(0, (len(series) - num_steps) // 2)
-    cut = window(series, start=start, speed=1.0, num_steps=num_steps)
-    return finish(*cut, example)
-
-  def load() -> Dataset:
-    shape = (None, num_channels)
-    train, test = open_folder(
-      list_folder(root, EXTENSIONS, classes),
-      read,
-      {'series': array_feature(shape, np.float32)},
-      options={'kind': 'series', 'num_channels': num_channels},
-      skip_unreadable=skip_unreadable,
-      data_dir=data_dir,
-    )
-    return Dataset(
-      train=train,
-      augment=train_example,
-      evaluation=test,
-      prepare=evaluation_example,
-    )
-
-  return DataSpec(
-    example={
-      'series': array_spec(num_steps, num_channels),
-      'input_mask': array_spec(num_steps // patch, dtype=np.bool_),
-      'label': array_spec(dtype=np.int32),
-    },
-    num_classes=len(classes),
-    load=load,
-    chosen={
-      'data.classes': tuple(classes),
-      'data.num_steps': num_steps,
-      'data.num_channels': num_channels,
-      'data.mean': mean,
-      'data.stddev': stddev,
-      'inputs.series.patch_shape': (patch,),
-      'inputs.series.positions.max_resolution': (
-        max(2, min(num_steps // patch, _MOST_RESOLUTION)),
-      ),
-    },
-    note=note,
-  )
 
 
 def patch_steps(num_steps: int) -> int:

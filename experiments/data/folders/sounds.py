@@ -3,14 +3,19 @@
 import pathlib
 import statistics
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.data.dataset import Dataset, DataSpec, Example, array_spec
+from experiments.data.dataset import DataSpec, Example, array_spec
 from experiments.data.features import array_feature
-from experiments.data.files.media import decode_audio, read_header
-from experiments.data.folders.builder import open_folder
+from experiments.data.files.media import (
+  SOUND_EXTENSIONS,
+  decode_audio,
+  read_header,
+)
+from experiments.data.files.windows import window_starts
+from experiments.data.folders.builder import FileKind, folder_data
 from experiments.data.folders.listing import (
   Folder,
   check_patches,
@@ -22,19 +27,21 @@ from experiments.data.folders.listing import (
 )
 from experiments.data.sound import (
   add_noise,
+  centred,
+  decode_int16,
+  encode_int16,
   random_filter,
   random_gain,
   random_warp,
 )
+from experiments.data.views import Sound, View, to_samples
 
-EXTENSIONS = ('.wav', '.flac', '.ogg', '.opus', '.mp3', '.m4a', '.aac', '.aiff')
 _MOST_PATCHES = 192
 _LEAST_PATCH = 16
 # Bands of the positions are 1 apart, and this many.
 _MOST_RESOLUTION = 64
 # The longest twentieth of the files is cut.
 _WHOLE_SHARE = 0.95
-_INT16 = 32767
 # Silence has no deviation to divide by.
 _LEAST_STDDEV = 1e-4
 
@@ -44,26 +51,12 @@ class _Sound(NamedTuple):
   samples: np.ndarray  # At that rate, of the beginning.
 
 
-def read_sound(path: pathlib.Path, sample_rate: int) -> np.ndarray:
-  """Decodes a file to int16 `[T]`; see `decode_audio`."""
-  samples = decode_audio(path, sample_rate)
-  return np.round(samples * _INT16).astype(np.int16)
-
-
 def patch_samples(num_samples: int) -> int:
   """Returns the samples of a patch: a power of two, 192 patches at most."""
   patch = _LEAST_PATCH
   while num_samples > patch * _MOST_PATCHES:
     patch *= 2
   return patch
-
-
-def centred(samples: np.ndarray, length: int) -> np.ndarray:
-  """Cuts, or pads with silence, on both sides alike: `[length]`."""
-  start = max(0, (len(samples) - length) // 2)
-  samples = samples[start : start + length]
-  before = (length - len(samples)) // 2
-  return np.pad(samples, (before, length - len(samples) - before))
 
 
 def sound_folder(
@@ -112,7 +105,7 @@ def sound_folder(
   """
   note = ''
   if None in (classes, sample_rate, num_samples, stddev):
-    folder = list_folder(root, EXTENSIONS, classes)
+    folder = list_folder(root, SOUND_EXTENSIONS, classes)
     suited = _suited(folder, max_seconds, skip_unreadable)
     classes = folder.classes
     sample_rate = sample_rate or min(suited.rate, max_sample_rate)
@@ -121,12 +114,7 @@ def sound_folder(
     )
     stddev = stddev or suited.stddev
     note = _note(sample_rate, num_samples) + files_note(folder)
-  patch = patch_samples(num_samples)
-  check_patches('num_samples', num_samples, patch)
-
-  def finish(audio: np.ndarray, example: Example) -> Example:
-    audio = (audio / np.float32(stddev)).astype(np.float32)
-    return {'audio': audio, 'label': np.int32(example['label'])}
+  kept = _Format(sample_rate, num_samples, stddev)
 
   def train_example(example: Example, rng: np.random.Generator) -> Example:
     audio = example['audio']
@@ -134,7 +122,7 @@ def sound_folder(
       start = rng.integers(len(audio) - num_samples + 1)
       audio = audio[start : start + num_samples]
     audio = random_warp(
-      centred(audio, num_samples) / np.float32(_INT16),
+      decode_int16(centred(audio, num_samples)),
       rng,
       max_shift=max_shift * num_samples,
       max_speed_change=max_speed_change,
@@ -143,47 +131,67 @@ def sound_folder(
       audio, rng, decibels=filter_decibels, rotate_phase=rotate_phase
     )
     audio = random_gain(audio, rng, max_decibels=max_gain_decibels)
-    return finish(add_noise(audio, rng, max_stddev=stddev * max_noise), example)
+    audio = add_noise(audio, rng, max_stddev=stddev * max_noise)
+    return kept.normalise(audio)
 
-  def evaluation_example(example: Example) -> Example:
-    audio = centred(example['audio'], num_samples) / np.float32(_INT16)
-    return finish(audio, example)
-
-  def load() -> Dataset:
-    train, test = open_folder(
-      list_folder(root, EXTENSIONS, classes),
-      lambda path: {'audio': read_sound(path, sample_rate)},
-      {'audio': array_feature((None,), np.int16)},
+  return folder_data(
+    FileKind(
+      SOUND_EXTENSIONS,
+      read=kept.read,
+      features={'audio': array_feature((None,), np.int16)},
       options={'kind': 'sounds', 'sample_rate': sample_rate},
-      skip_unreadable=skip_unreadable,
-      data_dir=data_dir,
-    )
-    return Dataset(
-      train=train,
       augment=train_example,
-      evaluation=test,
-      prepare=evaluation_example,
-    )
-
-  return DataSpec(
-    example={
-      'audio': array_spec(num_samples),
-      'label': array_spec(dtype=np.int32),
-    },
-    num_classes=len(classes),
-    load=load,
-    chosen={
-      'data.classes': tuple(classes),
-      'data.sample_rate': sample_rate,
-      'data.num_samples': num_samples,
-      'data.stddev': stddev,
-      'inputs.audio.samples_per_patch': patch,
-      'inputs.audio.positions.max_resolution': (
-        max(2, min(num_samples // patch, _MOST_RESOLUTION)),
-      ),
-    },
+      prepare=lambda example: kept.part(example['audio']),
+      view=kept.view,
+      parts=kept.parts,
+    ),
+    example={'audio': array_spec(num_samples)},
+    root=root,
+    classes=classes,
+    skip_unreadable=skip_unreadable,
+    data_dir=data_dir,
+    chosen=kept.chosen(),
     note=note,
   )
+
+
+class _Format(NamedTuple):
+  """What sounds are kept as, and what becomes of them without any chance."""
+
+  sample_rate: int
+  num_samples: int
+  stddev: float
+
+  def read(self, path: pathlib.Path) -> Example:
+    return {'audio': encode_int16(decode_audio(path, self.sample_rate))}
+
+  def normalise(self, samples: np.ndarray) -> Example:
+    audio = samples / np.float32(self.stddev)
+    return {'audio': audio.astype(np.float32)}
+
+  def part(self, codes: np.ndarray) -> Example:
+    return self.normalise(decode_int16(centred(codes, self.num_samples)))
+
+  def parts(self, example: Example) -> list[Example]:
+    codes, size = example['audio'], self.num_samples
+    starts = window_starts(len(codes), size, size)
+    return [self.part(codes[start : start + size]) for start in starts]
+
+  def view(self, example: Example) -> dict[str, View]:
+    samples = to_samples(example['audio'] * np.float32(self.stddev))
+    return {'audio': Sound(samples, self.sample_rate)}
+
+  def chosen(self) -> dict[str, Any]:
+    patch = patch_samples(self.num_samples)
+    check_patches('num_samples', self.num_samples, patch)
+    resolution = min(self.num_samples // patch, _MOST_RESOLUTION)
+    return {
+      'data.sample_rate': self.sample_rate,
+      'data.num_samples': self.num_samples,
+      'data.stddev': self.stddev,
+      'inputs.audio.samples_per_patch': patch,
+      'inputs.audio.positions.max_resolution': (max(2, resolution),),
+    }
 
 
 class _Suited(NamedTuple):

@@ -9,7 +9,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments.data.dataset import Dataset, DataSpec, Example, array_spec
+from experiments.data.dataset import (
+  Dataset,
+  DataSpec,
+  Example,
+  array_spec,
+)
+from experiments.data.files.text import EXTENSIONS, clean_text, read_text
 from experiments.data.folders.listing import (
   SPLITS,
   LabelledFile,
@@ -21,20 +27,11 @@ from experiments.data.folders.listing import (
   report_skipped,
 )
 from experiments.data.text import crop, random_crop, token_example
+from experiments.data.typed_text import view_text, whole_files
 
-EXTENSIONS = ('.txt',)
 # The longest twentieth of the texts is cut.
 _WHOLE_SHARE = 0.95
 _SHORTEST = 16
-
-
-def read_text(path: pathlib.Path) -> bytes:
-  """Reads UTF-8 without the white space around it.
-
-  Raises:
-    ValueError: the file is empty or no UTF-8; the message names it.
-  """
-  return _checked(path.read_bytes(), str(path))
 
 
 def read_lines(path: pathlib.Path) -> list[LabelledFile]:
@@ -61,7 +58,7 @@ def read_lines(path: pathlib.Path) -> list[LabelledFile]:
       raise ValueError(
         f'{path}, line {number}: no tab. A line is CLASS, a tab and the text.'
       )
-    label = _checked(label, f'{path}, line {number}').decode()
+    label = clean_text(label, f'{path}, line {number}').decode()
     lines.append(LabelledFile(path / str(number), label))
   if not lines:
     raise ValueError(f'{path} has no lines.')
@@ -155,6 +152,9 @@ def text_folder(
       'embedding.max_length': length,
     },
     note=note,
+    class_names=classes,
+    files=whole_files(length),
+    view=view_text,
   )
 
 
@@ -178,7 +178,7 @@ def _read(
     def read(place: pathlib.Path) -> bytes:
       line = contents[place.parent.stem][int(place.name) - 1]
       where = f'{place.parent}, line {place.name}'
-      return _checked(line.partition(b'\t')[2], where)
+      return clean_text(line.partition(b'\t')[2], where)
 
   else:
     folder = list_folder(root, EXTENSIONS, classes)
@@ -201,15 +201,3 @@ def _read(
 
 def _print(line: str) -> None:
   print(line, flush=True)
-
-
-def _checked(data: bytes, place: str) -> bytes:
-  try:
-    text = data.decode('utf-8-sig').strip()
-  except UnicodeDecodeError as error:
-    raise ValueError(
-      f'{place} is no UTF-8 ({error}). Convert it, or take it out.'
-    ) from error
-  if not text:
-    raise ValueError(f'{place} is empty. Take it out.')
-  return text.encode()

@@ -2,7 +2,7 @@
 
 import pathlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,10 +12,15 @@ from experiments.data.augmentation.video import (
   crop_frames,
   recolour,
 )
-from experiments.data.dataset import Dataset, DataSpec, Example, array_spec
+from experiments.data.dataset import DataSpec, Example, array_spec
 from experiments.data.features import array_feature
-from experiments.data.files.media import decode_frames, read_header
-from experiments.data.folders.builder import open_folder
+from experiments.data.files.media import (
+  VIDEO_EXTENSIONS,
+  decode_frames,
+  read_header,
+)
+from experiments.data.files.windows import window_starts
+from experiments.data.folders.builder import FileKind, folder_data
 from experiments.data.folders.listing import (
   Folder,
   check_patches,
@@ -25,8 +30,8 @@ from experiments.data.folders.listing import (
   survey,
   whole_patches,
 )
+from experiments.data.views import Video, View, to_pixels
 
-EXTENSIONS = ('.mp4', '.webm', '.mkv', '.avi', '.mov', '.m4v', '.mpg', '.mpeg')
 # Along a side; frames go two and two into a patch.
 _MOST_PATCHES = 8
 _PATCH_FRAMES = 2
@@ -105,20 +110,14 @@ def video_folder(
     raise ValueError(f'data.min_crop must be in (0, 1], got {min_crop}.')
   note = ''
   if None in (classes, frame_rate, image_size, mean, stddev):
-    folder = list_folder(root, EXTENSIONS, classes)
+    folder = list_folder(root, VIDEO_EXTENSIONS, classes)
     suited = _suited(folder, num_frames, max_image_size, skip_unreadable)
     classes = folder.classes
     frame_rate = frame_rate or suited.frame_rate
     image_size = image_size or suited.image_size
     mean, stddev = mean or suited.mean, stddev or suited.stddev
     note = _note(num_frames, frame_rate, image_size) + files_note(folder)
-  side = patch_side(image_size)
-  check_patches('image_size', image_size, side)
-  offset, scale = (np.array(x, np.float32) for x in (mean, stddev))
-
-  def finish(frames: np.ndarray, example: Example) -> Example:
-    video = ((frames - offset) / scale).astype(np.float32)
-    return {'video': video, 'label': np.int32(example['label'])}
+  kept = _Format(num_frames, frame_rate, image_size, mean, stddev)
 
   def train_example(example: Example, rng: np.random.Generator) -> Example:
     video = example['video']
@@ -135,57 +134,84 @@ def video_folder(
       max_saturation=max_saturation,
       max_hue=max_hue,
     )
-    return finish(recolour(frames, matrix), example)
+    return kept.normalise(recolour(frames, matrix))
 
-  def evaluation_example(example: Example) -> Example:
-    return finish(_middle(example['video'], num_frames, image_size), example)
-
-  def read(path: pathlib.Path) -> Example:
-    frames = decode_frames(path, frame_rate=frame_rate, short_side=image_size)
-    return {'video': frames}
-
-  def load() -> Dataset:
-    shape = (None, None, None, 3)
-    train, test = open_folder(
-      list_folder(root, EXTENSIONS, classes),
-      read,
-      {'video': array_feature(shape, np.uint8)},
+  return folder_data(
+    FileKind(
+      VIDEO_EXTENSIONS,
+      read=kept.read,
+      features={'video': array_feature((None, None, None, 3), np.uint8)},
       options={
         'kind': 'videos',
         'frame_rate': frame_rate,
         'image_size': image_size,
       },
-      skip_unreadable=skip_unreadable,
-      data_dir=data_dir,
-    )
-    return Dataset(
-      train=train,
       augment=train_example,
-      evaluation=test,
-      prepare=evaluation_example,
-    )
-
-  grid = (num_frames // _PATCH_FRAMES, image_size // side, image_size // side)
-  return DataSpec(
-    example={
-      'video': array_spec(num_frames, image_size, image_size, 3),
-      'label': array_spec(dtype=np.int32),
-    },
-    num_classes=len(classes),
-    load=load,
-    chosen={
-      'data.classes': tuple(classes),
-      'data.frame_rate': frame_rate,
-      'data.image_size': image_size,
-      'data.mean': mean,
-      'data.stddev': stddev,
-      'inputs.video.patch_shape': (_PATCH_FRAMES, side, side),
-      'inputs.video.positions.max_resolution': tuple(
-        max(2, size) for size in grid
-      ),
-    },
+      prepare=kept.prepare,
+      view=kept.view,
+      parts=kept.parts,
+    ),
+    example={'video': array_spec(num_frames, image_size, image_size, 3)},
+    root=root,
+    classes=classes,
+    skip_unreadable=skip_unreadable,
+    data_dir=data_dir,
+    chosen=kept.chosen(),
     note=note,
   )
+
+
+class _Format(NamedTuple):
+  """What videos are kept as, and what becomes of them without any chance."""
+
+  num_frames: int
+  frame_rate: float
+  image_size: int
+  mean: Sequence[float]
+  stddev: Sequence[float]
+
+  def read(self, path: pathlib.Path) -> Example:
+    frames = decode_frames(
+      path, frame_rate=self.frame_rate, short_side=self.image_size
+    )
+    return {'video': frames}
+
+  def normalise(self, frames: np.ndarray) -> Example:
+    offset, scale = np.array([self.mean, self.stddev], np.float32)
+    return {'video': ((frames - offset) / scale).astype(np.float32)}
+
+  def part(self, video: np.ndarray, start: int) -> Example:
+    frames, box = clip(video, start, self.num_frames), _middle_square(video)
+    return self.normalise(crop_frames(frames, box, self.image_size))
+
+  def prepare(self, example: Example) -> Example:
+    video = example['video']
+    return self.part(video, max(0, (len(video) - self.num_frames) // 2))
+
+  def parts(self, example: Example) -> list[Example]:
+    video = example['video']
+    starts = window_starts(len(video), self.num_frames, self.num_frames)
+    return [self.part(video, start) for start in starts]
+
+  def view(self, example: Example) -> dict[str, View]:
+    offset, scale = np.array([self.mean, self.stddev], np.float32)
+    frames = to_pixels(example['video'] * scale + offset)
+    return {'video': Video(frames, self.frame_rate)}
+
+  def chosen(self) -> dict[str, Any]:
+    side = patch_side(self.image_size)
+    check_patches('image_size', self.image_size, side)
+    frames, patches = self.num_frames // _PATCH_FRAMES, self.image_size // side
+    return {
+      'data.frame_rate': self.frame_rate,
+      'data.image_size': self.image_size,
+      'data.mean': self.mean,
+      'data.stddev': self.stddev,
+      'inputs.video.patch_shape': (_PATCH_FRAMES, side, side),
+      'inputs.video.positions.max_resolution': tuple(
+        max(2, size) for size in (frames, patches, patches)
+      ),
+    }
 
 
 class _Suited(NamedTuple):
@@ -235,13 +261,10 @@ def _choose_rate(videos: Sequence[_Video], num_frames: int) -> float:
   return round(rate, 3)
 
 
-def _middle(video: np.ndarray, num_frames: int, image_size: int) -> np.ndarray:
-  """The square in the middle of the frames in the middle."""
-  start = max(0, (len(video) - num_frames) // 2)
+def _middle_square(video: np.ndarray) -> Box:
   height, width = video.shape[1:3]
   short = min(height, width)
-  box = Box((height - short) // 2, (width - short) // 2, short, short)
-  return crop_frames(clip(video, start, num_frames), box, image_size)
+  return Box((height - short) // 2, (width - short) // 2, short, short)
 
 
 def _random_square(

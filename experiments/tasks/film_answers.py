@@ -1,0 +1,78 @@
+"""What autoencoders of video and sound tell of a film, from its clips."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.data.dataset import DataSpec, Example
+from experiments.data.views import Sound, Video, View
+from experiments.tasks.answers import Classes, Reconstruction
+from experiments.tasks.classification import class_names
+
+
+def make_answer(
+  data: DataSpec, peaks: Mapping[str, float]
+) -> Callable[[Sequence[Any], Sequence[Example]], Reconstruction]:
+  """Returns what puts the clips of a film together again.
+
+  Args:
+    data: that clips are made like.
+    peaks: see `autoencoding.reconstruction_psnr`; what is reconstructed besides
+      is a class.
+  """
+
+  def answer(
+    predictions: Sequence[Mapping[str, np.ndarray]], examples: Sequence[Example]
+  ) -> Reconstruction:
+    originals = [data.view(each) for each in examples]
+    made = [
+      data.view({**example, **prediction})
+      for example, prediction in zip(examples, predictions, strict=True)
+    ]
+    ratios, classes = {}, None
+    for name in predictions[0]:
+      parts = [each[name] for each in predictions]
+      if name in peaks:
+        error = _squared_error(parts, [each[name] for each in examples])
+        ratios[name] = decibels(peaks[name] ** 2) - decibels(error)
+      else:
+        chances = [np.asarray(jax.nn.softmax(part)) for part in parts]
+        classes = Classes(class_names(data), np.mean(chances, axis=0))
+    return Reconstruction(
+      original={name: _joined(originals, name) for name in ratios},
+      reconstruction={name: _joined(made, name) for name in ratios},
+      decibels=ratios,
+      classes=classes,
+    )
+
+  return answer
+
+
+def decibels(power: float) -> float:
+  """Returns 10 log10 of it; nothing at all is -inf."""
+  return -math.inf if power == 0.0 else 10.0 * math.log10(power)
+
+
+def _squared_error(
+  predicted: Sequence[np.ndarray], wanted: Sequence[np.ndarray]
+) -> float:
+  """Returns the mean over all values of all clips, which are of one size."""
+  errors = [
+    np.square(x.reshape(-1) - y.reshape(-1)).mean()
+    for x, y in zip(predicted, wanted, strict=True)
+  ]
+  return float(np.mean(errors, dtype=np.float64))
+
+
+def _joined(clips: Sequence[Mapping[str, View]], name: str) -> View:
+  """Returns one view of those of clips that follow each other."""
+  views = [clip[name] for clip in clips]
+  match views[0]:
+    case Video(_, rate):
+      return Video(np.concatenate([view.frames for view in views]), rate)
+    case Sound(_, rate):
+      return Sound(np.concatenate([view.samples for view in views]), rate)
+  raise TypeError(f'Views of type {type(views[0]).__name__} do not join.')
