@@ -35,6 +35,7 @@ from perceiver_jax.layers import (
   check_dropout_rate,
   dropout,
 )
+from perceiver_jax.portability import planned_batch, runs_here_only
 from perceiver_jax.recomputed_attention import recomputed_attention
 
 _PLAIN_ONLY = contextvars.ContextVar('plain_only', default=False)
@@ -190,6 +191,7 @@ def _cudnn_takes(
     and width == value.shape[-1]
     and width % 8 == 0
     and width <= 128
+    and runs_here_only()
     and jax.default_backend() == 'gpu'
     and float(jax.devices()[0].compute_capability) >= 8.0
   )
@@ -235,7 +237,7 @@ _LARGEST_CHUNK, _SMALLEST_CHUNK, _SCORES = 512, 128, 2**20
 def _chunk_size(inputs: Unprojected, num_queries: int) -> int:
   """Inputs a chunk, of chunks of nearly the same size."""
   batch, num_inputs = inputs.inverse_std.shape
-  size = _SCORES // (batch * num_queries)
+  size = _SCORES // (planned_batch(batch) * num_queries)
   size = min(_LARGEST_CHUNK, max(_SMALLEST_CHUNK, size))
   return math.ceil(num_inputs / math.ceil(num_inputs / size))
 

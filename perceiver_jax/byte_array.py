@@ -17,7 +17,7 @@ from perceiver_jax.position_encoding import GridPositions
 
 
 class ByteArray(NamedTuple):
-  """What the latents attend to.
+  """What the latents attend to (Perceiver, section 3.1).
 
   Attributes:
     features: `[B, M, Cf]`, what was measured at each input element.

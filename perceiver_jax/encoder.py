@@ -141,6 +141,10 @@ class Encoder(hk.Module):
       save memory: 'none'; 'elementwise', all but products with parameters;
       'layers', everything, so that only the latents between layers are kept.
     name: Haiku name.
+
+  Raises:
+    ValueError: an attribute is out of its range, or heads do not divide
+      `latent_channels`.
   """
 
   num_latents: int
@@ -196,6 +200,9 @@ class Encoder(hk.Module):
 
     Returns:
       Latents `[B, N, D]` in the dtype of the features.
+
+    Raises:
+      ValueError: the shapes of the byte array do not fit together.
     """
     check_byte_array(byte_array)
     byte_array = byte_array.zero_padding()

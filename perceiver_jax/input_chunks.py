@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from perceiver_jax.byte_array import ByteArray
+from perceiver_jax.portability import may_be_several
 from perceiver_jax.position_encoding import GridPositions
 
 # With fewer queries than this, products of the whole batch with positions that
@@ -79,7 +80,7 @@ def stays_apart(
 ) -> bool:
   """Whether a chunk is used without bringing it together; see `Apart`."""
   return (
-    features.shape[0] > 1
+    may_be_several(features.shape[0])
     and positions is not None
     and positions.ndim == 2
     and keys.shape[1] < _MANY_QUERIES

@@ -63,7 +63,7 @@ class ModalityPacking(hk.Module):
 
 @dataclasses.dataclass(kw_only=True)
 class Multimodal(hk.Module):
-  """Preprocessor of several modalities.
+  """Preprocessor of several modalities (Perceiver, section 4.2).
 
   Attributes:
     preprocessors: of each modality, by its name.
@@ -78,6 +78,9 @@ class Multimodal(hk.Module):
     masked_in_evaluation: modalities of `mask_rates` of which every element is
       replaced when not training, such as the label that is asked for.
     name: Haiku name.
+
+  Raises:
+    ValueError: a rate is not in [0, 1], or of a modality that there is not.
   """
 
   preprocessors: Mapping[str, Preprocessor]
@@ -114,6 +117,9 @@ class Multimodal(hk.Module):
     Args:
       raw: the raw input of each modality.
       is_training: whether streams are dropped and elements masked at random.
+
+    Returns:
+      The inputs of all modalities, one after the other by name, `[B, M, C]`.
 
     Raises:
       ValueError: modalities are missing or unknown.

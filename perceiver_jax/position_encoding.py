@@ -144,6 +144,9 @@ class FourierPositions:
     spacing: of the bands, 'linear' or 'log'.
     include_end: see `axis_coordinates`. False for the output queries of the
       released video autoencoder, whose points are at -1 + 2 i / n.
+
+  Raises:
+    ValueError: an attribute is out of its range, see `frequency_bands`.
   """
 
   num_bands: int
@@ -299,6 +302,8 @@ class LearnedPositions(hk.Module):
 @dataclasses.dataclass(kw_only=True)
 class ProjectedPositions(hk.Module):
   """Another encoding through a linear layer, as in released models.
+
+  Learned positions of images (Perceiver IO, appendix A).
 
   Attributes:
     positions: the encoding.

@@ -43,6 +43,8 @@ class Preprocessor(Protocol):
 class Pixels(hk.Module):
   """Every pixel of an image (or voxel, or sample) is an input of its own.
 
+  On ImageNet 224 x 224 = 50,176 inputs (Perceiver, section 4.1).
+
   Attributes:
     positions: encoding of the grid, or None for features without positions.
     strides: one for each axis of the grid, to keep every n-th pixel only;
@@ -65,6 +67,9 @@ class Pixels(hk.Module):
 
     Returns:
       M = product of grid_shape inputs in row-major order.
+
+    Raises:
+      ValueError: `strides` has another number of axes than the grid.
     """
     del is_training
     if self.strides is not None:
@@ -96,10 +101,11 @@ class PermutedPixels(hk.Module):
     """Flattens and permutes `[B, *grid_shape, C]`."""
     del is_training
     pixels = grid_byte_array(images, self.positions)
-    order = np.random.default_rng(self.seed).permutation(
-      pixels.features.shape[1]
-    )
-    return permute(pixels, order)
+    return permute(pixels, self.order(pixels.features.shape[1]))
+
+  def order(self, num_pixels: int) -> np.ndarray:
+    """Returns which pixel comes at each place, `[num_pixels]` int."""
+    return np.random.default_rng(self.seed).permutation(num_pixels)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -222,10 +228,21 @@ class AudioPatches(hk.Module):
 class MelSpectrogram(hk.Module):
   """Every bin of a log-mel spectrogram is an input (Perceiver, section 4.2).
 
-  Attributes: see `spectrogram.log_mel_spectrogram`, and for the masks of
-    training `spectrogram.mask_spectrogram`; besides
+  The masks of training are SpecAugment's, see `spectrogram.mask_spectrogram`.
+
+  Attributes:
     positions: encoding of the grid (frames, bands), or None.
+    sample_rate: of the sound, in Hz.
+    window_size: samples of a frame.
+    hop_size: samples from frame to frame.
+    num_mels: bands.
+    min_frequency: of the lowest band, in Hz.
+    max_frequency: of the highest band, in Hz; default half the rate.
     scale: the logarithm is multiplied by it, to be of about unit size.
+    time_masks: runs of frames that are masked in training.
+    max_masked_frames: in such a run.
+    frequency_masks: runs of bands that are masked in training.
+    max_masked_bands: in such a run.
     name: Haiku name.
   """
 
@@ -290,7 +307,7 @@ class OneHot(hk.Module):
 
 @dataclasses.dataclass(kw_only=True)
 class Points(hk.Module):
-  """Points in space; their coordinates are positions (Perceiver, 4.3).
+  """Points in space; their coordinates are positions (Perceiver, section 4.3).
 
   Attributes:
     num_bands: K of the Fourier features, see `fourier_features`.
@@ -317,6 +334,9 @@ class Points(hk.Module):
     Returns:
       M inputs. Without further channels the coordinates are the features, so
       that an input is [coordinates, sines, cosines] either way.
+
+    Raises:
+      ValueError: points have fewer than d channels.
     """
     del is_training
     dimensions = len(self.max_resolution)

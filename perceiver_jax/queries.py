@@ -19,7 +19,7 @@ from perceiver_jax.position_encoding import LearnedPositions, PositionEncoding
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GridQueries:
-  """One query for each position of the output's grid.
+  """One query for each position of the output's grid (IO, section 3.2).
 
   Attributes:
     positions: encoding of the positions.
@@ -47,6 +47,8 @@ class GridQueries:
 class LearnedQueries(hk.Module):
   """Learned queries: one for a class label, for each byte, for each task.
 
+  Perceiver IO, section 3.2 and figure 3.
+
   Attributes:
     num_queries: O.
     num_channels: E.
@@ -60,7 +62,7 @@ class LearnedQueries(hk.Module):
   name: str | None = None
 
   def __call__(self, indices: jax.Array | None = None) -> jax.Array:
-    """Returns all queries or those numbered by `indices`; see `GridQueries`."""
+    """Returns `[1, O, E]`, or those of `indices`; see `GridQueries`."""
     positions = LearnedPositions(
       num_channels=self.num_channels,
       init_stddev=self.init_stddev,

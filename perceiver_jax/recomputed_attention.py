@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from perceiver_jax.layers import at_least_float32
+from perceiver_jax.portability import planned_batch
 
 
 def recomputed_attention(
@@ -51,7 +52,8 @@ def _attend_in_chunks(
 ) -> jax.Array:
   """Maps `[B, H, N or M, D]` to `[B, H, N, Dv]`."""
   batch, heads, num_queries, _ = query.shape
-  size = max(1, _MOST_SCORES // (batch * heads * key.shape[2]))
+  rows = planned_batch(batch) * heads
+  size = max(1, _MOST_SCORES // (rows * key.shape[2]))
   if num_queries <= size:
     return _attend(query, key, value, mask)
   whole = num_queries // size * size

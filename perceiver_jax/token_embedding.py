@@ -34,7 +34,18 @@ class TokenEmbedding(hk.Module):
   def __call__(
     self, tokens: jax.Array, *, is_training: bool = False
   ) -> ByteArray:
-    """Embeds `[B, M]` int, M at most `max_length`; M inputs."""
+    """Embeds.
+
+    Args:
+      tokens: `[B, M]` int, M at most `max_length`.
+      is_training: not read.
+
+    Returns:
+      M inputs.
+
+    Raises:
+      ValueError: there are more tokens than positions.
+    """
     del is_training
     length = tokens.shape[-1]
     if length > self.max_length:

@@ -11,7 +11,10 @@ PAD, BOS, EOS, MASK, CLS, SEP = range(len(SPECIAL_TOKENS))
 
 @dataclasses.dataclass(frozen=True)
 class ByteTokenizer:
-  """Turns text into tokens and back; nothing is learned or looked up."""
+  """Text to tokens and back: UTF-8 bytes (Perceiver IO, section 4.1).
+
+  Nothing is learned or looked up.
+  """
 
   @property
   def vocab_size(self) -> int:

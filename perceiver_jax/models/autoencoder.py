@@ -42,6 +42,10 @@ class MultimodalAutoencoder(hk.Module):
       when no `points` are asked for; postprocessors must then treat each
       output on its own.
     name: Haiku name.
+
+  Raises:
+    ValueError: queries and postprocessors are of other modalities, or there is
+      no chunk.
   """
 
   preprocessor: Multimodal
@@ -82,6 +86,9 @@ class MultimodalAutoencoder(hk.Module):
     Returns:
       For each modality what its postprocessor makes. Outputs `[B, O, F]` of
       all points of a grid get its shape, `[B, *grid_shape, F]`.
+
+    Raises:
+      ValueError: outputs of an unknown modality are asked for.
     """
     byte_array = self.preprocessor(inputs, is_training=is_training)
     latents = self.encoder(

@@ -21,19 +21,19 @@ class PerceiverClassifier(hk.Module):
 
   Build it inside `hk.transform`, parts first:
 
-    model = PerceiverClassifier(
-      preprocessor=Pixels(
-        positions=FourierPositions(num_bands=64, max_resolution=(224, 224))
-      ),
-      encoder=Encoder(
-        num_latents=512,
-        latent_channels=1024,
-        cross_attends=(1,) * 8,
-        self_attends_per_block=6,
-      ),
-      num_classes=1000,
-    )
-    logits = model(images, is_training=True)
+      model = PerceiverClassifier(
+        preprocessor=Pixels(
+          positions=FourierPositions(num_bands=64, max_resolution=(224, 224))
+        ),
+        encoder=Encoder(
+          num_latents=512,
+          latent_channels=1024,
+          cross_attends=(1,) * 8,
+          self_attends_per_block=6,
+        ),
+        num_classes=1000,
+      )
+      logits = model(images, is_training=True)
 
   Attributes:
     preprocessor: turns the raw input into a `ByteArray`; None when the caller

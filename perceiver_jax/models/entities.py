@@ -16,9 +16,9 @@ from perceiver_jax.layers import Linear
 class EntityEncoder(hk.Module):
   """Entities in, an embedding of each in the light of all others out.
 
-  `published.STARCRAFT`: replaces the Transformer over the units of a StarCraft
-  II game; 512 entities of 256 channels in, 512 of 128 out, 32 latents. Queries
-  are the entities themselves.
+  `published.STARCRAFT` (section 4.5, appendix B) replaces the Transformer over
+  the units of a StarCraft II game; 512 entities of 256 channels in, 512 of 128
+  out, 32 latents. Queries are the entities themselves.
 
   Attributes:
     num_channels: width of inputs and queries, after a linear layer.

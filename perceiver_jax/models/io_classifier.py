@@ -30,6 +30,9 @@ class PerceiverIOClassifier(hk.Module):
     queries: a single one.
     decoder: its `output_channels` are the classes.
     name: Haiku name.
+
+  Raises:
+    ValueError: there is more than one query.
   """
 
   preprocessor: Preprocessor | None

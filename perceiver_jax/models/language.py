@@ -19,9 +19,9 @@ from perceiver_jax.token_embedding import TokenEmbedding
 class MaskedLanguageModel(hk.Module):
   """Tokens in, logits of the token at every place out.
 
-  `published.LANGUAGE`: 2,048 UTF-8 bytes, 256 x 1280 latents, 26 layers,
-  201,108,230 parameters; with 512 SentencePiece tokens 223M (table 1); IO++
-  256 x 1536, 40 layers, 425M.
+  `published.LANGUAGE` (section 4.1, appendix F): 2,048 UTF-8 bytes, 256 x 1280
+  latents, 26 layers, 201,108,230 parameters; with 512 SentencePiece tokens 223M
+  (table 1); IO++ 256 x 1536, 40 layers, 425M.
 
   Attributes:
     embedding: of the tokens; its vectors give the logits too.
@@ -29,6 +29,10 @@ class MaskedLanguageModel(hk.Module):
     queries: one for each place, `embedding.num_channels` wide.
     decoder: without a last linear layer, `output_channels=None`.
     name: Haiku name.
+
+  Raises:
+    ValueError: queries and embedding differ in width, or the decoder has a last
+      layer.
   """
 
   embedding: TokenEmbedding
@@ -100,6 +104,9 @@ class TextClassifier(hk.Module):
     decoder: without a last linear layer, `output_channels=None`.
     tasks: number of classes of each task, 1 for a value to regress.
     name: Haiku name.
+
+  Raises:
+    ValueError: there is not one query for each task.
   """
 
   embedding: TokenEmbedding

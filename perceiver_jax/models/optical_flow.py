@@ -33,6 +33,9 @@ class OpticalFlow(hk.Module):
     stride: pixels from input to input, on both axes; 1 for each pixel.
     upsample: from the grid of inputs to pixels, when the stride is not 1.
     name: Haiku name.
+
+  Raises:
+    ValueError: outputs are upsampled another number of times than the stride.
   """
 
   preprocessor: Preprocessor

@@ -1,0 +1,72 @@
+"""Attention traced for any platform, and for batches of any size."""
+
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import export
+
+from perceiver_jax import attention, recomputed_attention
+from perceiver_jax.portability import (
+  any_platform,
+  may_be_several,
+  planned_batch,
+)
+
+
+def rng(seed=0):
+  return np.random.default_rng(seed)
+
+
+def normal(seed, *shape):
+  return rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def for_any_batch(function, *arguments):
+  """The function, traced once for arguments `[batch, ...]`."""
+  (batch,) = export.symbolic_shape('batch')
+  shapes = [
+    jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype) for x in arguments
+  ]
+  with any_platform():
+    return export.export(jax.jit(function))(*shapes).call
+
+
+def test_a_batch_that_is_not_known_is_planned_as_one_example():
+  assert planned_batch(64) == 64
+  (batch,) = export.symbolic_shape('batch')
+  assert planned_batch(batch) == 1
+
+
+def test_a_batch_that_is_not_known_may_be_of_several_examples():
+  (batch,) = export.symbolic_shape('batch')
+  assert [may_be_several(size) for size in (1, 2, batch)] == [False, True, True]
+
+
+def test_what_one_kind_of_device_has_alone_is_not_exported(monkeypatch):
+  gpu = types.SimpleNamespace(compute_capability='9.0')
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  monkeypatch.setattr(jax, 'devices', lambda: [gpu])
+  heads = jnp.zeros((2, 5, 4, 16), jnp.bfloat16)
+  assert attention._cudnn_takes(heads, heads, None)
+  with any_platform():
+    assert not attention._cudnn_takes(heads, heads, None)
+  assert attention._cudnn_takes(heads, heads, None)
+
+
+@pytest.mark.parametrize('batch', [1, 3])
+def test_many_queries_attend_in_chunks_in_any_batch(batch, monkeypatch):
+  # Chunks of 2 queries and a rest of 1, for one example.
+  monkeypatch.setattr(recomputed_attention, '_MOST_SCORES', 2 * 2 * 7)
+  query, key, value = (
+    normal(i, batch, m, 2, 4) for i, m in enumerate((5, 7, 7))
+  )
+  mask = rng(3).random((batch, 7)) < 0.7
+  attend = recomputed_attention.recomputed_attention
+  np.testing.assert_allclose(
+    for_any_batch(attend, query, key, value, mask)(query, key, value, mask),
+    attention.dot_product_attention(query, key, value, mask=mask),
+    atol=1e-6,
+  )
