@@ -1,12 +1,16 @@
-"""Makes a run of published weights, for evaluation and fine-tuning.
+"""Makes a run of published or exported weights, to evaluate or go on from.
 
   python -m experiments.import_weights --source=FILE \\
     --config=experiments/configs/imagenet_io.py --workdir=runs/imported
   python -m experiments.evaluate --workdir=runs/imported
+  python -m experiments.import_weights --workdir=runs/again \\
+    --source=runs/digits/export/weights.safetensors
 
 FILE is a pickle released with the authors' code (.pystate, .pickle, .pkl), or
 the weights of a Perceiver of Hugging Face `transformers` (.safetensors; .bin
-and .pt where PyTorch is installed). Reading a pickle runs no code from it.
+and .pt where PyTorch is installed). Reading a pickle runs no code from it. Or
+it is what `experiments.export` wrote: the config.json beside it is then the
+default for --config, and the parameters are the same to the last bit.
 
 Released models differ in small ways, such as the kind of GELU: the config is
 set to what the weights need, each change is printed, and the config.json of the
@@ -14,6 +18,7 @@ run holds the result. Commands with --workdir alone take it from there.
 """
 
 import contextlib
+import functools
 import math
 import pathlib
 
@@ -21,13 +26,19 @@ import haiku as hk
 import jax
 import ml_collections
 import numpy as np
+import optax
 import safetensors.numpy
 from absl import flags
 
 from experiments import command_line
-from experiments.configuration import write_config
+from experiments.configuration import (
+  fill_defaults,
+  read_config,
+  write_config,
+)
 from experiments.data.dataset import batch_spec
 from experiments.experiment import bind, open_checkpoints
+from experiments.handing_on.weights import is_exported, read_weights
 from experiments.tasks.task import Task
 from experiments.train_state import TrainState, init_shapes
 from experiments.transfer import learned_grids
@@ -36,7 +47,7 @@ from perceiver_jax import pretrained
 from perceiver_jax.resample import resample_positions
 from perceiver_jax.unpickle import load_arrays
 
-_SOURCE = flags.DEFINE_string('source', None, 'File with published weights.')
+_SOURCE = flags.DEFINE_string('source', None, 'File with the weights.')
 _SOURCE_GRID = flags.DEFINE_list(
   'source_grid',
   None,
@@ -46,6 +57,8 @@ _SOURCE_GRID = flags.DEFINE_list(
 
 _PICKLES = ('.pystate', '.pickle', '.pkl')
 _TORCH = ('.bin', '.pt', '.pth')
+
+_Model = tuple[hk.MutableParams, hk.MutableState, optax.GradientTransformation]
 
 
 def read_source(
@@ -102,6 +115,41 @@ def import_weights(
     raise ValueError(
       f'{workdir} holds a run already. Choose another --workdir.'
     )
+  convert = _convert_exported
+  if not is_exported(source):
+    convert = functools.partial(_convert_published, source_grid=source_grid)
+  params, state, optimizer = convert(config, source)
+  train_state = TrainState(
+    np.int32(0),
+    params,
+    state,
+    jax.jit(optimizer.init)(params),
+    ema=params if fill_defaults(config).ema_decay else None,
+  )
+  workdir.mkdir(parents=True, exist_ok=True)
+  with contextlib.closing(open_checkpoints(config, workdir)) as checkpoints:
+    checkpoints.save(train_state, position=0, metrics=None)
+  write_config(config, workdir)
+  print(parameter_table(params))
+  print(f'Written: checkpoint of step 0 and config.json in {workdir}.')
+
+
+def _convert_exported(
+  config: ml_collections.ConfigDict, source: pathlib.Path
+) -> _Model:
+  """Returns parameters and state as they were exported, and an optimizer."""
+  task, _, optimizer = bind(config, None)
+  print(f'{source.name}: exported from a run.')
+  shapes = init_shapes(task.model, batch_spec(task.data.example, 1))
+  return *read_weights(source, *shapes), optimizer
+
+
+def _convert_published(
+  config: ml_collections.ConfigDict,
+  source: pathlib.Path,
+  source_grid: tuple[int, ...] | None,
+) -> _Model:
+  """Returns published parameters in our layout, state, and an optimizer."""
   layout, params, state = read_source(source)
   architecture = pretrained.architecture_of(params, layout)
   print(f'{source.name}: {architecture} in the layout {layout!r}.')
@@ -115,15 +163,7 @@ def import_weights(
     architecture=architecture,
     resize=_resampling(task, source_grid),
   )
-  train_state = TrainState(
-    np.int32(0), params, state, jax.jit(optimizer.init)(params)
-  )
-  workdir.mkdir(parents=True, exist_ok=True)
-  with contextlib.closing(open_checkpoints(config, workdir)) as checkpoints:
-    checkpoints.save(train_state, position=0, metrics=None)
-  write_config(config, workdir)
-  print(parameter_table(params))
-  print(f'Written: checkpoint of step 0 and config.json in {workdir}.')
+  return params, state, optimizer
 
 
 def _apply_settings(config: ml_collections.ConfigDict, values: dict) -> None:
@@ -198,14 +238,28 @@ def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:
   return {name: tensor.float().numpy() for name, tensor in state_dict.items()}
 
 
+def _config_for(source: pathlib.Path) -> ml_collections.ConfigDict:
+  """Returns --config; that of exported weights may lie beside them."""
+  if command_line.CONFIG.value is not None or not is_exported(source):
+    return command_line.config()
+  if not command_line.WORKDIR.value:
+    raise ValueError('Name the folder of the new run by --workdir.')
+  try:
+    return read_config(source.parent)
+  except FileNotFoundError as error:
+    raise ValueError(
+      f'{source} has no config.json beside it. Name its config by --config.'
+    ) from error
+
+
 def main() -> None:
   """Imports --source."""
   if not _SOURCE.value:
     raise ValueError('Name the file with the weights by --source=FILE.')
-  grid = _SOURCE_GRID.value
+  grid, source = _SOURCE_GRID.value, pathlib.Path(_SOURCE.value)
   import_weights(
-    command_line.config(),
-    pathlib.Path(_SOURCE.value),
+    _config_for(source),
+    source,
     command_line.workdir(),
     None if grid is None else tuple(int(size) for size in grid),
   )

@@ -82,13 +82,13 @@ class VisionTransformer(hk.Module):
     patches = space_to_depth(
       jnp.pad(grid, ((0, 0), *beyond, (0, 0))), (size, size)
     )
-    patches = patches.reshape(len(grid), -1, patches.shape[-1])
+    patches = patches.reshape(grid.shape[0], -1, patches.shape[-1])
     tokens = Linear(output_channels=self.num_channels, name='patches')(patches)
     class_token = hk.get_parameter(
       'class_token', (1, 1, self.num_channels), init=_INIT
     )
     class_token = jnp.broadcast_to(
-      class_token, (len(grid), 1, self.num_channels)
+      class_token, (grid.shape[0], 1, self.num_channels)
     )
     tokens = jnp.concatenate([class_token, tokens], axis=1)
     return tokens + hk.get_parameter(

@@ -1,0 +1,160 @@
+"""Hands a trained model on: a folder that runs with jax alone.
+
+  python -m experiments.export --workdir=runs/digits
+  python -m experiments.export --workdir=runs/digits --weights=inside \\
+    --save_to=digits-for-you
+  python digits-for-you/load.py inputs.npz outputs.npz
+
+writes, into `export` in the run's folder or --save_to, the function
+`model.jaxexport` (`jax.export`: batches of any size), `weights.safetensors`,
+the config, README.md, a model card that says what goes in and comes out, and
+load.py, which runs it without this package. What lies beside the function can
+become a run again, see `experiments.import_weights`.
+"""
+
+import contextlib
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator, Sequence
+
+from absl import flags
+
+from experiments import chosen_run, command_line, output
+from experiments.configuration import write_config
+from experiments.handing_on import load
+from experiments.handing_on.exporting import (
+  PLATFORMS,
+  check_platforms,
+  export_model,
+)
+from experiments.handing_on.model_card import model_card
+from experiments.handing_on.weights import write_weights
+from experiments.parallelism import configure_backend
+from experiments.trained import TrainedRun
+
+_PLATFORMS = flags.DEFINE_list(
+  'platforms',
+  ['cpu', 'cuda', 'tpu'],
+  f'What the exported model can run on, of {", ".join(PLATFORMS)}.',
+)
+_WEIGHTS = flags.DEFINE_enum(
+  'weights',
+  'beside',
+  ['beside', 'inside'],
+  'Whether weights are a file of their own or part of the exported function.',
+)
+MODEL, WEIGHTS, CARD = 'model.jaxexport', 'weights.safetensors', 'README.md'
+
+
+def write_export(
+  run: TrainedRun,
+  folder: pathlib.Path,
+  *,
+  platforms: Sequence[str],
+  weights_inside: bool,
+) -> None:
+  """Writes everything that is handed on.
+
+  Args:
+    run: to export.
+    folder: to write to; it is there.
+    platforms: that the model is to run on.
+    weights_inside: whether the weights are part of the function.
+
+  Raises:
+    OSError: the folder cannot be written.
+  """
+  files = {
+    MODEL: 'the function, serialised by `jax.export`',
+    'load.py': 'loads and runs it',
+    'config.json': 'what was trained, and how',
+  }
+  exported = export_model(
+    run.task,
+    run.params,
+    run.state,
+    platforms=platforms,
+    weights_inside=weights_inside,
+  )
+  (folder / MODEL).write_bytes(exported.serialize())
+  if weights_inside:
+    files[MODEL] += ', with the weights'
+  else:
+    files[WEIGHTS] = 'parameters and state, the first argument of the function'
+    write_weights(folder / WEIGHTS, run.params, run.state, run.step)
+  if names := run.task.data.class_names:
+    files['classes.txt'] = 'names of the classes, in the order of their logits'
+    (folder / 'classes.txt').write_text('\n'.join(names) + '\n')
+  write_config(run.config, folder)
+  shutil.copyfile(load.__file__, folder / 'load.py')
+  card = model_card(run, exported, files, weights_inside=weights_inside)
+  (folder / CARD).write_text(card)
+
+
+@contextlib.contextmanager
+def new_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Makes a folder that is there, whole, when all went well, or not at all.
+
+  Args:
+    folder: to make; an empty one is taken.
+
+  Yields:
+    The folder to write to; it gets its name at the end.
+
+  Raises:
+    ValueError: there is something already.
+    OSError: it cannot be made.
+  """
+  if folder.is_dir() and any(folder.iterdir()):
+    raise ValueError(
+      f'{folder} is not empty, and nothing in it is overwritten. Remove it, or '
+      'choose another place by --save_to.'
+    )
+  if folder.exists() and not folder.is_dir():
+    raise ValueError(f'{folder} is a file. Choose another --save_to.')
+  unfinished = folder.with_name(f'{folder.name}.unfinished-{os.getpid()}')
+  unfinished.mkdir(parents=True)
+  try:
+    yield unfinished
+    unfinished.replace(folder)
+  except BaseException:
+    shutil.rmtree(unfinished, ignore_errors=True)
+    raise
+
+
+def main() -> None:
+  """Exports the run."""
+  configure_backend()
+  check_platforms(_PLATFORMS.value)
+  run = chosen_run.load()
+  folder = chosen_run.save_to('export')
+  with new_folder(folder) as unfinished:
+    write_export(
+      run,
+      unfinished,
+      platforms=_PLATFORMS.value,
+      weights_inside=_WEIGHTS.value == 'inside',
+    )
+  result = {
+    'step': run.step,
+    'folder': str(folder),
+    'files': {path.name: path.stat().st_size for path in folder.iterdir()},
+  }
+  output.print_result(result, _render)
+
+
+def _render(result: dict) -> str:
+  files = sorted(result['files'].items())
+  return '\n'.join(
+    [
+      f'Step {result["step"]:,}, written to {result["folder"]}:',
+      *(f'  {name:20} {size:>12,} bytes' for name, size in files),
+      f'Run it: python {result["folder"]}/load.py inputs.npz outputs.npz '
+      '(README.md says what goes in)',
+    ]
+  )
+
+
+if __name__ == '__main__':
+  command_line.run(main)

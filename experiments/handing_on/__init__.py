@@ -1,0 +1,1 @@
+"""What is handed on of a trained run, to be used without this package."""

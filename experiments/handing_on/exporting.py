@@ -1,0 +1,139 @@
+"""A trained model as a function that needs neither this package nor Haiku."""
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+from jax import export
+
+from experiments.data.dataset import batch_spec
+from experiments.handing_on.weights import from_table, to_table
+from experiments.tasks.task import Task
+from perceiver_jax.portability import any_platform
+
+PLATFORMS = ('cpu', 'cuda', 'rocm', 'tpu')
+# Of predictions that are one array, not several by name.
+OUTPUT = 'predictions'
+# In training, the numbers of the outputs that are asked for.
+_CHOSEN_OUTPUTS = 'output_points'
+# What the serialised form can hold, with room for the program.
+_MOST_BYTES = 2**31 - 2**27
+
+Arrays = Mapping[str, jax.Array]
+
+
+def export_model(
+  task: Task,
+  params: hk.Params,
+  state: hk.State,
+  *,
+  platforms: Sequence[str],
+  weights_inside: bool,
+) -> export.Exported:
+  """Exports a model as it predicts, for batches of any size.
+
+  Args:
+    task: of the model.
+    params: of the model.
+    state: of the model.
+    platforms: that it is to run on, some of `PLATFORMS`.
+    weights_inside: whether the weights are constants of the function.
+
+  Returns:
+    A function of the table of weights (see `to_table`), unless they are inside,
+    and of the inputs (see `inputs_of`), to predictions `[batch, ...]` by name.
+
+  Raises:
+    ValueError: a platform is unknown, or the weights are too large to be
+      inside.
+  """
+  check_platforms(platforms)
+  table = to_table(params, state)
+  inputs = inputs_of(task, params, state)
+  predict = _predict(task)
+  (batch,) = export.symbolic_shape('batch')
+  arguments = (_shapes(table), batch_spec(inputs, batch))
+  if weights_inside:
+    _check_size(table)
+    predict, arguments = functools.partial(predict, table), arguments[1:]
+  with any_platform():
+    return export.export(jax.jit(predict), platforms=platforms)(*arguments)
+
+
+def check_platforms(platforms: Sequence[str]) -> None:
+  """Raises a ValueError unless all are among `PLATFORMS`."""
+  unknown = sorted(set(platforms) - set(PLATFORMS))
+  if unknown or not platforms:
+    raise ValueError(
+      f'Cannot export for {unknown or "no platform"}: choose some of '
+      f'{list(PLATFORMS)}.'
+    )
+
+
+def inputs_of(
+  task: Task, params: hk.Params, state: hk.State
+) -> dict[str, jax.ShapeDtypeStruct]:
+  """Returns shapes and dtypes of the arrays that predictions depend on.
+
+  An example has others too: labels, and what metrics need.
+
+  Args:
+    task: of the model.
+    params: of the model, or their shapes.
+    state: of the model, or its shapes.
+  """
+  example = _evaluation_example(task)
+  predict = _predict(task)
+  exported = export.export(
+    jax.jit(lambda inputs, table: predict(table, inputs))
+  )(batch_spec(example, 1), _shapes(to_table(params, state)))
+  leaves = jax.tree_util.tree_leaves_with_path(example)
+  read = {
+    path[0].key
+    for i, (path, _) in enumerate(leaves)
+    if i in exported.module_kept_var_idx
+  }
+  return {name: spec for name, spec in example.items() if name in read}
+
+
+def _predict(task: Task) -> Callable[[Arrays, Arrays], Arrays]:
+  """Returns a function of weights and of the inputs that are read."""
+  example = _evaluation_example(task)
+
+  def predict(weights: Arrays, inputs: Arrays) -> Arrays:
+    batch_size = next(iter(inputs.values())).shape[0]
+    # Models look up what they then do not use, such as a label that is masked.
+    blank = jax.tree.map(
+      lambda x: jnp.zeros((batch_size, *x.shape), x.dtype), example
+    )
+    predictions, _ = task.model.apply(
+      *from_table(weights), None, {**blank, **inputs}, is_training=False
+    )
+    if isinstance(predictions, Mapping):
+      return dict(predictions)
+    return {OUTPUT: predictions}
+
+  return predict
+
+
+def _evaluation_example(task: Task) -> dict[str, Any]:
+  example = dict(task.data.example)
+  example.pop(_CHOSEN_OUTPUTS, None)
+  return example
+
+
+def _shapes(tree: Any) -> Any:
+  return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
+
+
+def _check_size(table: Mapping[str, Any]) -> None:
+  size = sum(math.prod(x.shape) * x.dtype.itemsize for x in table.values())
+  if size > _MOST_BYTES:
+    raise ValueError(
+      f'Weights of {size / 1e9:.1f} GB do not fit inside the model, which can '
+      f'be of {_MOST_BYTES / 1e9:.1f} GB at most. Leave them beside it.'
+    )

@@ -1,0 +1,27 @@
+"""Pieces of Markdown."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def bullets(*lines: str) -> str:
+  """Returns a list."""
+  return '\n'.join(f'- {line}' for line in lines)
+
+
+def items(lines: Mapping[str, str]) -> str:
+  """Returns a list of names, with what each of them is."""
+  return bullets(*(f'{name}: {text}' for name, text in lines.items()))
+
+
+def block(language: str, *lines: str) -> str:
+  """Returns lines that are shown as they are."""
+  return '\n'.join([f'```{language}', *lines, '```'])
+
+
+def options_of(values: Mapping[str, Any]) -> str:
+  """Returns a section of a config, which has a `name`, in one line."""
+  options = {key: x for key, x in values.items() if key != 'name'}
+  listed = ', '.join(f'{key} = {json.dumps(x)}' for key, x in options.items())
+  return f'`{values["name"]}`' + (f' ({listed})' if listed else '')
