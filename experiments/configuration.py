@@ -45,6 +45,7 @@ _OPTIONAL_SECTIONS = ('finetuning',)
 #   debug: whether a step that is not finite is run again to say why.
 #   profile: first and last step of a trace, see `watching/profiling.py`.
 #   wandb: see `watching/weights_and_biases.py`.
+#   report: how long its end may look at examples, see `reporting/writing.py`.
 RUN_DEFAULTS = {
   'parallelism': {'name': 'pmap'},
   'microbatches': 1,
@@ -55,6 +56,7 @@ RUN_DEFAULTS = {
   'debug': {'nans': False},
   'profile': {'steps': ()},
   'wandb': {'project': '', 'run_name': '', 'mode': 'online'},
+  'report': {'seconds': 5.0},
 }
 
 

@@ -20,7 +20,7 @@ from experiments.checkpointing.checkpoints import Checkpoints
 from experiments.configuration import construct, fill_defaults, write_config
 from experiments.data.faults import TRAINING, DataFaults
 from experiments.data.pipeline import count_unreadable, train_batches
-from experiments.evaluate import Evaluation
+from experiments.evaluation import Evaluation
 from experiments.experiment import (
   Experiment,
   build_experiment,
@@ -29,6 +29,7 @@ from experiments.experiment import (
 from experiments.health import Debug, HealthWatch
 from experiments.interruption import Interruption
 from experiments.parallelism import ALONE, configure_backend
+from experiments.reporting.writing import FinalReport
 from experiments.run_lock import RunLock
 from experiments.steps import Collectives, Update, make_update
 from experiments.tasks.open_values import settle
@@ -38,6 +39,7 @@ from experiments.watching.compiled_step import describe_step, estimate_step
 from experiments.watching.meter import Meter
 from experiments.watching.profiling import Profiler
 from experiments.watching.progress import Progress
+from experiments.watching.starts import record_start
 from experiments.watching.summary import describe_config_changes, describe_run
 from experiments.watching.weights_and_biases import WeightsAndBiases
 from experiments.watching.writers import MetricsWriter
@@ -86,12 +88,14 @@ def train_and_evaluate(
         processes.say(f'Changed since the run began: {change}')
       if processes.is_first():
         write_config(config, workdir)
+        record_start(workdir, int(train_state.step))
       results = _train(
         config, experiment, train_state, position, checkpoints, watchers
       )
       checkpoints.finish()
       best_step = checkpoints.best_step()
   _report(results, best_step, workdir)
+  watchers.report.write(config, experiment, is_finished=bool(results))
   return results
 
 
@@ -104,6 +108,7 @@ class _Watchers(NamedTuple):
     health: of the numbers.
     profiler: of some steps.
     tracking: beside the workdir.
+    report: at the end.
   """
 
   workdir: pathlib.Path
@@ -111,6 +116,7 @@ class _Watchers(NamedTuple):
   health: HealthWatch
   profiler: Profiler
   tracking: WeightsAndBiases
+  report: FinalReport
 
 
 def _make_watchers(
@@ -137,6 +143,7 @@ def _make_watchers(
       'profile', Profiler, config.profile, workdir, given=first
     ),
     tracking=construct('wandb', WeightsAndBiases, config.wandb, given=first),
+    report=construct('report', FinalReport, config.report, workdir),
   )
 
 
@@ -301,7 +308,7 @@ def _report(
     processes.say(f'Final evaluation: {_format(results)}')
   processes.say(
     f'In {workdir.absolute()}: checkpoints/ (best: step {best_step}), '
-    'metrics.jsonl, config.json, tensorboard/.\n'
+    'report.html, metrics.jsonl, config.json, tensorboard/.\n'
     f'Curves: tensorboard --logdir={workdir}'
   )
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.data.dataset import Dataset, DataSpec, array_spec
-from experiments.evaluate import Evaluation
+from experiments.evaluation import Evaluation
 from experiments.experiment import Experiment
 from experiments.parallelism import Replicated
 from experiments.tasks.task import DatasetMetrics, Task

@@ -45,6 +45,7 @@ def small_digits(**finetuning):
   config.encoder.update(ENCODER)
   config.optimizer.weight_decay = 0.5
   config.schedule.warmup_steps = 1
+  config.report = {'seconds': 0.0}
   if finetuning:
     config.finetuning = finetuning
   return config

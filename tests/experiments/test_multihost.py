@@ -19,6 +19,8 @@ from experiments.configuration import read_config
 from experiments.experiment import build_experiment, open_checkpoints
 from tests import simulated_devices
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 16
 CONFIGS = ROOT / 'experiments' / 'configs'

@@ -198,6 +198,7 @@ def run(folder, umask, workers):
       '--config.encoder.latent_channels=32',
       '--config.encoder.self_attends_per_block=1',
       '--config.schedule.warmup_steps=2',
+      '--config.report.seconds=0',
       # Processes that make batches, which talk to this one.
       f'--config.data_workers={workers}',
       *(f'--workdir={folder}/run', f'--data_dir={folder}/data'),

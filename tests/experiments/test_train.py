@@ -28,6 +28,7 @@ SMALL = (
   '--config.encoder.latent_channels=32',
   '--config.encoder.self_attends_per_block=1',
   '--config.schedule.warmup_steps=4',
+  '--config.report.seconds=0',
 )
 
 

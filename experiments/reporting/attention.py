@@ -1,0 +1,60 @@
+"""What the latents of a run look at, in a few held-out examples."""
+
+import html
+
+from experiments.attention import AttentionOf
+from experiments.data.dataset import Dataset, Example
+from experiments.reporting.held_out import Judgement, held_out
+from experiments.trained import TrainedRun
+from experiments.viewing.attention_maps import chosen_latents
+from experiments.viewing.encodings import picture_data
+from experiments.viewing.tables import Html
+
+_LATENTS = 4
+
+
+def attention_drawings(
+  run: TrainedRun, dataset: Dataset, judgement: Judgement
+) -> Html:
+  """Returns drawings of the examples of the lowest and the highest loss.
+
+  Args:
+    run: that was trained.
+    dataset: of the run, opened.
+    judgement: of held-out examples.
+
+  Returns:
+    '' where the model has no latents, or nothing of its inputs can be seen.
+  """
+  judged = judgement.judged
+  if not judged:
+    return Html('')
+  chosen = {'Best': judged[0], 'Worst': judged[-1]}
+  try:
+    look = AttentionOf(run)
+    drawn = [
+      _drawings(
+        look, f'{name}, no. {each.index:,}', held_out(dataset, each.index)
+      )
+      for name, each in chosen.items()
+    ]
+  except ValueError:  # There is nothing to look at, or no way to draw it.
+    return Html('')
+  return Html(f'<div class="attention">{"".join(drawn)}</div>')
+
+
+def _drawings(look: AttentionOf, name: str, example: Example) -> str:
+  # Slow to import, and not needed by a run until its end.
+  from experiments.viewing.attention_figure import attention_figure
+
+  maps = look(example)
+  latents = chosen_latents(maps, None, _LATENTS)
+  parts = []
+  for modality in maps.modalities:
+    pixels = attention_figure(name, maps, modality, latents)
+    height, width = pixels.shape[:2]
+    parts.append(
+      f'<img alt="Attention, {html.escape(f"{name}: {modality}")}" '
+      f'width="{width}" height="{height}" src="{picture_data(pixels)}">'
+    )
+  return ''.join(parts)

@@ -1,0 +1,263 @@
+"""The report of a run: one page."""
+
+import datetime
+import html
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import ml_collections
+import numpy as np
+
+from experiments.configuration import read_config
+from experiments.data.dataset import Dataset
+from experiments.reporting import background, curves
+from experiments.reporting.examples import example_cards
+from experiments.reporting.held_out import Judgement
+from experiments.reporting.history import (
+  History,
+  best_evaluation,
+  best_metric,
+  evaluation_of,
+  read_history,
+)
+from experiments.reporting.scores import (
+  class_precisions,
+  confusion_matrix,
+  most_confused,
+  scores_and_labels,
+)
+from experiments.trained import TrainedRun
+from experiments.viewing.axes import number
+from experiments.viewing.page import Section, page, tiles
+from experiments.viewing.tables import (
+  Html,
+  bar,
+  confusion_table,
+  metric_cell,
+  table,
+)
+from experiments.watching.starts import read_starts
+
+# Of so many classes a confusion matrix can still be read.
+_MOST_CLASSES = 50
+_MOST_PAIRS = 30
+_MOST_TILES = 4
+
+
+class RunFiles(NamedTuple):
+  """What a run left in its folder, besides its checkpoints.
+
+  Attributes:
+    workdir: the folder.
+    config: of the run.
+    history: its metrics.
+    starts: see `read_starts`.
+  """
+
+  workdir: pathlib.Path
+  config: ml_collections.ConfigDict
+  history: History
+  starts: Sequence[dict[str, Any]]
+
+
+class Seen(NamedTuple):
+  """What a run makes of held-out examples.
+
+  Attributes:
+    run: of a checkpoint.
+    dataset: of the run, opened.
+    judgement: of examples.
+  """
+
+  run: TrainedRun
+  dataset: Dataset
+  judgement: Judgement
+
+
+def read_run(workdir: pathlib.Path) -> RunFiles:
+  """Reads what a run left in its folder.
+
+  Raises:
+    FileNotFoundError: there is no run.
+  """
+  return RunFiles(
+    workdir, read_config(workdir), read_history(workdir), read_starts(workdir)
+  )
+
+
+def run_page(
+  files: RunFiles, seen: Seen | None, *, attention: Html, why_not: str = ''
+) -> str:
+  """Returns the report of a run as HTML.
+
+  Args:
+    files: of the run.
+    seen: what it makes of held-out examples; None leaves these sections out.
+    attention: drawings of what the latents look at; '' for none.
+    why_not: why there are no examples, where there are none.
+  """
+  history, config = files.history, files.config
+  sections = [
+    _curves(history),
+    Section('Final metrics', _metrics_table(history, config)),
+    *_held_out_sections(seen, why_not),
+    Section('Attention', attention, 'What the latents look at.'),
+    Section('Throughput', curves.throughput_charts(history)),
+    Section('Optimisation', curves.optimization_charts(history)),
+    *_background_sections(files),
+  ]
+  return page(
+    files.workdir.absolute().name,
+    _subtitle(files),
+    _tiles(history, config),
+    sections,
+  )
+
+
+def metric_name(name: str) -> str:
+  """Returns 'eval/top_5_accuracy' as 'top 5 accuracy, held out'."""
+  prefix, _, metric = name.partition('/')
+  return f'{metric.replace("_", " ")}, {curves.source_title(prefix)}'
+
+
+def _held_out_sections(seen: Seen | None, why_not: str) -> list[Section]:
+  if seen is None:
+    missing = Html(f'<p class="note">{html.escape(why_not)}</p>')
+    return [Section('Held-out examples', missing if why_not else Html(''))]
+  judgement = seen.judgement
+  worst, best = example_cards(*seen)
+  told = _told(judgement)
+  note = f'Of {told}, by the checkpoint of step {seen.run.step:,}'
+  return [
+    *_score_sections(judgement, note),
+    Section('Worst examples', worst, f'The highest losses of {told}.'),
+    Section('Best examples', best, f'The lowest losses of {told}.'),
+  ]
+
+
+def _score_sections(judgement: Judgement, note: str) -> list[Section]:
+  """The confusion matrix, or the precision of each class."""
+  if not judgement.class_names or not judgement.judged:
+    return []
+  names = tuple(judgement.class_names)
+  scores, labels = scores_and_labels(judgement)
+  if labels.ndim == 2:
+    rows = [
+      (each.name, bar(each.precision, number(each.precision)), each.positives)
+      for each in class_precisions(scores, labels, names)
+    ]
+    cells = [(name, shown, f'{count:,}') for name, shown, count in rows]
+    head = ('class', 'average precision', 'examples')
+    body = table(head, cells, numbers=False)
+    return [Section('Average precision of each class', body, f'{note}.')]
+  counts = confusion_matrix(scores, labels)
+  if len(names) <= _MOST_CLASSES:
+    right = f'{np.trace(counts):,} of {counts.sum():,} are right'
+    body = confusion_table(names, counts)
+    return [Section('Confusion matrix', body, f'{note}; {right}.')]
+  rows = [
+    (each.true, each.predicted, f'{each.count:,}', f'{each.share:.0%}')
+    for each in most_confused(counts, names, _MOST_PAIRS)
+  ]
+  head = ('class', 'taken for', 'examples', 'of its class')
+  body = table(head, rows, numbers=False)
+  return [Section('Classes most often confused', body, f'{note}.')]
+
+
+def _told(judgement: Judgement) -> str:
+  seen, total = len(judgement.judged), judgement.total
+  told = f'all {total:,}' if seen == total else f'{seen:,} of the {total:,}'
+  told = f'{told} held-out examples'
+  if judgement.unreadable:
+    told = f'{told} (some cannot be read: {judgement.unreadable})'
+  return told
+
+
+def _metrics_table(history: History, config: ml_collections.ConfigDict) -> Html:
+  """Held-out metrics of the last and of the best evaluation."""
+  evaluations = history.evaluations()
+  if not evaluations:
+    return Html('')
+  last, best = evaluations[-1], best_evaluation(history, config)
+  columns = {f'last, step {last["step"]:,}': last}
+  if best is not None:
+    columns[f'best, step {best["step"]:,}'] = best
+  rows = [
+    (
+      metric_name(name),
+      *(metric_cell(each.get(name)) for each in columns.values()),
+    )
+    for name in evaluation_of(last)
+  ]
+  chosen, _ = best_metric(config)
+  note = '' if best is None else f'The best is chosen by {metric_name(chosen)}.'
+  body = table(('metric', *columns), rows)
+  return Html(f'<p class="note">{note}</p>{body}')
+
+
+def _tiles(history: History, config: ml_collections.ConfigDict) -> Html:
+  """The metrics of the best checkpoint, that it was chosen by first."""
+  best = best_evaluation(history, config)
+  evaluations = history.evaluations()
+  row = best or (evaluations[-1] if evaluations else {})
+  chosen, _ = best_metric(config)
+  found = sorted(evaluation_of(row).items(), key=lambda each: each[0] != chosen)
+  return tiles(
+    [(number(value), metric_name(name)) for name, value in found[:_MOST_TILES]]
+  )
+
+
+def _subtitle(files: RunFiles) -> str:
+  """Step, duration, data, date: a line."""
+  rows, config = files.history.rows, files.config
+  step = rows[-1]['step'] if rows else 0
+  parts = [
+    f'{config.task} on {config.get("data", {}).get("name", "no data")}',
+    f'step {step:,} of {config.train_steps:,}',
+  ]
+  seconds = files.history.seconds()
+  if seconds is not None:
+    parts.append(f'{_duration(seconds)} of training')
+  if files.starts:
+    parts.append(str(files.starts[-1].get('devices', '')))
+  parts.append(_date(files.workdir))
+  return ' · '.join(part.replace('_', ' ') for part in parts if part)
+
+
+def _duration(seconds: float) -> str:
+  minutes, seconds = divmod(round(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  if hours:
+    return f'{hours} h {minutes:02} min'
+  return f'{minutes} min {seconds:02} s' if minutes else f'{seconds} s'
+
+
+def _date(workdir: pathlib.Path) -> str:
+  """When the run last wrote metrics."""
+  path = workdir / 'metrics.jsonl'
+  if not path.exists():
+    return ''
+  time = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
+  return time.strftime('%-d %B %Y')
+
+
+def _curves(history: History) -> Section:
+  note = ''
+  if history.broken:
+    note = f'{history.broken:,} line(s) of metrics.jsonl could not be read.'
+  charts = curves.metric_charts(history)
+  return Section('Curves', charts or Html('<p>There are no metrics.</p>'), note)
+
+
+def _background_sections(files: RunFiles) -> list[Section]:
+  changed = background.overridden(files.starts)
+  note = 'Marked values were given on the command line.' if changed else ''
+  return [
+    Section('Config', background.config_list(files.config, changed), note),
+    Section('Environment', background.environment_list(files.starts)),
+    Section(
+      'Repeat',
+      background.repeat_instructions(files.workdir, files.starts),
+    ),
+  ]
