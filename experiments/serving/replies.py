@@ -1,0 +1,167 @@
+"""What is said to a request: of the run, of an input, and of its attention."""
+
+import base64
+import mimetypes
+import pathlib
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+from experiments.attention import AttentionOf
+from experiments.data.dataset import Example, Files
+from experiments.serving.sizes import MEGABYTE
+from experiments.serving.uploads import Limits, Unreadable
+from experiments.tasks.answers import Answer, Classes, Flow, Reconstruction
+from experiments.trained import TrainedRun
+from experiments.viewing.answer_panels import panels_of
+from experiments.viewing.answers import json_of, write_answer
+from experiments.viewing.attention_page import attention_page
+from experiments.viewing.elements import html_of
+
+# Of a file of which nothing else is known.
+_ANY_TYPE = 'application/octet-stream'
+
+
+class Replies:
+  """Makes what is sent back of a run's answers."""
+
+  def __init__(self, run: TrainedRun):
+    """Takes a run; compiles nothing yet.
+
+    Args:
+      run: whose answers they are.
+
+    Raises:
+      ValueError: it does not answer files or texts.
+    """
+    if run.task.data.files is None or run.task.answer is None:
+      raise ValueError(
+        f'Files cannot be read for the data {run.config.data.name!r}, so there '
+        'is nothing to serve.'
+      )
+    self._run = run
+    self.files: Files = run.task.data.files
+    try:
+      self._look = AttentionOf(run)
+    except ValueError:
+      self._look = None
+
+  def about(self, limits: Limits) -> dict[str, Any]:
+    """Returns what the run is, and what it takes.
+
+    Args:
+      limits: of requests.
+    """
+    run = self._run
+    return {
+      'run': run.workdir.resolve().name,
+      'step': run.step,
+      'task': run.config.task,
+      'data': run.config.data.name,
+      'classes': list(run.task.data.class_names),
+      'extensions': list(self.files.extensions),
+      'files': self.files.count,
+      'text': self.files.from_text is not None,
+      'attention': self._look is not None,
+      'max_megabytes': limits.most_bytes / MEGABYTE,
+    }
+
+  def answer(
+    self,
+    name: str,
+    predictions: Sequence[Any],
+    examples: Sequence[Example],
+    *,
+    top: int,
+    show: bool,
+  ) -> dict[str, Any]:
+    """Returns what the model says of an input, to be JSON.
+
+    Args:
+      name: of the input.
+      predictions: of its examples, each without a batch axis.
+      examples: that it came to.
+      top: likeliest classes, or characters, to name.
+      show: whether to add elements of a page and files.
+    """
+    answer = self._run.task.answer(predictions, examples)
+    reply = {
+      'input': name,
+      'step': self._run.step,
+      'parts': len(examples),
+      **json_of(answer, top),
+    }
+    if show:
+      reply['views'] = self._views(answer, examples)
+      reply['files'] = _files_of(answer)
+    return reply
+
+  def attention(
+    self,
+    name: str,
+    predictions: Sequence[Any],
+    examples: Sequence[Example],
+    *,
+    part: int,
+  ) -> str:
+    """Returns the page of what the latents look at.
+
+    Args:
+      name: of the input.
+      predictions: of its examples, each without a batch axis.
+      examples: that it came to.
+      part: number of the example, where they are several.
+
+    Raises:
+      Unreadable: there is no such part, or the model has no latents.
+    """
+    if self._look is None:
+      raise Unreadable('There is no attention of this run to be seen.')
+    if not 0 <= part < len(examples):
+      raise Unreadable(
+        f'There is no part {part}: they are 0 to {len(examples) - 1}.'
+      )
+    maps = self._look(examples[part])
+    answer = self._run.task.answer(
+      predictions[part : part + 1], examples[part : part + 1]
+    )
+    title = name if len(examples) == 1 else f'{name}, part {part}'
+    return attention_page(title, maps, note=_note(answer))
+
+  def _views(
+    self, answer: Answer, examples: Sequence[Example]
+  ) -> list[dict[str, str]]:
+    """Elements of what the model was given, and of what it drew."""
+    if isinstance(answer, Flow | Reconstruction):
+      drawn = answer
+      if isinstance(answer, Reconstruction):
+        drawn = answer._replace(classes=None)  # They are told in words.
+      return [
+        {'name': each.name, 'html': each.body} for each in panels_of(drawn)
+      ]
+    if self._run.task.data.view is None:
+      return []
+    return [
+      {'name': name, 'html': html_of(view)}
+      for name, view in self._run.task.data.view(examples[0]).items()
+    ]
+
+
+def _note(answer: Answer) -> str:
+  if not isinstance(answer, Classes):
+    return ''
+  ((name, probability),) = answer.top(1)
+  return f'The model says: {name} ({probability:.1%}).'
+
+
+def _files_of(answer: Answer) -> list[dict[str, str]]:
+  """What an answer comes to as files, each with its bytes in base 64."""
+  with tempfile.TemporaryDirectory(prefix='perceiver-answer-') as folder:
+    return [
+      {
+        'name': path.name,
+        'type': mimetypes.guess_type(path.name)[0] or _ANY_TYPE,
+        'base64': base64.b64encode(path.read_bytes()).decode(),
+      }
+      for path in write_answer(answer, pathlib.Path(folder), 'answer')
+    ]
