@@ -1,6 +1,9 @@
-# make train: train on digits.   make test: run the tests.   make lint: style.
+# make train: train on digits.    make test: run the tests.    make lint: style.
+# make test-slow: tests of many processes.  make test-oldest: the fast tests with
+# the oldest jax and Haiku that setup.py admits.  make browser: tests of pages,
+# with a Chromium that is installed.  make golden: check the golden files anew.
 # make soak: a long run, killed again and again, against an unbroken one.
-# make docs: tables of docs/.      make golden: check the golden files anew.
+# make docs: tables of docs/.     make site: the documentation as a web site.
 # Everything happens in .venv, made from requirements.txt.
 
 PYTHON ?= python3
@@ -12,14 +15,32 @@ BIN := $(VENV)/bin
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
 TORCH := .venv-golden
+OLDEST := .venv-oldest
+SITE := .venv-docs
+PYTEST := -m pytest --numprocesses=auto --dist=worksteal
+# What leans most on the releases of jax and Haiku.
+FAST := tests/test_support_window.py tests/perceiver_jax/test_layers.py \
+  tests/perceiver_jax/test_decoder.py tests/perceiver_jax/test_multimodal.py \
+  tests/experiments/test_memory.py tests/experiments/test_operations.py \
+  tests/experiments/test_compiled_step.py tests/experiments/test_optimizers.py \
+  tests/experiments/test_parallelism.py tests/experiments/test_checkpoints.py
 
-.PHONY: train test lint soak docs golden clean
+.PHONY: train test test-slow test-oldest browser lint soak docs site golden clean
 
 train: $(VENV)/.installed
 	$(BIN)/python -m experiments.train --config=experiments/configs/digits.py
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal tests/
+	$(BIN)/python $(PYTEST) -m 'not slow' tests/
+
+test-slow: $(VENV)/.installed
+	$(BIN)/python $(PYTEST) -m slow tests/
+
+test-oldest: $(OLDEST)/.installed
+	$(OLDEST)/bin/python $(PYTEST) $(FAST)
+
+browser: $(VENV)/.installed
+	$(BIN)/python -m pytest tests/browser
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -32,13 +53,17 @@ soak: $(VENV)/.installed
 docs: $(VENV)/.installed
 	$(BIN)/python -m docs.make_models > docs/models.md
 	$(BIN)/python -m tests.golden.parity > docs/parity.md
+	$(BIN)/python -m docs.make_scaling > docs/scaling.md
+
+site: $(SITE)/.installed
+	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --strict
 
 # Makes the golden files of transformers anew, in memory, and compares.
 golden: $(TORCH)/.installed
 	$(TORCH)/bin/python tests/golden/make_huggingface.py --check
 
 clean:
-	rm -rf $(VENV) $(TORCH)
+	rm -rf $(VENV) $(TORCH) $(OLDEST) $(SITE) build
 
 $(TORCH)/.installed: tests/golden/requirements.txt
 	$(PYTHON) -m venv $(TORCH)
@@ -49,4 +74,16 @@ $(VENV)/.installed: requirements.txt setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(OLDEST)/.installed: requirements.txt requirements-oldest.txt setup.py
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --requirement requirements.txt
+	$(OLDEST)/bin/python -m pip install --quiet --requirement requirements-oldest.txt
+	$(OLDEST)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(SITE)/.installed: setup.py
+	$(PYTHON) -m venv $(SITE)
+	$(SITE)/bin/python -m pip install --quiet --editable '.[docs]'
 	touch $@

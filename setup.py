@@ -10,12 +10,22 @@ _TFDS_COMMAND = [  # What `tfds build imagenet2012` needs besides TFDS itself.
   'mlcroissant>=1.0',
 ]
 _BEAM = ['apache-beam>=2.65,<3']
+_SERVE = [
+  'python-multipart>=0.0.20,<1',
+  'starlette>=1.0,<2',
+  'uvicorn>=0.34,<1',
+]
 _DEV = [
   *_BEAM,
+  *_SERVE,
+  'httpx>=0.28,<1',
+  'ipykernel>=6.29,<8',
+  'nbclient>=0.10,<1',
   'pytest>=8.3,<10',
   'pytest-xdist>=3.6,<4',
   'ruff>=0.15,<0.18',
   'scikit-learn>=1.6,<2',
+  'selenium>=4.30,<5',
 ]
 
 setuptools.setup(
@@ -31,6 +41,9 @@ setuptools.setup(
   package_data={
     'experiments.data': ['embedded/*'],
     'experiments.launch': ['*.sh', '*.sbatch', '*.yaml'],
+    'experiments.serving': ['*.html', '*.css', '*.js'],
+    'experiments.viewing': ['*.html', '*.css', '*.js'],
+    'perceiver_jax': ['py.typed'],
   },
   python_requires='>=3.11',
   install_requires=[
@@ -40,9 +53,11 @@ setuptools.setup(
     'chex>=0.1.90,<0.2',
     'dm-haiku>=0.0.16,<0.1',
     'einops>=0.8,<0.9',
+    'flatbuffers>=24.3.25,<26',  # jax.export writes its files with it.
     'grain>=0.2.14,<0.3',
     'importlib_resources>=6',  # TFDS builders on Python 3.11.
-    'jax>=0.10.2,<0.11',
+    'jax>=0.8.1,<0.11',
+    'matplotlib>=3.9,<4',  # Draws curves and attention maps.
     'ml_collections>=1.0,<2',
     'numpy>=2.0,<3',
     'opencv-python-headless>=4.10,<6',
@@ -60,6 +75,12 @@ setuptools.setup(
     'tpu': ['jax[tpu]'],
     'prepare': _TFDS_COMMAND,
     'beam': _BEAM,
+    'serve': _SERVE,
+    'docs': [
+      'mkdocs-material>=9.5,<10',
+      'mkdocstrings[python]>=0.27,<2',
+      'ruff>=0.15,<0.18',
+    ],
     'wandb': ['wandb>=0.19,<1'],
     'dev': _DEV,
   },

@@ -147,14 +147,14 @@ def models_of(archive: pathlib.Path) -> dict[str, list[str]]:
 
 
 def make_example(text: bytes, name: str) -> Example:
-  """Samples the points of a model; the same each time, by its name.
+  """Samples the points of a model; the same each time, by its content.
 
   Args:
     text: of the OFF file.
     name: `.../CLASS/SPLIT/NAME.off`.
   """
   path = pathlib.PurePath(name)
-  rng = np.random.default_rng(zlib.crc32(path.stem.encode()))
+  rng = np.random.default_rng(zlib.crc32(text))
   try:
     points = sample_surface(parse_off(text, name), _POINTS_OF_A_MODEL, rng)
   except ValueError as error:

@@ -31,6 +31,7 @@ from experiments.data.files.media import (
   SOUND_EXTENSIONS,
   VIDEO_EXTENSIONS,
   decode_audio,
+  read_header,
 )
 from experiments.data.sound import (
   add_noise,
@@ -49,6 +50,8 @@ CLASSES = (
 )
 _SAMPLE_RATE = 8000
 _NUM_SAMPLES = 4096
+# Of a recording in which a syllable is looked for.
+_MOST_SECONDS = 60.0
 _TEST_SHARE = 0.2
 # Another seed is another test set: results would not compare.
 _SPLIT_SEED = 0
@@ -182,7 +185,7 @@ def read_syllable(path: pathlib.Path) -> np.ndarray:
 
   A recording of at most 0.512 s is taken as it is, with silence after it. Of a
   longer one it is the 0.512 s with the most energy, moved so that its centre is
-  where the training syllables' is.
+  where the training syllables' is. After a minute nothing is read.
 
   Returns:
     float32 `[4096]` at 8 kHz; the loudest sample is 1 or -1.
@@ -190,7 +193,11 @@ def read_syllable(path: pathlib.Path) -> np.ndarray:
   Raises:
     ValueError: it has no sound, or is silent; the message names the file.
   """
-  samples = decode_audio(path, _SAMPLE_RATE)
+  seconds = read_header(path).seconds
+  is_short = seconds is not None and seconds <= _MOST_SECONDS
+  samples = decode_audio(
+    path, _SAMPLE_RATE, end=None if is_short else _MOST_SECONDS
+  )
   peak = np.abs(samples).max()
   if not peak > 0.0:
     raise ValueError(f'{path} is silent from start to end.')

@@ -32,8 +32,9 @@ def read_shape(path: pathlib.Path, num_points: int) -> np.ndarray:
     ValueError: there is no shape in the file, or it is damaged; the message
       names it.
   """
-  rng = np.random.default_rng(zlib.crc32(path.stem.encode()))
   try:
+    # By its content: a file has the same points whatever it is called.
+    rng = np.random.default_rng(zlib.crc32(path.read_bytes()))
     if path.suffix.lower() in MESH_EXTENSIONS:
       mesh = _read_mesh(path)
     else:
