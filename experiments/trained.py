@@ -120,18 +120,13 @@ class TrainedRun:
     Args:
       inputs: the files of each.
     """
-    for some in _in_groups(inputs):
-      readings = [self._try_read(paths) for paths in some]
-      examples = [
-        x for each in readings if isinstance(each, list) for x in each
-      ]
-      predictions = iter(self.apply_all(examples))
-      for reading in readings:
-        if isinstance(reading, list):
-          made = list(itertools.islice(predictions, len(reading)))
-          yield self.task.answer(made, reading)
-        else:
-          yield reading
+    held: list[list[Example] | ValueError | OSError] = []
+    for paths in inputs:
+      held.append(self._try_read(paths))
+      if sum(len(x) for x in held if isinstance(x, list)) >= MOST_AT_ONCE:
+        yield from self._answers(held)
+        held = []
+    yield from self._answers(held)
 
   def answer(self, examples: Sequence[Example]) -> Answer:
     """Returns what the model says of the examples of one input."""
@@ -150,6 +145,18 @@ class TrainedRun:
           jax.tree.map(lambda x, i=i: x[i], made) for i in range(len(some))
         ]
     return predictions
+
+  def _answers(
+    self, readings: Sequence[list[Example] | ValueError | OSError]
+  ) -> Iterator[Answer | ValueError | OSError]:
+    examples = [x for each in readings if isinstance(each, list) for x in each]
+    predictions = iter(self.apply_all(examples))
+    for reading in readings:
+      if isinstance(reading, list):
+        made = list(itertools.islice(predictions, len(reading)))
+        yield self.task.answer(made, reading)
+      else:
+        yield reading
 
   def _try_read(
     self, paths: Sequence[str | pathlib.Path]
