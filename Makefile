@@ -1,5 +1,5 @@
 # make train: train on digits.    make test: run the tests.    make lint: style.
-# make test-slow: tests of many processes.  make test-oldest: the fast tests with
+# make test-slow: tests of whole runs.  make test-oldest: the fast tests with
 # the oldest jax and Haiku that setup.py admits.  make browser: tests of pages,
 # with a Chromium that is installed.  make golden: check the golden files anew.
 # make soak: a long run, killed again and again, against an unbroken one.

@@ -6,6 +6,8 @@ from nbclient import NotebookClient
 
 from tests.documents import ROOT
 
+pytestmark = pytest.mark.slow
+
 PATH = ROOT / 'examples' / 'perceiver.ipynb'
 STEPS = 10
 MOST_BYTES = 300_000

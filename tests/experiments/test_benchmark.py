@@ -8,6 +8,8 @@ from experiments import benchmark
 from experiments.configs import digits
 from experiments.measuring import scaling
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def result():

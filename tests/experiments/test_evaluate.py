@@ -39,7 +39,7 @@ def task(dataset_metrics=None):
     )
   )
   data = DataSpec({'value': array_spec()}, None, dataset)
-  return Task(model, loss_function, data, dataset_metrics)
+  return Task(model, loss_function, data, dataset_metrics=dataset_metrics)
 
 
 MEDIAN = DatasetMetrics(

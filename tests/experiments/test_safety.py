@@ -240,6 +240,7 @@ def trained(request, tmp_path_factory):
   return umask, folder, found
 
 
+@pytest.mark.slow
 def test_files_have_the_rights_that_the_user_lets_them_have(trained):
   umask, folder, _ = trained
   paths = [path for path in folder.rglob('*') if not path.is_symlink()]
@@ -255,5 +256,6 @@ def test_files_have_the_rights_that_the_user_lets_them_have(trained):
   assert all(path.stat().st_mode & stat.S_IRUSR for path in paths)
 
 
+@pytest.mark.slow
 def test_a_run_does_not_listen(trained):
   assert trained[2] == set()

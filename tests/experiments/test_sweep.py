@@ -70,6 +70,7 @@ def result_of(made, name):
   return read_result(made[0] / 'sweep' / name)
 
 
+@pytest.mark.slow
 def test_rows_are_trained_and_the_table_is_printed(made):
   output, _ = made[1]
   result = result_of(made, 'transformer')
@@ -84,6 +85,7 @@ def test_rows_are_trained_and_the_table_is_printed(made):
   assert '--config' not in output.partition('## Digits')[2]
 
 
+@pytest.mark.slow
 def test_permuted_pixels_are_the_same_row_for_a_transformer(made):
   raw, permuted = (
     result_of(made, name).metrics
@@ -93,6 +95,7 @@ def test_permuted_pixels_are_the_same_row_for_a_transformer(made):
   assert permuted['loss'] == pytest.approx(raw['loss'], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_row_that_fails_is_reported_and_stops_no_other(made):
   output, code = made[1]
   assert code == 1
@@ -103,6 +106,7 @@ def test_a_row_that_fails_is_reported_and_stops_no_other(made):
   assert 'grid_shape' in (made[0] / 'sweep/vit/output.txt').read_text()
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_not_trained_again(made):
   output, _ = made[2]
   assert 'transformer: finished on' in output
@@ -111,6 +115,7 @@ def test_what_is_finished_is_not_trained_again(made):
   assert output.partition('## ')[2] == first.partition('## ')[2]
 
 
+@pytest.mark.slow
 def test_a_row_that_failed_is_tried_again(made, monkeypatch):
   folder = made[0] / 'sweep' / 'vit'
   monkeypatch.setattr(sys, 'executable', '/bin/false')
@@ -119,6 +124,7 @@ def test_a_row_that_failed_is_tried_again(made, monkeypatch):
   assert read_result(folder) == again
 
 
+@pytest.mark.slow
 def test_mistakes(made, tmp_path):
   row = Row('transformer', 'digits:transformer')
   folder = made[0] / 'sweep' / 'transformer'

@@ -148,6 +148,7 @@ def test_it_learns(finished):
   assert loss[0] < 2.5 and loss[-1] < 0.98 * loss[0]
 
 
+@pytest.mark.slow
 def test_eight_devices_compute_what_one_does(finished, tmp_path, data_dir):
   output = train(tmp_path, data_dir, devices=8)
   assert 'Devices: 8 x cpu; batch of 32, 4 a device; pmap, ' in output
@@ -157,6 +158,7 @@ def test_eight_devices_compute_what_one_does(finished, tmp_path, data_dir):
     )
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed_equals_unbroken(finished, tmp_path, data_dir):
   """SIGINT mid-run, then the same command: the same numbers to the bit."""
   process = start(tmp_path, data_dir, until='step 8/32')
@@ -173,6 +175,7 @@ def test_interrupted_and_resumed_equals_unbroken(finished, tmp_path, data_dir):
     assert actual[name] == expected[name], name
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_unbroken(finished, tmp_path, data_dir):
   """SIGKILL after a checkpoint: later metrics are computed again."""
   process = start(tmp_path, data_dir, until='step 24/32')
@@ -201,6 +204,7 @@ def test_a_finished_run_only_evaluates(finished, data_dir):
   assert metrics(workdir) == before
 
 
+@pytest.mark.slow
 def test_longer_training_continues_and_says_so(finished, tmp_path, data_dir):
   workdir = shutil.copytree(finished[0], tmp_path / 'longer')
   output = train(workdir, data_dir, '--config.train_steps=34')
@@ -232,6 +236,7 @@ def test_evaluate_prints_one_json_line(finished, data_dir):
     np.testing.assert_allclose(latest[name], evaluated[32][name], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_evaluation_counts_every_example_once(finished, data_dir):
   """1,000 digits in batches of 32 and of 96 on 3 devices: the same mean."""
   workdir, _ = finished
