@@ -43,10 +43,12 @@ SHELL = ('sh', 'bash')
 NOT_RUN = ('', 'dockerfile')
 _NUMBER = re.compile(r'(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?')
 
+# These train something.
+SLOW = ('docs/tutorial.md', 'docs/fine_tuning.md')
 with_python = pytest.mark.parametrize(
   'name',
   [
-    name
+    pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])
     for name, document in READ.items()
     if any(block.language == 'python' for block in document.blocks)
   ],

@@ -2,6 +2,8 @@
 
 import pathlib
 
+import pytest
+
 from docs.scaling_text import HEAD, NOTES
 from tests.simulated_devices import run_script
 
@@ -27,6 +29,7 @@ def test_words_are_those_of_the_generator():
     assert words in page, f'after the table {name!r}'
 
 
+@pytest.mark.slow
 def test_lines_of_a_config_are_computed_as_printed():
   result = run_script(SCRIPT, 32)
   lines = result.stdout.splitlines()
