@@ -62,7 +62,7 @@ setuptools.setup(
     'numpy>=2.0,<3',
     'opencv-python-headless>=4.10,<6',
     'optax>=0.2.8,<0.3',
-    'orbax-checkpoint>=0.11.20,<0.13',
+    'orbax-checkpoint>=0.11.33,<0.13',
     'pillow>=11,<14',
     'safetensors>=0.5,<0.9',
     'tensorboardX>=2.6.2,<3',

@@ -149,7 +149,8 @@ def test_a_half_deleted_checkpoint(folder, opened, lines, name):
   'name', ['_CHECKPOINT_METADATA', 'commit_success.txt', 'metrics/metrics']
 )
 def test_a_file_that_is_not_needed(folder, opened, lines, name):
-  os.remove(folder / str(NEW) / name)
+  # Earlier releases of Orbax do not write all of them.
+  (folder / str(NEW) / name).unlink(missing_ok=True)
   restored = opened().restore_newest(template())
   assert is_state(restored.train_state, NEW)
   assert names(folder) == [str(OLD), str(NEW)]
