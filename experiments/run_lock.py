@@ -28,6 +28,14 @@ NAME = 'run.lock'
 # state of a file for up to a minute.
 REFRESH_SECONDS = 15.0
 SILENCE_SECONDS = 90.0
+# Replacing a stale lock takes no longer, unless the disk hangs.
+_TAKEOVER_SECONDS = 10.0
+# From making a file to writing into it.
+_WRITING_SECONDS = 1.0
+
+
+class _InUse(OSError):
+  """Another process has the lock."""
 
 
 class RunLock:
@@ -162,9 +170,13 @@ def _take(path: pathlib.Path, text: str) -> None:
     path: of the file.
     text: a description of this process, unlike that of any other.
   """
+  began = time.monotonic()
   while not _create(path, text):
     found = _read(path)
     if found is None:  # Removed just now.
+      continue
+    if not found and time.monotonic() < began + _WRITING_SECONDS:
+      time.sleep(0.01)
       continue
     holder = _Holder.from_text(found)
     if _is_alive(path, holder):
@@ -172,7 +184,14 @@ def _take(path: pathlib.Path, text: str) -> None:
         raise _refusal(path, holder)
       continue
     claim = path.with_name(f'{path.name}.{_digest(found)}')
-    _take(claim, text)
+    try:
+      _take(claim, text)
+    except _InUse:
+      if time.monotonic() > began + _TAKEOVER_SECONDS:
+        raise
+      # Who is replacing the stale lock will be named by the new one.
+      time.sleep(0.01)
+      continue
     try:
       if _read(path) == found:
         _replace(path, text)
@@ -280,8 +299,8 @@ def _digest(text: str) -> str:
   return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _refusal(path: pathlib.Path, holder: _Holder) -> OSError:
-  return OSError(
+def _refusal(path: pathlib.Path, holder: _Holder) -> _InUse:
+  return _InUse(
     f'The workdir {path.parent.absolute()} is in use by another run: {holder}, '
     f'since {holder.since}, `{holder.command}`. Stop it (on {holder.host}: '
     f'`kill {holder.pid}`, which lets it save a checkpoint), or choose another '
