@@ -321,6 +321,8 @@ def test_a_pod_that_is_stopped_has_not_finished(jobset, cloud):
   pod = start_pod(jobset, cloud)
   while 'waiting' not in pod.stdout.readline():
     pass
+  # In the instant before it waits, bash hears no signal until its child ends.
+  time.sleep(0.5)
   pod.send_signal(signal.SIGTERM)
   output, _ = pod.communicate(timeout=30)
   assert 'SIGTERM: saving' in output
