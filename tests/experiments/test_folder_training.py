@@ -120,6 +120,7 @@ def small(variant, root):
   return config
 
 
+@pytest.mark.slow
 def test_a_run_has_plain_values(tmp_path, capsys):
   write, note = VARIANTS['timeseries']
   root, workdir, data_dir = (tmp_path / name for name in ('own', 'run', 'data'))

@@ -270,6 +270,7 @@ def error(workdir, data_dir, *arguments, **options):
   return result.stderr
 
 
+@pytest.mark.slow
 def test_mistakes_on_the_command_line(tmp_path, data_dir):
   message = error(tmp_path, data_dir, '--config.encoder.self_attend_heads=5')
   assert 'latent_channels = 32 cannot be divided' in message
@@ -298,6 +299,7 @@ def test_a_workdir_of_another_config(finished, data_dir):
   assert (workdir / 'config.json').read_text() == before
 
 
+@pytest.mark.slow
 def test_evaluating_what_is_not_there(finished, tmp_path, data_dir):
   arguments = {'module': 'experiments.evaluate'}
   assert 'There is no run in' in error(tmp_path, data_dir, **arguments)
