@@ -1,10 +1,7 @@
 """The page of attention in a real browser: headless Chromium."""
 
-import shutil
-
 import numpy as np
 import pytest
-from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -22,32 +19,7 @@ KINDS = (
   'points',
   'text',
 )
-OPTIONS = (
-  'headless',
-  'no-sandbox',
-  'disable-gpu',
-  'disable-quic',
-  'no-first-run',
-  'disable-background-networking',
-  'disable-component-update',
-  'disable-sync',
-)
 TITLE = 'a <b>b</b> </script><script>throw 1</script> & "c".png'
-
-
-@pytest.fixture(scope='module')
-def browser(tmp_path_factory):
-  options = webdriver.ChromeOptions()
-  options.binary_location = shutil.which('chromium')
-  for option in OPTIONS:
-    options.add_argument(f'--{option}')
-  profile = tmp_path_factory.mktemp('profile')
-  options.add_argument(f'--user-data-dir={profile}')
-  options.set_capability('goog:loggingPrefs', {'browser': 'ALL'})
-  service = webdriver.ChromeService(shutil.which('chromedriver'))
-  driver = webdriver.Chrome(options=options, service=service)
-  yield driver
-  driver.quit()
 
 
 @pytest.fixture

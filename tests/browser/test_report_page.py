@@ -5,7 +5,6 @@ import shutil
 
 import numpy as np
 import pytest
-from selenium import webdriver
 
 from experiments.configs import digits as digits_config
 from experiments.configuration import fill_defaults, write_config
@@ -18,16 +17,6 @@ from experiments.tasks.task import Task
 from experiments.trained import TrainedRun
 from experiments.viewing.tables import Html
 
-OPTIONS = (
-  'headless',
-  'no-sandbox',
-  'disable-gpu',
-  'disable-quic',
-  'no-first-run',
-  'disable-background-networking',
-  'disable-component-update',
-  'disable-sync',
-)
 NAMES = tuple(f'a class with a long name, {i}' for i in range(40))
 ROWS = [
   {
@@ -101,21 +90,6 @@ def comparison(folder):
   page = folder.parent / 'comparison.html'
   page.write_text(comparison_page([read_run(folder), read_run(other)]))
   return page
-
-
-@pytest.fixture(scope='module')
-def browser(tmp_path_factory):
-  options = webdriver.ChromeOptions()
-  options.binary_location = shutil.which('chromium')
-  for option in OPTIONS:
-    options.add_argument(f'--{option}')
-  profile = tmp_path_factory.mktemp('profile')
-  options.add_argument(f'--user-data-dir={profile}')
-  options.set_capability('goog:loggingPrefs', {'browser': 'ALL'})
-  service = webdriver.ChromeService(shutil.which('chromedriver'))
-  driver = webdriver.Chrome(options=options, service=service)
-  yield driver
-  driver.quit()
 
 
 def show(browser, page, *, width=1200, scheme='light'):

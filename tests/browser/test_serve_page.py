@@ -1,12 +1,10 @@
 """The page of the server in a real browser: headless Chromium."""
 
 import base64
-import shutil
 
 import numpy as np
 import PIL.Image
 import pytest
-from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -14,16 +12,6 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.served import served, small_digits
 
-OPTIONS = (
-  'headless',
-  'no-sandbox',
-  'disable-gpu',
-  'disable-quic',
-  'no-first-run',
-  'disable-background-networking',
-  'disable-component-update',
-  'disable-sync',
-)
 SECONDS = 60
 NAME = "<img src=x onerror=alert(1)> 'a' & b.png"
 
@@ -32,21 +20,6 @@ NAME = "<img src=x onerror=alert(1)> 'a' & b.png"
 def address():
   with served(small_digits(), most_bytes=200_000) as address:
     yield address
-
-
-@pytest.fixture(scope='module')
-def browser(tmp_path_factory):
-  options = webdriver.ChromeOptions()
-  options.binary_location = shutil.which('chromium')
-  for option in OPTIONS:
-    options.add_argument(f'--{option}')
-  profile = tmp_path_factory.mktemp('profile')
-  options.add_argument(f'--user-data-dir={profile}')
-  options.set_capability('goog:loggingPrefs', {'browser': 'ALL'})
-  service = webdriver.ChromeService(shutil.which('chromedriver'))
-  driver = webdriver.Chrome(options=options, service=service)
-  yield driver
-  driver.quit()
 
 
 @pytest.fixture
