@@ -17,8 +17,8 @@ import tensorflow_datasets as tfds
 
 from experiments.data.augmentation.points import (
   augment_points,
+  first_points,
   mix_points,
-  to_unit_cube,
 )
 from experiments.data.dataset import (
   Dataset,
@@ -33,7 +33,7 @@ from experiments.data.embedded_builder import (
   load_in_memory,
 )
 from experiments.data.features import array_feature
-from experiments.data.files.points import EXTENSIONS, at_least, read_shape
+from experiments.data.files.points import EXTENSIONS, read_shape
 from experiments.data.views import Points, View
 
 CLASSES = (
@@ -151,13 +151,12 @@ def furniture(
 
   def evaluation_example(example: Example) -> Example:
     # The points of a model are stored in random order.
-    points = to_unit_cube(_coordinates(example)[:num_points])
+    points = first_points(_coordinates(example), num_points)
     return {'points': points, 'label': np.int32(example['label'])}
 
   def read(path: pathlib.Path) -> list[Example]:
     points = read_shape(path, _POINTS_OF_A_MODEL)
-    points = at_least(points, num_points)[:num_points]
-    return [{'points': to_unit_cube(points)}]
+    return [{'points': first_points(points, num_points)}]
 
   def load() -> Dataset:
     train, test = load_in_memory(Furniture, data_dir)

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from experiments.data.augmentation.points import (
+  first_points,
   random_subset,
   scale_each_point,
   to_unit_cube,
@@ -28,7 +29,7 @@ from experiments.data.dataset import (
 )
 from experiments.data.features import array_feature
 from experiments.data.files.meshes import parse_off, sample_surface
-from experiments.data.files.points import EXTENSIONS, at_least, read_shape
+from experiments.data.files.points import EXTENSIONS, read_shape
 from experiments.data.manual_downloads import manual_dir
 from experiments.data.views import Points
 
@@ -192,8 +193,7 @@ def modelnet40(
   def read(path: pathlib.Path) -> list[Example]:
     # Axes as in the files of ModelNet40, where z is upwards.
     points = read_shape(path, _POINTS_OF_A_MODEL)
-    points = at_least(points, num_points)[:num_points]
-    return [{'points': to_unit_cube(points)}]
+    return [{'points': first_points(points, num_points)}]
 
   def load() -> Dataset:
     builder = Modelnet40(data_dir=data_dir, file_format='array_record')

@@ -35,6 +35,21 @@ def to_unit_cube(points: np.ndarray) -> np.ndarray:
   return (centred / size).astype(np.float32)
 
 
+def at_least(points: np.ndarray, num_points: int) -> np.ndarray:
+  """Repeats points from the first on, until there are `num_points`."""
+  return points[np.arange(max(num_points, len(points))) % len(points)]
+
+
+def first_points(points: np.ndarray, num_points: int) -> np.ndarray:
+  """Returns the points that are evaluated: the first, see `to_unit_cube`.
+
+  Args:
+    points: float32 `[N, 3]` in random order; of fewer, some show again.
+    num_points: of the result.
+  """
+  return to_unit_cube(at_least(points, num_points)[:num_points])
+
+
 def augment_points(
   points: np.ndarray,
   rng: np.random.Generator,

@@ -51,11 +51,6 @@ def read_shape(path: pathlib.Path, num_points: int) -> np.ndarray:
   return points / max(farthest, np.finfo(np.float32).tiny)
 
 
-def at_least(points: np.ndarray, num_points: int) -> np.ndarray:
-  """Repeats points from the first on, until there are `num_points`."""
-  return points[np.arange(max(num_points, len(points))) % len(points)]
-
-
 def _points_of(
   mesh: Mesh, num_points: int, rng: np.random.Generator
 ) -> np.ndarray:

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from experiments.data.augmentation.points import (
+  at_least,
   augment_points,
+  first_points,
   mix_points,
-  to_unit_cube,
 )
 from experiments.data.dataset import DataSpec, Example, array_spec
 from experiments.data.features import array_feature
-from experiments.data.files.points import EXTENSIONS, at_least, read_shape
+from experiments.data.files.points import EXTENSIONS, read_shape
 from experiments.data.folders.builder import FileKind, folder_data
 from experiments.data.folders.listing import (
   files_note,
@@ -97,8 +98,7 @@ def point_folder(
     return {'points': points.astype(np.float32)}
 
   def evaluation_example(example: Example) -> Example:
-    points = at_least(example['points'], num_points)[:num_points]
-    return {'points': to_unit_cube(points)}
+    return {'points': first_points(example['points'], num_points)}
 
   return folder_data(
     FileKind(
