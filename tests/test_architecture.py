@@ -170,6 +170,7 @@ MAY_IMPORT = {
   ],
   # The runner: parts that know nothing of each other.
   'experiments': [],
+  'experiments.error_text': [],
   'experiments.viewing.axes': [],
   'experiments.serving': [],
   'experiments.serving.sizes': [],
@@ -288,7 +289,10 @@ MAY_IMPORT = {
   'experiments.watching.weights_and_biases': ['experiments.watching.progress'],
   'experiments.watching.writers': ['experiments.watching.progress'],
   'experiments.checkpointing.orbax_noise': [],
-  'experiments.checkpointing.files': ['experiments.train_state'],
+  'experiments.checkpointing.files': [
+    'experiments.error_text',
+    'experiments.train_state',
+  ],
   'experiments.checkpointing.manager': [
     'experiments.checkpointing.files',
     'experiments.checkpointing.orbax_noise',
@@ -340,11 +344,14 @@ MAY_IMPORT = {
     'experiments.data.stalls',
     'experiments.watching.progress',
   ],
-  'experiments.data.readings': ['experiments.data.faults'],
-  'experiments.data.dataset': [
+  'experiments.data.readings': [
     'experiments.data.faults',
+    'experiments.error_text',
+  ],
+  'experiments.data.dataset': [
     'experiments.data.readings',
     'experiments.data.views',
+    'experiments.error_text',
   ],
   'experiments.serving.uploads': [
     'experiments.data.dataset',
@@ -853,7 +860,7 @@ MAY_IMPORT = {
   ],
   'experiments.reporting.held_out': [
     'experiments.data.dataset',
-    'experiments.data.faults',
+    'experiments.error_text',
     'experiments.tasks.answers',
     'experiments.train_state',
     'experiments.trained',
@@ -917,8 +924,8 @@ MAY_IMPORT = {
   ],
   'experiments.reporting.writing': [
     'experiments.data.dataset',
-    'experiments.data.faults',
     'experiments.data.one_at_a_time',
+    'experiments.error_text',
     'experiments.experiment',
     'experiments.processes',
     'experiments.reporting.attention',

@@ -17,12 +17,12 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from experiments.error_text import one_line
 from experiments.train_state import TrainState
 
 STATE, DATA, METRICS = 'train_state', 'data', 'metrics'
 # Orbax writes `<step>` under this name, and renames it when it is complete.
 _UNFINISHED = '.orbax-checkpoint-tmp'
-_MOST_CHARACTERS = 300
 # Tensorstore says what failed at every level, with the file, then why, then how
 # the file was opened. The kind of error and why are enough.
 _WHERE = re.compile(r'^([A-Z_]+: ).*": ')
@@ -150,12 +150,8 @@ def unfinished(directory: pathlib.Path, step: int | None) -> list[pathlib.Path]:
 
 
 def describe(error: BaseException) -> str:
-  """Returns what went wrong as one line."""
-  text = _OPENED.split(str(error))[0]
-  text = _WHERE.sub(r'\1', ' '.join(text.split())).rstrip('.')
-  if not isinstance(error, ValueError | OSError):
-    text = f'{type(error).__name__}: {text}'
-  return text[:_MOST_CHARACTERS] or 'no more is known'
+  """Returns what went wrong as one line, without the library's own details."""
+  return one_line(error, lambda text: _WHERE.sub(r'\1', _OPENED.split(text)[0]))
 
 
 @contextlib.contextmanager

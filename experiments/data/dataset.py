@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
-from experiments.data.faults import describe
 from experiments.data.readings import Example
 from experiments.data.views import View
+from experiments.error_text import one_line
 
 
 class Source(Protocol):
@@ -133,7 +133,7 @@ class InMemory:
     except MemoryError:
       raise
     except Exception as error:  # pylint: disable=broad-exception-caught
-      self.unreadable[index] = describe(error)
+      self.unreadable[index] = one_line(error)
       return None
 
 

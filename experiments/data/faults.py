@@ -17,19 +17,8 @@ from experiments.watching.progress import warn
 TRAINING, HELD_OUT = 'training', 'held-out'
 
 _OPTION = 'config.data_faults.bad_examples'
-# Characters of an error; of the examples left out before, how many are listed.
-_MOST_CHARACTERS = 300
+# Of the examples left out before, how many are listed.
 _MOST_LISTED = 10
-
-
-def describe(error: Exception) -> str:
-  """Returns an error as one line."""
-  text = ' '.join(str(error).split()).rstrip('.') or 'no more is known'
-  if not isinstance(error, ValueError | OSError):
-    text = f'{type(error).__name__}: {text}'
-  if len(text) > _MOST_CHARACTERS:
-    text = f'{text[:_MOST_CHARACTERS]} ...'
-  return text
 
 
 class DataFaults:

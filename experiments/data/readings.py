@@ -15,9 +15,9 @@ from experiments.data.faults import (
   HELD_OUT,
   TRAINING,
   DataFaults,
-  describe,
   stop_message,
 )
+from experiments.error_text import one_line
 
 Example = Mapping[str, Any]
 
@@ -66,7 +66,7 @@ def read_or_next(
     except MemoryError:
       raise
     except Exception as error:  # pylint: disable=broad-exception-caught
-      errors[each % size] = describe(error)
+      errors[each % size] = one_line(error)
       # A cause is lost on the way out of a worker process, a note is not.
       details = traceback.format_exc()
   stop = ValueError(stop_message(split, errors, limit))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.data.dataset import Dataset, Example
-from experiments.data.faults import describe
+from experiments.error_text import one_line
 from experiments.tasks.answers import Classes
 from experiments.train_state import LossFunction
 from experiments.trained import MOST_AT_ONCE, TrainedRun
@@ -85,7 +85,7 @@ def judge(
       try:
         examples[int(index)] = held_out(dataset, int(index))
       except (ValueError, OSError) as error:
-        unreadable = unreadable or describe(error)
+        unreadable = unreadable or one_line(error)
     made = predictions_of(run, list(examples.values()), total)
     for (index, example), prediction in zip(
       examples.items(), made, strict=True

@@ -9,8 +9,8 @@ import ml_collections
 
 from experiments import processes
 from experiments.data.dataset import Dataset
-from experiments.data.faults import describe
 from experiments.data.one_at_a_time import one_at_a_time
+from experiments.error_text import one_line
 from experiments.experiment import Experiment, restore_run
 from experiments.reporting.attention import attention_drawings
 from experiments.reporting.held_out import judge
@@ -80,7 +80,7 @@ class FinalReport:
         seconds=self._seconds,
       )
     except Exception as error:  # The run is done, whatever this comes to.
-      processes.say(f'The report could not be written: {describe(error)}')
+      processes.say(f'The report could not be written: {one_line(error)}')
 
 
 def write_report(

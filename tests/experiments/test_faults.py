@@ -15,7 +15,7 @@ from PIL import Image
 from experiments.configuration import construct
 from experiments.data.augmentation import images
 from experiments.data.dataset import Dataset, InMemory, Joined, Windows
-from experiments.data.faults import HELD_OUT, TRAINING, DataFaults, describe
+from experiments.data.faults import HELD_OUT, TRAINING, DataFaults
 from experiments.data.pipeline import (
   count_unreadable,
   evaluation_batches,
@@ -489,12 +489,3 @@ def test_the_section_is_checked():
   for key, value in (('bad_examples', -1), ('stall_seconds', 0.0)):
     with pytest.raises(ValueError, match=f'config.data_faults.{key}'):
       construct('data_faults', DataFaults, {key: value})
-
-
-def test_errors_are_one_short_line():
-  assert describe(ValueError('a\n  b.')) == 'a b'
-  assert describe(KeyError('label')) == "KeyError: 'label'"
-  assert describe(ValueError()) == 'no more is known'
-  missing = FileNotFoundError(2, 'No such file', 'x.png')
-  assert describe(missing) == "[Errno 2] No such file: 'x.png'"
-  assert len(describe(ValueError('x' * 1000))) < 310
