@@ -6,10 +6,10 @@
   python -m experiments.sweep --table=digits --override=seed=1 --workdir=runs/b
 
 The same command run again trains only what is not finished; a row that was
-interrupted, or failed, goes on from its last checkpoint. A row that fails is
-reported and does not stop the others; the exit code is then 1. With --output
-the table is written between two marks into that file, in place of an earlier
-one.
+interrupted, or failed, goes on from its last checkpoint. A row that fails, or
+misses its goal, is reported and does not stop the others; the exit code is then
+1. With --output the table is written between two marks into that file, in place
+of an earlier one.
 """
 
 import pathlib
@@ -18,7 +18,7 @@ import sys
 from absl import flags
 
 from experiments import command_line
-from experiments.sweeps.report import render, write_section
+from experiments.sweeps.report import missed_goals, render, write_section
 from experiments.sweeps.rows import Result, read_result, run_row
 from experiments.sweeps.tables import TABLES, Row, Table
 
@@ -96,7 +96,10 @@ def main() -> None:
   print(section)
   if _OUTPUT.value:
     write_section(pathlib.Path(_OUTPUT.value), name, section)
-  if any(result and result.error for result in results.values()):
+  missed = missed_goals(TABLES[name], results)
+  for line in missed:
+    print(f'Missed: {line}')
+  if missed or any(result and result.error for result in results.values()):
     sys.exit(1)
 
 

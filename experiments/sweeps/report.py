@@ -19,10 +19,12 @@ def render(
     name: of the table, for the command.
     results: by the name of the row; None for one that was not trained.
   """
-  finished = [result for result in results.values() if result]
-  metrics = list(
-    dict.fromkeys(key for each in finished for key in each.metrics)
-  )
+  finished = {
+    row.name: results[row.name]
+    for row in table.rows
+    if results.get(row.name) and not results[row.name].error
+  }
+  metrics = _metrics(table, finished)
   head = ['run', 'changes', 'steps', 'parameters', *metrics]
   head += ['time', 'CPU time', 'memory', 'date']
   lines = [
@@ -32,14 +34,26 @@ def render(
     '',
     _line(head),
     _line(['---', '---', *['---:'] * (len(head) - 3), '---']),
-    *(
-      _line(_cells(row.name, results.get(row.name), metrics, len(head)))
-      for row in table.rows
-    ),
-    '',
-    _machine(finished),
   ]
-  return '\n'.join(lines)
+  for row in table.rows:
+    cells = {key: values.get(row.name, '') for key, values in metrics.items()}
+    result = results.get(row.name)
+    lines.append(_line(_cells(row.name, result, list(cells.values()))))
+  return '\n'.join([*lines, '', _machine(list(finished.values()))])
+
+
+def missed_goals(
+  table: Table, results: Mapping[str, Result | None]
+) -> list[str]:
+  """Returns what finished rows were to reach and did not, a line each."""
+  return [
+    f'{row.name}: {goal}, and it is '
+    f'{result.metrics.get(goal.metric, "not there")}'
+    for row in table.rows
+    if (result := results.get(row.name)) and not result.error
+    for goal in row.goals
+    if not goal.is_met(result.metrics)
+  ]
 
 
 def write_section(path: pathlib.Path, name: str, section: str) -> None:
@@ -64,9 +78,34 @@ def write_section(path: pathlib.Path, name: str, section: str) -> None:
   path.write_text(f'{before}{first}\n\n{section}\n\n{last}{after or chr(10)}')
 
 
-def _cells(
-  name: str, result: Result | None, metrics: list[str], width: int
-) -> list[str]:
+def _metrics(
+  table: Table, finished: Mapping[str, Result]
+) -> dict[str, dict[str, str]]:
+  """Returns cells of metrics by column and row.
+
+  Rows of the same metrics have a column for each; rows of different tasks have
+  one for all. Goals have one where there are any.
+  """
+  columns = {}
+  kinds = {frozenset(result.metrics) for result in finished.values()}
+  for name, result in finished.items():
+    said = {key: f'{value:,.4f}' for key, value in result.metrics.items()}
+    if len(kinds) > 1:
+      said = {'metrics': ', '.join(f'{key} {x}' for key, x in said.items())}
+    for key, value in said.items():
+      columns.setdefault(key, {})[name] = value
+  for row in table.rows:
+    if row.goals and row.name in finished:
+      columns.setdefault('goal', {})[row.name] = ', '.join(
+        str(goal)
+        + ('' if goal.is_met(finished[row.name].metrics) else ' (missed)')
+        for goal in row.goals
+      )
+  return columns
+
+
+def _cells(name: str, result: Result | None, metrics: list[str]) -> list[str]:
+  width = 8 + len(metrics)
   if result is None:
     return [name, 'not run', *[''] * (width - 2)]
   changes = f'`{" ".join(result.arguments).replace("--config.", "")}`'
@@ -77,10 +116,7 @@ def _cells(
     changes,
     f'{result.steps:,}',
     f'{result.parameters:,}',
-    *(
-      f'{result.metrics[key]:,.4f}' if key in result.metrics else ''
-      for key in metrics
-    ),
+    *metrics,
     _time(result.seconds) + (' (resumed)' if result.resumed else ''),
     _time(result.cpu_seconds),
     f'{result.peak_bytes / 2**20:,.0f} MiB',

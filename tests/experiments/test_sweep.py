@@ -11,9 +11,9 @@ import pytest
 
 from experiments.configs import digits as digits_config
 from experiments.sweep import run_table
-from experiments.sweeps.report import render, write_section
+from experiments.sweeps.report import missed_goals, render, write_section
 from experiments.sweeps.rows import Result, read_result, run_row
-from experiments.sweeps.tables import TABLES, Row, Table
+from experiments.sweeps.tables import TABLES, Goal, Row, Table
 from experiments.tasks import make_task
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -212,12 +212,22 @@ def result(**fields):
 
 
 TABLE = Table('Some', 'A note.', tuple(Row(name, 'digits') for name in 'abcd'))
+GOALS = Table(
+  'Some',
+  'A note.',
+  (
+    Row('a', 'digits', goals=[Goal('accuracy', least=0.9)]),
+    Row('b', 'digits', goals=[Goal('loss', most=1.5), Goal('psnr', least=6)]),
+    Row('c', 'digits', goals=[Goal('loss', most=1.5)]),
+    Row('d', 'digits'),
+  ),
+)
 
 
 def test_table():
   results = {
     'a': result(),
-    'b': result(metrics={'loss': 2.0, 'psnr': 1234.5}, resumed=True),
+    'b': result(metrics={'loss': 2.0, 'accuracy': 1234.5}, resumed=True),
     'c': result(error='x | y', metrics={}),
     'd': None,
   }
@@ -225,18 +235,50 @@ def test_table():
   assert lines[0] == '## Some'
   assert lines[2] == '`python -m experiments.sweep --table=some`. A note.'
   assert lines[4:10] == [
-    '| run | changes | steps | parameters | loss | accuracy | psnr | time '
+    '| run | changes | steps | parameters | loss | accuracy | time '
     '| CPU time | memory | date |',
-    '| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: '
-    '| --- |',
-    '| a | `digits.py:vit seed=1` | 1,200 | 173,834 | 0.2500 | 0.9000 |  '
+    '| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |',
+    '| a | `digits.py:vit seed=1` | 1,200 | 173,834 | 0.2500 | 0.9000 '
     '| 2 min 5 s | 1 min 0 s | 512 MiB | 2026-11-21 |',
-    '| b | `digits.py:vit seed=1` | 1,200 | 173,834 | 2.0000 |  | 1,234.5000 '
+    '| b | `digits.py:vit seed=1` | 1,200 | 173,834 | 2.0000 | 1,234.5000 '
     '| 2 min 5 s (resumed) | 1 min 0 s | 512 MiB | 2026-11-21 |',
-    '| c | `digits.py:vit seed=1` failed: x / y |' + '  |' * 9,
-    '| d | not run |' + '  |' * 9,
+    '| c | `digits.py:vit seed=1` failed: x / y |' + '  |' * 8,
+    '| d | not run |' + '  |' * 8,
   ]
   assert lines[11].startswith('1 x cpu; ')
+  assert missed_goals(TABLE, results) == []
+
+
+def test_rows_of_different_tasks_and_their_goals():
+  results = {
+    'a': result(),
+    'b': result(metrics={'loss': 2.0, 'psnr': 5.98}),
+    'c': result(error='x | y', metrics={}),
+    'd': result(),
+  }
+  lines = render(GOALS, 'some', results).splitlines()
+  cells = [
+    [cell.strip() for cell in line.split('|')[5:7]] for line in lines[4:10]
+  ]
+  assert cells == [
+    ['metrics', 'goal'],
+    ['---:', '---:'],
+    ['loss 0.2500, accuracy 0.9000', 'accuracy at least 0.9'],
+    [
+      'loss 2.0000, psnr 5.9800',
+      'loss at most 1.5 (missed), psnr at least 6 (missed)',
+    ],
+    ['', ''],
+    ['loss 0.2500, accuracy 0.9000', ''],
+  ]
+  assert missed_goals(GOALS, results) == [
+    'b: loss at most 1.5, and it is 2.0',
+    'b: psnr at least 6, and it is 5.98',
+  ]
+  results['b'] = result(metrics={'loss': 1.5})
+  assert missed_goals(GOALS, results) == [
+    'b: psnr at least 6, and it is not there'
+  ]
 
 
 def test_results_survive_their_file(tmp_path):
