@@ -36,7 +36,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.task = 'autoencoding'
   config.seed = 0
   config.batch_size = 8
-  config.train_steps = 7000
+  config.train_steps = 10_000
   config.log_every = 100
   config.eval_every = 500
   config.checkpoint_every = 500
@@ -49,6 +49,7 @@ def get_config() -> ml_collections.ConfigDict:
     max_gain_decibels=6.0,
     random_polarity=True,
     extrapolation=0.5,
+    blend_nodes=3,
   )
   config.inputs = dict(
     audio=dict(

@@ -12,6 +12,7 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
@@ -88,6 +89,7 @@ def bunny(
   max_gain_decibels: float,
   random_polarity: bool,
   extrapolation: float,
+  blend_nodes: int,
 ) -> DataSpec:
   """Bunny; prepared on first use and read into memory.
 
@@ -99,7 +101,8 @@ def bunny(
       is early or late, within its stretch.
     max_gain_decibels: by which training sounds are louder or softer.
     random_polarity: whether the sound of every other training clip is negated.
-    extrapolation: see `blend_frames`.
+    extrapolation: see `blend_frames`, as what follows.
+    blend_nodes: on each side of a training frame.
 
   Returns:
     Examples with `image` float32 `[num_frames, 64, 64, 3]` in [0, 1], `audio`
@@ -112,6 +115,10 @@ def bunny(
     raise ValueError(
       f'data.num_frames must be from 1 to {shortest}, the frames of a held-out '
       f'stretch, got {num_frames}.'
+    )
+  if not 1 <= blend_nodes <= SIDE:
+    raise ValueError(
+      f'data.blend_nodes must be from 1 to {SIDE}, got {blend_nodes}.'
     )
 
   def train_example(example: Example, rng: np.random.Generator) -> Example:
@@ -135,7 +142,7 @@ def bunny(
       evaluation=Windows(test, 'frames', length=num_frames, hop=num_frames),
       prepare=lambda example: with_error(cut_clip(example, num_frames)),
       mix=lambda number, pair, rng: with_error(
-        blend_frames(pair, rng, extrapolation=extrapolation)
+        blend_frames(pair, rng, extrapolation=extrapolation, nodes=blend_nodes)
       ),
     )
 
@@ -217,21 +224,28 @@ def view_clip(example: Example) -> dict[str, View]:
 
 
 def blend_frames(
-  pair: Example, rng: np.random.Generator, *, extrapolation: float
+  pair: Example, rng: np.random.Generator, *, extrapolation: float, nodes: int
 ) -> Example:
   """Makes one clip of two: x + s (y - x) of their frames, the sound of one.
 
   A few seconds of film have few frames; on the lines through pairs of them lie
-  endlessly many pictures.
+  endlessly many pictures. Where s differs from place to place, what moves in
+  one place says little about the others, as in frames never seen.
 
   Args:
     pair: `image` `[2, T, H, W, C]` and `audio` `[2, samples]`.
     rng: of s.
-    extrapolation: s is uniform from minus this to one plus this.
+    extrapolation: s is uniform from minus this to one plus this at each node.
+    nodes: along each side of a frame, of the cubic surface that s is; 1 for the
+      same s everywhere.
   """
   first, second = pair['image']
-  share = np.float32(rng.uniform(-extrapolation, 1.0 + extrapolation))
-  image = first + share * (second - first)
+  height, width = first.shape[1:3]
+  shares = rng.uniform(-extrapolation, 1.0 + extrapolation, (nodes, nodes))
+  share = cv2.resize(
+    shares.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
+  )
+  image = first + share[..., None] * (second - first)
   return {'image': image, 'audio': pair['audio'][0]}
 
 

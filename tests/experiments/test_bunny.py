@@ -23,12 +23,14 @@ STILL = dict(
   max_gain_decibels=0.0,
   random_polarity=False,
   extrapolation=0.0,
+  blend_nodes=1,
 )
 MOVING = dict(
   max_sound_shift=320,
   max_gain_decibels=6.0,
   random_polarity=True,
   extrapolation=0.5,
+  blend_nodes=3,
 )
 HELD_OUT = [*range(12, 20), *range(45, 53), *range(78, 86), *range(111, 119)]
 
@@ -123,11 +125,29 @@ def test_frames_lie_on_the_line_through_two_clips():
   }
   source, shares = rng(), []
   for _ in range(300):
-    clip = blend_frames(pair, source, extrapolation=0.5)
-    assert np.ptp(clip['image']) == 0.0
+    clip = blend_frames(pair, source, extrapolation=0.5, nodes=1)
+    assert np.ptp(clip['image']) < 1e-6
     assert not clip['audio'].any()  # Of the first.
     shares.append((clip['image'][0, 0, 0, 0] - 0.2) / 0.4)
   assert -0.5 <= min(shares) < -0.4 and 1.4 < max(shares) <= 1.5
+
+
+def test_places_of_a_frame_lie_on_lines_of_their_own():
+  pair = {
+    'image': np.stack([np.zeros((2, 64, 64, 3)), np.ones((2, 64, 64, 3))]),
+    'audio': np.zeros((2, 8)),
+  }
+  source, corners = rng(), []
+  for _ in range(200):
+    image = blend_frames(pair, source, extrapolation=0.5, nodes=3)['image']
+    share = image[0, ..., 0]
+    assert (image == share[..., None]).all()  # Of all frames and colours.
+    assert np.abs(np.diff(share, axis=0)).max() < 0.2  # Smooth.
+    corners.append([share[0, 0], share[0, -1], share[-1, -1]])
+  corners = np.array(corners)
+  assert (corners.std(axis=0) > 0.4).all()
+  between = np.corrcoef(corners.T) - np.eye(3)
+  assert np.abs(between).max() < 0.25
 
 
 def test_sound_moves_within_bounds_and_its_stretch(film):

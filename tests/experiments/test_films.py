@@ -29,6 +29,7 @@ def files():
     max_gain_decibels=0.0,
     random_polarity=False,
     extrapolation=0.0,
+    blend_nodes=1,
   ).files
 
 
