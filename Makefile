@@ -1,7 +1,9 @@
 # make train: train on digits.    make test: run the tests.    make lint: style.
 # make test-slow: tests of whole runs.  make test-oldest: the fast tests with
-# the oldest jax and Haiku that setup.py admits.  make browser: tests of pages,
-# with a Chromium that is installed.  make golden: check the golden files anew.
+# the oldest jax and Haiku that setup.py admits.  make test-newest: the tests
+# with the newest releases that it admits; PYTHON=python3.13 for those of another
+# Python.  make browser: tests of pages, with a Chromium that is installed.
+# make golden: check the golden files anew.
 # make soak: a long run, killed again and again, against an unbroken one.
 # make docs: tables of docs/.     make site: the documentation as a web site.
 # Everything happens in .venv, made from requirements.txt.
@@ -16,6 +18,7 @@ export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
 TORCH := .venv-golden
 OLDEST := .venv-oldest
+NEWEST := .venv-newest
 SITE := .venv-docs
 PYTEST := -m pytest --numprocesses=auto --dist=worksteal
 # What leans most on the releases of jax and Haiku.
@@ -25,7 +28,8 @@ FAST := tests/test_support_window.py tests/perceiver_jax/test_layers.py \
   tests/experiments/test_compiled_step.py tests/experiments/test_optimizers.py \
   tests/experiments/test_parallelism.py tests/experiments/test_checkpoints.py
 
-.PHONY: train test test-slow test-oldest browser lint soak docs site golden clean
+.PHONY: train test test-slow test-oldest test-newest browser lint soak docs site \
+  golden clean
 
 train: $(VENV)/.installed
 	$(BIN)/python -m experiments.train --config=experiments/configs/digits.py
@@ -38,6 +42,9 @@ test-slow: $(VENV)/.installed
 
 test-oldest: $(OLDEST)/.installed
 	$(OLDEST)/bin/python $(PYTEST) $(FAST)
+
+test-newest: $(NEWEST)/.installed
+	$(NEWEST)/bin/python $(PYTEST) -m 'not slow' tests/
 
 browser: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/browser
@@ -63,7 +70,7 @@ golden: $(TORCH)/.installed
 	$(TORCH)/bin/python tests/golden/make_huggingface.py --check
 
 clean:
-	rm -rf $(VENV) $(TORCH) $(OLDEST) $(SITE) build
+	rm -rf $(VENV) $(TORCH) $(OLDEST) $(NEWEST) $(SITE) build
 
 $(TORCH)/.installed: tests/golden/requirements.txt
 	$(PYTHON) -m venv $(TORCH)
@@ -81,6 +88,11 @@ $(OLDEST)/.installed: requirements.txt requirements-oldest.txt setup.py
 	$(OLDEST)/bin/python -m pip install --quiet --requirement requirements.txt
 	$(OLDEST)/bin/python -m pip install --quiet --requirement requirements-oldest.txt
 	$(OLDEST)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(NEWEST)/.installed: setup.py
+	$(PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --quiet --upgrade --editable '.[dev]'
 	touch $@
 
 $(SITE)/.installed: setup.py

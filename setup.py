@@ -56,7 +56,7 @@ setuptools.setup(
     'flatbuffers>=24.3.25,<26',  # jax.export writes its files with it.
     'grain>=0.2.14,<0.3',
     'importlib_resources>=6',  # TFDS builders on Python 3.11.
-    'jax>=0.8.1,<0.11',
+    'jax>=0.8.1,<0.13',
     'matplotlib>=3.9,<4',  # Draws curves and attention maps.
     'ml_collections>=1.0,<2',
     'numpy>=2.0,<3',

@@ -153,7 +153,7 @@ def test_larger_frames_are_predicted_in_tiles_of_the_training_size(
   assert flow.shape == (2, 25, 43, 2) and flow.std() > 1e-3
   # Small tiles overlap by half their side.
   expected = tiled(predict, frames, tile_shape=(16, 24), min_overlap=8)
-  np.testing.assert_allclose(flow, expected, atol=1e-5)
+  np.testing.assert_allclose(flow, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_frames_of_the_training_size_are_one_tile():
