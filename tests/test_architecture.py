@@ -513,7 +513,11 @@ MAY_IMPORT = {
     'experiments.data.flow.augmentation',
   ],
   'experiments.data.output_points': [],
+  'experiments.data.augmentation.video': [
+    'experiments.data.augmentation.images'
+  ],
   'experiments.data.bunny': [
+    'experiments.data.augmentation.video',
     'experiments.data.dataset',
     'experiments.data.embedded_builder',
     'experiments.data.features',
@@ -521,9 +525,6 @@ MAY_IMPORT = {
     'experiments.data.files.media',
     'experiments.data.sound',
     'experiments.data.views',
-  ],
-  'experiments.data.augmentation.video': [
-    'experiments.data.augmentation.images'
   ],
   'experiments.data.audioset_files': [
     'experiments.data.augmentation.video',

@@ -12,10 +12,10 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
+from experiments.data.augmentation.video import blend_frames
 from experiments.data.dataset import (
   Dataset,
   DataSpec,
@@ -101,8 +101,9 @@ def bunny(
       is early or late, within its stretch.
     max_gain_decibels: by which training sounds are louder or softer.
     random_polarity: whether the sound of every other training clip is negated.
-    extrapolation: see `blend_frames`, as what follows.
-    blend_nodes: on each side of a training frame.
+    extrapolation: see `blend_frames`: a training clip has the frames of two and
+      the sound of one.
+    blend_nodes: see `blend_frames`.
 
   Returns:
     Examples with `image` float32 `[num_frames, 64, 64, 3]` in [0, 1], `audio`
@@ -136,14 +137,19 @@ def bunny(
     def with_error(clip: Example) -> Example:
       return {**clip, 'mean_error': squared_errors(clip, means)}
 
+    def mix(number: int, pair: Example, rng: np.random.Generator) -> Example:
+      del number
+      image = blend_frames(
+        *pair['image'], rng, extrapolation=extrapolation, nodes=blend_nodes
+      )
+      return with_error({'image': image, 'audio': pair['audio'][0]})
+
     return Dataset(
       train=Windows(train, 'frames', length=num_frames, hop=1),
       augment=train_example,
       evaluation=Windows(test, 'frames', length=num_frames, hop=num_frames),
       prepare=lambda example: with_error(cut_clip(example, num_frames)),
-      mix=lambda number, pair, rng: with_error(
-        blend_frames(pair, rng, extrapolation=extrapolation, nodes=blend_nodes)
-      ),
+      mix=mix,
     )
 
   example = {
@@ -221,32 +227,6 @@ def view_clip(example: Example) -> dict[str, View]:
     'audio': Sound(samples, SAMPLE_RATE),
     'image': Video(to_pixels(example['image']), FRAME_RATE),
   }
-
-
-def blend_frames(
-  pair: Example, rng: np.random.Generator, *, extrapolation: float, nodes: int
-) -> Example:
-  """Makes one clip of two: x + s (y - x) of their frames, the sound of one.
-
-  A few seconds of film have few frames; on the lines through pairs of them lie
-  endlessly many pictures. Where s differs from place to place, what moves in
-  one place says little about the others, as in frames never seen.
-
-  Args:
-    pair: `image` `[2, T, H, W, C]` and `audio` `[2, samples]`.
-    rng: of s.
-    extrapolation: s is uniform from minus this to one plus this at each node.
-    nodes: along each side of a frame, of the cubic surface that s is; 1 for the
-      same s everywhere.
-  """
-  first, second = pair['image']
-  height, width = first.shape[1:3]
-  shares = rng.uniform(-extrapolation, 1.0 + extrapolation, (nodes, nodes))
-  share = cv2.resize(
-    shares.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
-  )
-  image = first + share[..., None] * (second - first)
-  return {'image': image, 'audio': pair['audio'][0]}
 
 
 def means_of(source: Source) -> dict[str, np.ndarray]:

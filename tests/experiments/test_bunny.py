@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.data.bunny import (
-  blend_frames,
+  Bunny,
   bunny,
   cut_clip,
   means_of,
@@ -14,7 +14,7 @@ from experiments.data.bunny import (
   stretches,
 )
 from experiments.data.dataset import InMemory, Windows
-from experiments.data.embedded_builder import FILES
+from experiments.data.embedded_builder import FILES, load_in_memory
 from experiments.data.pipeline import evaluation_batches, train_batches
 
 OPTIONS = dict(num_frames=4)
@@ -118,36 +118,14 @@ def test_training_clips_that_do_not_move_are_evaluation_clips(still):
   np.testing.assert_allclose(trained['audio'], prepared['audio'], rtol=1e-6)
 
 
-def test_frames_lie_on_the_line_through_two_clips():
-  pair = {
-    'image': np.stack([np.full((4, 2, 2, 3), 0.2), np.full((4, 2, 2, 3), 0.6)]),
-    'audio': np.stack([np.zeros(8), np.ones(8)]),
-  }
-  source, shares = rng(), []
-  for _ in range(300):
-    clip = blend_frames(pair, source, extrapolation=0.5, nodes=1)
-    assert np.ptp(clip['image']) < 1e-6
-    assert not clip['audio'].any()  # Of the first.
-    shares.append((clip['image'][0, 0, 0, 0] - 0.2) / 0.4)
-  assert -0.5 <= min(shares) < -0.4 and 1.4 < max(shares) <= 1.5
-
-
-def test_places_of_a_frame_lie_on_lines_of_their_own():
-  pair = {
-    'image': np.stack([np.zeros((2, 64, 64, 3)), np.ones((2, 64, 64, 3))]),
-    'audio': np.zeros((2, 8)),
-  }
-  source, corners = rng(), []
-  for _ in range(200):
-    image = blend_frames(pair, source, extrapolation=0.5, nodes=3)['image']
-    share = image[0, ..., 0]
-    assert (image == share[..., None]).all()  # Of all frames and colours.
-    assert np.abs(np.diff(share, axis=0)).max() < 0.2  # Smooth.
-    corners.append([share[0, 0], share[0, -1], share[-1, -1]])
-  corners = np.array(corners)
-  assert (corners.std(axis=0) > 0.4).all()
-  between = np.corrcoef(corners.T) - np.eye(3)
-  assert np.abs(between).max() < 0.25
+def test_a_clip_has_the_frames_of_two_and_the_sound_of_one(moving, data_dir):
+  clips = [moving.augment(moving.train[i], rng(i)) for i in (0, 40)]
+  pair = {key: np.stack([clip[key] for clip in clips]) for key in clips[0]}
+  mixed = moving.mix(7, pair, rng())
+  np.testing.assert_array_equal(mixed['audio'], clips[0]['audio'])
+  assert all((mixed['image'] != clip['image']).any() for clip in clips)
+  means = means_of(load_in_memory(Bunny, data_dir)[0])
+  assert mixed['mean_error'] == squared_errors(mixed, means)
 
 
 def test_sound_moves_within_bounds_and_its_stretch(film):

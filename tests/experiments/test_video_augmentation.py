@@ -8,6 +8,7 @@ import pytest
 from experiments.data.augmentation.images import Box
 from experiments.data.augmentation.video import (
   augment_frames,
+  blend_frames,
   centre_frames,
   colour_matrix,
   crop_frames,
@@ -191,3 +192,31 @@ def test_every_strength_is_read(option):
     for more in ({}, {option: 0.3})
   )
   assert abs(plain - changed).max() > 0.01
+
+
+# Blends.
+
+
+def test_blended_frames_lie_on_the_line_through_two_clips():
+  first, second = np.full((4, 2, 2, 3), 0.2), np.full((4, 2, 2, 3), 0.6)
+  source, shares = rng(), []
+  for _ in range(300):
+    image = blend_frames(first, second, source, extrapolation=0.5, nodes=1)
+    assert np.ptp(image) < 1e-6
+    shares.append((image[0, 0, 0, 0] - 0.2) / 0.4)
+  assert -0.5 <= min(shares) < -0.4 and 1.4 < max(shares) <= 1.5
+
+
+def test_places_of_a_blended_frame_lie_on_lines_of_their_own():
+  first, second = np.zeros((2, 64, 64, 3)), np.ones((2, 64, 64, 3))
+  source, corners = rng(), []
+  for _ in range(200):
+    image = blend_frames(first, second, source, extrapolation=0.5, nodes=3)
+    share = image[0, ..., 0]
+    assert (image == share[..., None]).all()  # Of all frames and colours.
+    assert np.abs(np.diff(share, axis=0)).max() < 0.2  # Smooth.
+    corners.append([share[0, 0], share[0, -1], share[-1, -1]])
+  corners = np.array(corners)
+  assert (corners.std(axis=0) > 0.4).all()
+  between = np.corrcoef(corners.T) - np.eye(3)
+  assert np.abs(between).max() < 0.25

@@ -199,3 +199,33 @@ def _check_length(num_frames: int, clip_frames: int) -> None:
       f'A clip of {clip_frames} frames does not fit into a video of '
       f'{num_frames}; set fewer data.num_frames, or leave the video out.'
     )
+
+
+def blend_frames(
+  first: np.ndarray,
+  second: np.ndarray,
+  rng: np.random.Generator,
+  *,
+  extrapolation: float,
+  nodes: int,
+) -> np.ndarray:
+  """Makes the frames of one clip of those of two: x + s (y - x).
+
+  A few seconds of film have few frames; on the lines through pairs of them lie
+  endlessly many pictures. Where s differs from place to place, what moves in
+  one place says little about the others, as in frames never seen.
+
+  Args:
+    first: x, `[T, H, W, 3]`.
+    second: y, likewise.
+    rng: of s, which is the same for all frames.
+    extrapolation: s is uniform from minus this to one plus this at each node.
+    nodes: along each side of a frame, of the cubic surface that s is; 1 for the
+      same s everywhere.
+  """
+  height, width = first.shape[1:3]
+  shares = rng.uniform(-extrapolation, 1.0 + extrapolation, (nodes, nodes))
+  share = cv2.resize(
+    shares.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
+  )
+  return first + share[..., None] * (second - first)
