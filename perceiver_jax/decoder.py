@@ -59,6 +59,9 @@ class Decoder(hk.Module):
     approximate_gelu: see `MLP`.
     zero_init: whether the last linear layer starts at zero.
     name: Haiku name.
+
+  Raises:
+    ValueError: `zero_init` without a last linear layer.
   """
 
   output_channels: int | None
@@ -71,6 +74,14 @@ class Decoder(hk.Module):
   approximate_gelu: bool = True
   zero_init: bool = False
   name: str | None = None
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.zero_init and self.output_channels is None:
+      raise ValueError(
+        'zero_init is of the last linear layer of a decoder; with '
+        'output_channels=None there is none. Set zero_init=False.'
+      )
 
   def __call__(
     self,

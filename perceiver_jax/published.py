@@ -316,6 +316,7 @@ FLOW_CONV: Model = {
     'concatenate_frames': True,
     'positions': _fourier(64, 92, 124),
   },
+  'decoder': {'query_residual': False},  # Its outputs go to the upsampling.
   'flow': {'flow_scale': 0.2, 'stride': 4},
 }
 FLOW_CONV_SEPARATE: Model = {
@@ -326,8 +327,7 @@ FLOW_CONV_SEPARATE: Model = {
     'positions': _fourier(64, 128, 92, 124),
   },
 }
-# The 'light' model of table 16.
-FLOW_CONV_LIGHT: Model = {
+FLOW_CONV_LIGHT: Model = {  # Table 16.
   **FLOW_CONV,
   'encoder': {
     **FLOW['encoder'],

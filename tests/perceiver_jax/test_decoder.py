@@ -208,6 +208,12 @@ def test_zero_init_makes_all_outputs_zero_at_first(apply):
   assert not b.any()
 
 
+def test_zero_init_needs_a_last_layer():
+  model = decoder(zero_init=True, output_channels=None)
+  with pytest.raises(ValueError, match='output_channels=None there is none'):
+    jax.eval_shape(model.init, jax.random.key(0), QUERIES, LATENTS)
+
+
 def test_dropout_needs_a_key_in_training_only():
   model = decoder(dropout_rate=0.5)
   params = random_params(model)
