@@ -36,7 +36,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.task = 'autoencoding'
   config.seed = 0
   config.batch_size = 8
-  config.train_steps = 10_000
+  config.train_steps = 9000
   config.log_every = 100
   config.eval_every = 500
   config.checkpoint_every = 500

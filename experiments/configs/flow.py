@@ -95,9 +95,9 @@ def _embedded() -> ml_collections.ConfigDict:
   """A small model of the kind of `conv`, for frames of 32 x 48."""
   config = _common()
   config.batch_size = 32
-  config.train_steps = 2600
-  config.eval_every = 650
-  config.checkpoint_every = 650
+  config.train_steps = 2000
+  config.eval_every = 500
+  config.checkpoint_every = 500
   config.data_workers = 0
 
   config.data = dict(
