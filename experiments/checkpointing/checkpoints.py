@@ -360,4 +360,5 @@ class Checkpoints:
     if self._failures.count:
       with contextlib.suppress(Exception):
         self._manager.close()
+      self._failures.clean()
       self._manager = self._open()

@@ -2,6 +2,7 @@
 
 import pathlib
 import shutil
+import time
 from collections.abc import Callable
 
 import jax
@@ -13,6 +14,10 @@ from experiments.watching.progress import warn
 # Failed saves in a row that end a run. A disk that fails for a moment is back
 # by then; with one that does not come back, all further work would be lost.
 _MOST_FAILURES = 3
+# After a save has failed, threads of Orbax that write other arrays go on for a
+# moment, and make a folder again that was removed.
+_STRAY_SECONDS = 0.1
+_MOST_STRAYS = 10
 
 
 class SaveFailures:
@@ -35,6 +40,7 @@ class SaveFailures:
     self._directory = directory
     self._say = say
     self._cause = ''
+    self._failed_steps: set[int] = set()
 
   def allow(self, step: int, act: Callable[[], None]) -> bool:
     """Does a part of a save; all processes do the same part.
@@ -62,7 +68,28 @@ class SaveFailures:
 
   def end(self) -> None:
     """A save has succeeded in all its parts."""
+    self.clean()
+    self._failed_steps.clear()
     self.count = 0
+
+  def clean(self) -> None:
+    """Removes what failed saves have half written; nothing may be saving.
+
+    It takes up room that the next one may need.
+    """
+    if not processes.is_first():
+      return
+    for _ in range(_MOST_STRAYS):
+      paths = [
+        path
+        for step in self._failed_steps
+        for path in checkpoint_files.unfinished(self._directory, step)
+      ]
+      if not paths:
+        return
+      for path in paths:
+        shutil.rmtree(path, ignore_errors=True)
+      time.sleep(_STRAY_SECONDS)
 
   def error(self, what: str) -> OSError:
     """Returns an error that says the last cause, and what to do.
@@ -84,11 +111,9 @@ class SaveFailures:
     if error is not None:
       self._cause = checkpoint_files.describe(error)
     line = f'Step {step} could not be saved: {self._cause}'
-    if processes.is_first():
-      # What is half written takes up room that the next one may need.
-      for path in checkpoint_files.unfinished(self._directory, step):
-        shutil.rmtree(path, ignore_errors=True)
-    elif error is not None:
+    self._failed_steps.add(step)
+    self.clean()
+    if error is not None and not processes.is_first():
       warn(f'Process {jax.process_index()}: {line}.')
     if self.count >= _MOST_FAILURES:
       raise self.error(

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.checkpointing import orbax_noise
+from experiments.checkpointing import orbax_noise, save_failures
 from experiments.checkpointing.checkpoints import Checkpoints
 from experiments.checkpointing.files import BrokenCheckpointError, parts_of
 from experiments.train_state import TrainState
@@ -496,6 +496,38 @@ say([newest(checkpoints), names()])
 with contextlib.closing(opened(keep_last=1)) as checkpoints:
   save(checkpoints, 8)
 """
+
+
+def test_what_comes_back_after_a_failed_save_is_removed(
+  tmp_path, monkeypatch, lines
+):
+  unfinished = tmp_path / '7.orbax-checkpoint-tmp' / 'train_state'
+
+  comes_back = iter([True, True, False])
+
+  def write_on(_):
+    if next(comes_back):
+      unfinished.mkdir(parents=True)
+
+  def fail():
+    unfinished.mkdir(parents=True)
+    raise OSError('full')
+
+  monkeypatch.setattr(save_failures.time, 'sleep', write_on)
+  failures = save_failures.SaveFailures(tmp_path, lines.append)
+  assert not failures.allow(7, fail)
+  assert not names(tmp_path)
+  # Much later, and what is of no failed save.
+  unfinished.mkdir(parents=True)
+  other = tmp_path / '8.orbax-checkpoint-tmp'
+  other.mkdir()
+  monkeypatch.undo()
+  failures.end()
+  assert names(tmp_path) == [other.name]
+  unfinished.mkdir(parents=True)
+  failures.end()
+  assert unfinished.exists()
+  assert len(lines) == 1
 
 
 def test_a_full_disk(tmp_path):
