@@ -7,7 +7,7 @@
 
 Nothing is downloaded; the 5,000 digits come with the package.
 On 2 CPU cores: 95.7 % of the held-out digits after 6 min 31 s (seed 0), 96.1 %
-on another CPU.
+in earlier runs, on another machine.
 
 Variants, the models of the first paper's table 2 at the size of these images;
 every one also with `_permuted`, all pixels in one fixed random order, after

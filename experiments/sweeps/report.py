@@ -1,12 +1,13 @@
 """The table of a sweep as Markdown, and its place in a file."""
 
+import collections
 import importlib.metadata
 import os
 import pathlib
 from collections.abc import Mapping
 
 from experiments.sweeps.rows import Result
-from experiments.sweeps.tables import Table
+from experiments.sweeps.tables import Row, Table
 
 
 def render(
@@ -19,13 +20,9 @@ def render(
     name: of the table, for the command.
     results: by the name of the row; None for one that was not trained.
   """
-  finished = {
-    row.name: results[row.name]
-    for row in table.rows
-    if results.get(row.name) and not results[row.name].error
-  }
-  metrics = _metrics(table, finished)
-  head = ['run', 'changes', 'steps', 'parameters', *metrics]
+  finished = _finished(table, results)
+  columns = _columns(finished)
+  head = ['run', 'changes', 'steps', 'parameters', *columns]
   head += ['time', 'CPU time', 'memory', 'date']
   lines = [
     f'## {table.title}',
@@ -36,10 +33,9 @@ def render(
     _line(['---', '---', *['---:'] * (len(head) - 3), '---']),
   ]
   for row in table.rows:
-    cells = {key: values.get(row.name, '') for key, values in metrics.items()}
-    result = results.get(row.name)
-    lines.append(_line(_cells(row.name, result, list(cells.values()))))
-  return '\n'.join([*lines, '', _machine(list(finished.values()))])
+    metrics = [cells.get(row.name, '') for cells in columns.values()]
+    lines.append(_line(_cells(row.name, results.get(row.name), metrics)))
+  return '\n'.join([*lines, '', _machine([each for _, each in finished])])
 
 
 def missed_goals(
@@ -49,8 +45,7 @@ def missed_goals(
   return [
     f'{row.name}: {goal}, and it is '
     f'{result.metrics.get(goal.metric, "not there")}'
-    for row in table.rows
-    if (result := results.get(row.name)) and not result.error
+    for row, result in _finished(table, results)
     for goal in row.goals
     if not goal.is_met(result.metrics)
   ]
@@ -78,27 +73,35 @@ def write_section(path: pathlib.Path, name: str, section: str) -> None:
   path.write_text(f'{before}{first}\n\n{section}\n\n{last}{after or chr(10)}')
 
 
-def _metrics(
-  table: Table, finished: Mapping[str, Result]
-) -> dict[str, dict[str, str]]:
-  """Returns cells of metrics by column and row.
+def _finished(
+  table: Table, results: Mapping[str, Result | None]
+) -> list[tuple[Row, Result]]:
+  """Returns the rows that were trained to their end, with what is known."""
+  return [
+    (row, result)
+    for row in table.rows
+    if (result := results.get(row.name)) and not result.error
+  ]
+
+
+def _columns(finished: list[tuple[Row, Result]]) -> dict[str, dict[str, str]]:
+  """Returns cells of metrics and goals by column and name of the row.
 
   Rows of the same metrics have a column for each; rows of different tasks have
   one for all. Goals have one where there are any.
   """
-  columns = {}
-  kinds = {frozenset(result.metrics) for result in finished.values()}
-  for name, result in finished.items():
+  columns = collections.defaultdict(dict)
+  is_mixed = len({frozenset(result.metrics) for _, result in finished}) > 1
+  for row, result in finished:
     said = {key: f'{value:,.4f}' for key, value in result.metrics.items()}
-    if len(kinds) > 1:
+    if is_mixed:
       said = {'metrics': ', '.join(f'{key} {x}' for key, x in said.items())}
     for key, value in said.items():
-      columns.setdefault(key, {})[name] = value
-  for row in table.rows:
-    if row.goals and row.name in finished:
-      columns.setdefault('goal', {})[row.name] = ', '.join(
-        str(goal)
-        + ('' if goal.is_met(finished[row.name].metrics) else ' (missed)')
+      columns[key][row.name] = value
+  for row, result in finished:
+    if row.goals:
+      columns['goal'][row.name] = ', '.join(
+        f'{goal}' if goal.is_met(result.metrics) else f'{goal} (missed)'
         for goal in row.goals
       )
   return columns

@@ -3,6 +3,7 @@
 import importlib
 import math
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -274,6 +275,9 @@ def test_steps_move_all_parameters(name, variant):
     states.append(state)
     reports.append(report)
   assert all(bool(report.health.is_finite) for report in reports)
+  assert {'loss', 'learning_rate'} <= set(reports[0].metrics)
+  # A step gives back the kind of state that it takes.
+  chex.assert_trees_all_equal_shapes_and_dtypes(*states)
   expected = first_loss(config, batch)
   if expected is not None:
     assert abs(float(reports[0].health.loss) - expected[0]) < expected[1]

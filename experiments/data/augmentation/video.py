@@ -193,14 +193,6 @@ def _turn_about_grey(angle: float) -> np.ndarray:
   )
 
 
-def _check_length(num_frames: int, clip_frames: int) -> None:
-  if num_frames < clip_frames:
-    raise ValueError(
-      f'A clip of {clip_frames} frames does not fit into a video of '
-      f'{num_frames}; set fewer data.num_frames, or leave the video out.'
-    )
-
-
 def blend_frames(
   first: np.ndarray,
   second: np.ndarray,
@@ -229,3 +221,11 @@ def blend_frames(
     shares.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
   )
   return first + share[..., None] * (second - first)
+
+
+def _check_length(num_frames: int, clip_frames: int) -> None:
+  if num_frames < clip_frames:
+    raise ValueError(
+      f'A clip of {clip_frames} frames does not fit into a video of '
+      f'{num_frames}; set fewer data.num_frames, or leave the video out.'
+    )
