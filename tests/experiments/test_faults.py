@@ -422,13 +422,20 @@ def cut_second(example, rng):
 # Waiting.
 
 
+def wait_for(count, lines):
+  """Until so many lines were said; what was not, the test sees."""
+  end = time.monotonic() + 60
+  while len(lines) < count and time.monotonic() < end:
+    time.sleep(0.01)
+
+
 def test_a_stall_is_reported_while_it_lasts(make_faults, lines):
-  said, end = [], time.monotonic() + 0.9
+  said = []
 
   def slow(example, rng):
-    if example['number'] == TRUNCATED:
-      time.sleep(max(0.0, end - time.monotonic()))
-      said[:] = said or lines  # What was said before the example came.
+    if example['number'] == TRUNCATED and not said:
+      wait_for(3, lines)
+      said[:] = lines  # What was said before the example came.
     return augment(example, rng)
 
   batches = train_batches(
@@ -440,38 +447,36 @@ def test_a_stall_is_reported_while_it_lasts(make_faults, lines):
   )
   taken(batches, 1)
   seconds = [float(line.split()[1]) for line in said]
-  assert 3 <= len(said) <= 4  # At 0.1, 0.2, 0.4 and 0.8 s.
-  assert 0.1 <= seconds[0] < 0.8
-  for one, two in itertools.pairwise(seconds):
-    assert one < two
+  assert len(said) == 3
+  assert all(np.greater_equal(seconds, [0.1, 0.2, 0.4]))
   assert said[0] == (
     f'Waited {seconds[0]:.1f} s for training data, and still do: reading or '
     'augmenting hangs, or is too slow.'
   )
   assert lines[-1].startswith('Training data came after ')
-  assert float(lines[-1].split()[4]) >= 0.7
+  assert float(lines[-1].split()[4]) >= seconds[-1]
 
 
 def test_short_waits_and_failed_ones_end_in_silence(lines):
-  watch = StallWatch(lines.append, 0.2)
-  for _ in range(4):
+  watch = StallWatch(lines.append, 0.6)
+  for _ in range(7):
     with watch.waiting('data'):
       time.sleep(0.1)  # Together more than what is reported.
   assert not lines
   with pytest.raises(KeyError), watch.waiting('data'):
-    time.sleep(0.3)
+    time.sleep(0.8)
     raise KeyError
   assert len(lines) == 1
   with pytest.raises(StopIteration), watch.waiting('data'):
     next(iter(()))
-  time.sleep(0.3)  # Nobody waits.
+  time.sleep(0.8)  # Nobody waits.
   watch.close()
   assert len(lines) == 1
 
 
 def test_evaluation_is_watched_too(make_faults, lines):
   def slow(example):
-    time.sleep(0.2)
+    wait_for(1, lines)
     return decode(example)
 
   faults = make_faults(stall_seconds=0.05)
