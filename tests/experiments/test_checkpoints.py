@@ -455,7 +455,8 @@ def start(script, *arguments):
 def end(process):
   """Returns the exit code, what a program said, and its errors."""
   output, errors = process.communicate(timeout=120)
-  said = re.findall('^> (.*)$', output, re.MULTILINE)
+  # Gloo prints lines of its own, in pieces, from other threads.
+  said = re.findall(r'^(?:\[Gloo\].*?)?> (.*)$', output, re.MULTILINE)
   said = [json.loads(line) for line in said]
   return process.returncode, said, errors
 
