@@ -236,9 +236,9 @@ def test_a_silent_lock_of_another_machine_is_taken_over(
   tmp_path, quick, capsys
 ):
   lock_of_another_machine(tmp_path, pid=123)
-  start = time.monotonic()
+  written = os.stat(tmp_path / 'run.lock').st_mtime
   with RunLock(tmp_path):
-    assert time.monotonic() - start > 0.3
+    assert time.time() - written > 0.5
   assert '123 on far, which is gone: taken over' in capsys.readouterr().out
 
 
