@@ -26,12 +26,11 @@ Variants, with the paper's end-point error on Sintel clean, final and KITTI:
   conv_light: 16 layers, 1,024 latents, 2.06, 2.67, 6.12.
 
 and, trained on pairs of 32 x 48 made from six embedded photographs:
-  embedded: 1.36 pixels on the parts of them that are held out, 0.48 of the
+  embedded: 1.37 pixels on the parts of them that are held out, 0.485 of the
     error of estimating no motion (much of it where there is nothing to see, as
-    in a sky); 0.58 on the pair of photographs of a motorcycle, 15 times
-    smaller, 0.26 of that error. 18 min 35 s of CPU time (seed 0, after the last
-    step), 23 min 14 s on one core that was busy otherwise, too. The command
-    experiments.flow_pictures shows both.
+    in a sky); 0.59 on the pair of photographs of a motorcycle, 15 times
+    smaller, 0.26 of that error. 12 min 2 s on 2 CPU cores (seed 0, after the
+    last step). The command experiments.flow_pictures shows both.
 """
 
 import ml_collections

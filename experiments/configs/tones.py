@@ -10,10 +10,10 @@ regression; 99.1 % on a spectrogram).
 
 Variants (seed 0, test accuracy after the last step; time of the whole command
 on 2 CPU cores):
-  raw: the waveform in patches of 64 samples (the default), 98.2 %; 97.7 % in an
-    earlier run, of 3 min 20 s.
-  mel: the bins of a log-mel spectrogram, 100 % of the 218 syllables; 99.5 % in
-    an earlier run, of 3 min 34 s.
+  raw: the waveform in patches of 64 samples (the default), 97.7 %, 4 min 32 s;
+    98.2 % on one core, which rounds otherwise.
+  mel: the bins of a log-mel spectrogram, 99.5 % of the 218 syllables, 4 min
+    4 s; 100 % on one core.
 
 `experiments.predict` takes recordings of one syllable, the loudest of a longer
 one, of at most half a second: what is longer is cut.
