@@ -6,10 +6,9 @@ Variants, on 2 CPU cores (seed 0):
   language: the language of held-out paragraphs (the default). 96.4 %, 2 min 49
     s; 96.9 % on one core. Naive Bayes on single bytes reaches 96.9 %.
   mlm: masked words of held-out text: 4.12 bits a masked byte, 15.9 % of them
-    right, 8 min 37 s; 4.13 and 16.4 % on one core.
-    Frequencies of bytes take 4.77 bits and are right at 10.9 %, those of each
-    language 4.43 and 12.4 %, those of its words' places and lengths 4.14 and
-    21.0 %.
+    right, 8 min 37 s; 4.13 and 16.4 % on one core. Frequencies of bytes take
+    4.77 bits and are right at 10.9 %, those of each language 4.43 and 12.4 %,
+    those of its words' places and lengths 4.14 and 21.0 %.
 """
 
 import ml_collections

@@ -44,7 +44,9 @@ def _sum(address, count, index):
 
   jax.distributed.initialize(address, count, index)
   total = multihost_utils.process_allgather(np.float32(index + 1)).sum()
-  print(f'{jax.local_device_count()} of {jax.device_count()}, sum {total}')
+  line = f'{jax.local_device_count()} of {jax.device_count()}, sum {total}'
+  # At once: Gloo prints lines of its own, in pieces, from other threads.
+  print(f'\n{line}\n', end='', flush=True)
 
 
 def main():
