@@ -35,7 +35,11 @@ from perceiver_jax.layers import (
   check_dropout_rate,
   dropout,
 )
-from perceiver_jax.portability import planned_batch, runs_here_only
+from perceiver_jax.portability import (
+  planned_batch,
+  target_device,
+  target_platform,
+)
 from perceiver_jax.recomputed_attention import recomputed_attention
 
 _PLAIN_ONLY = contextvars.ContextVar('plain_only', default=False)
@@ -191,9 +195,8 @@ def _cudnn_takes(
     and width == value.shape[-1]
     and width % 8 == 0
     and width <= 128
-    and runs_here_only()
-    and jax.default_backend() == 'gpu'
-    and float(jax.devices()[0].compute_capability) >= 8.0
+    and target_platform() == 'gpu'
+    and float(target_device().compute_capability) >= 8.0
   )
 
 

@@ -1,35 +1,52 @@
-"""Models traced for machines and batches that are not known yet.
+"""Models traced for machines and batches that are not those of this process.
 
 `jax.export` traces a function once, for several platforms and for batches of
 any size: a form that suits one kind of device only must not be taken, and a
-size that depends on the batch cannot be computed.
+size that depends on the batch cannot be computed. A compiler for devices that
+are not here, on the other hand, is given the forms that suit those.
 """
 
 import contextlib
 import contextvars
 from collections.abc import Iterator
 
+import jax
 from jax import export
 
-_ANY_PLATFORM = contextvars.ContextVar('any_platform', default=False)
+_HERE = object()
+_TARGET = contextvars.ContextVar('target', default=_HERE)
 
 
 @contextlib.contextmanager
-def any_platform() -> Iterator[None]:
-  """While it is open, models are traced without what one platform has alone.
+def traced_for(device: jax.Device | None) -> Iterator[None]:
+  """While it is open, models are traced for devices of another kind.
 
   A function that was traced (jitted) outside keeps the form it was traced with.
+
+  Args:
+    device: one of that kind, which need not be here, such as one of
+      `jax.experimental.topologies`; None for any platform at all.
   """
-  token = _ANY_PLATFORM.set(True)
+  token = _TARGET.set(device)
   try:
     yield
   finally:
-    _ANY_PLATFORM.reset(token)
+    _TARGET.reset(token)
 
 
-def runs_here_only() -> bool:
-  """Whether what is traced runs on the devices of this process, no others."""
-  return not _ANY_PLATFORM.get()
+def target_device() -> jax.Device | None:
+  """Returns a device of the kind that is traced for; None for any platform."""
+  target = _TARGET.get()
+  return jax.devices()[0] if target is _HERE else target
+
+
+def target_platform() -> str | None:
+  """Returns 'cpu', 'gpu' or 'tpu', what is traced for; None for any."""
+  device = target_device()
+  if device is None:
+    return None
+  # A topology of GPUs names its platform after their driver.
+  return 'gpu' if device.platform in ('cuda', 'rocm') else device.platform
 
 
 def planned_batch(size: int) -> int:

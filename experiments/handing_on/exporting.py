@@ -13,7 +13,7 @@ from jax import export
 from experiments.data.dataset import batch_spec
 from experiments.handing_on.weights import from_table, to_table
 from experiments.tasks.task import Task
-from perceiver_jax.portability import any_platform
+from perceiver_jax.portability import traced_for
 
 PLATFORMS = ('cpu', 'cuda', 'rocm', 'tpu')
 # Of predictions that are one array, not several by name.
@@ -60,7 +60,7 @@ def export_model(
   if weights_inside:
     _check_size(table)
     predict, arguments = functools.partial(predict, table), arguments[1:]
-  with any_platform():
+  with traced_for(None):
     return export.export(jax.jit(predict), platforms=platforms)(*arguments)
 
 

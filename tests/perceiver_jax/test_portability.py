@@ -10,9 +10,10 @@ from jax import export
 
 from perceiver_jax import attention, recomputed_attention
 from perceiver_jax.portability import (
-  any_platform,
   may_be_several,
   planned_batch,
+  target_platform,
+  traced_for,
 )
 
 
@@ -30,7 +31,7 @@ def for_any_batch(function, *arguments):
   shapes = [
     jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype) for x in arguments
   ]
-  with any_platform():
+  with traced_for(None):
     return export.export(jax.jit(function))(*shapes).call
 
 
@@ -45,15 +46,31 @@ def test_a_batch_that_is_not_known_may_be_of_several_examples():
   assert [may_be_several(size) for size in (1, 2, batch)] == [False, True, True]
 
 
+def gpu(platform='gpu', capability='9.0'):
+  return types.SimpleNamespace(
+    platform=platform, compute_capability=capability
+  )
+
+
 def test_what_one_kind_of_device_has_alone_is_not_exported(monkeypatch):
-  gpu = types.SimpleNamespace(compute_capability='9.0')
-  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
-  monkeypatch.setattr(jax, 'devices', lambda: [gpu])
+  monkeypatch.setattr(jax, 'devices', lambda: [gpu()])
   heads = jnp.zeros((2, 5, 4, 16), jnp.bfloat16)
   assert attention._cudnn_takes(heads, heads, None)
-  with any_platform():
+  with traced_for(None):
     assert not attention._cudnn_takes(heads, heads, None)
   assert attention._cudnn_takes(heads, heads, None)
+
+
+def test_what_is_traced_for_devices_elsewhere_is_theirs():
+  heads = jnp.zeros((2, 5, 4, 16), jnp.bfloat16)
+  assert target_platform() == 'cpu'
+  assert not attention._cudnn_takes(heads, heads, None)
+  with traced_for(gpu('cuda')):
+    assert target_platform() == 'gpu'
+    assert attention._cudnn_takes(heads, heads, None)
+  with traced_for(gpu(capability='7.5')):
+    assert not attention._cudnn_takes(heads, heads, None)
+  assert target_platform() == 'cpu'
 
 
 @pytest.mark.parametrize('batch', [1, 3])
