@@ -47,9 +47,7 @@ def test_a_batch_that_is_not_known_may_be_of_several_examples():
 
 
 def gpu(platform='gpu', capability='9.0'):
-  return types.SimpleNamespace(
-    platform=platform, compute_capability=capability
-  )
+  return types.SimpleNamespace(platform=platform, compute_capability=capability)
 
 
 def test_what_one_kind_of_device_has_alone_is_not_exported(monkeypatch):
