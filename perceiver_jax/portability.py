@@ -43,10 +43,7 @@ def target_device() -> jax.Device | None:
 def target_platform() -> str | None:
   """Returns 'cpu', 'gpu' or 'tpu', what is traced for; None for any."""
   device = target_device()
-  if device is None:
-    return None
-  # A topology of GPUs names its platform after their driver.
-  return 'gpu' if device.platform in ('cuda', 'rocm') else device.platform
+  return None if device is None else device.platform
 
 
 def planned_batch(size: int) -> int:

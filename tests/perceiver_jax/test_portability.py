@@ -63,10 +63,10 @@ def test_what_is_traced_for_devices_elsewhere_is_theirs():
   heads = jnp.zeros((2, 5, 4, 16), jnp.bfloat16)
   assert target_platform() == 'cpu'
   assert not attention._cudnn_takes(heads, heads, None)
-  with traced_for(gpu('cuda')):
+  with traced_for(gpu()):
     assert target_platform() == 'gpu'
     assert attention._cudnn_takes(heads, heads, None)
-  with traced_for(gpu(capability='7.5')):
+  with traced_for(gpu('7.5')):
     assert not attention._cudnn_takes(heads, heads, None)
   assert target_platform() == 'cpu'
 
