@@ -137,6 +137,13 @@ def _check_run_options(config: ml_collections.ConfigDict) -> None:
       'value is 0.9999; 0 keeps no average.'
     )
   check_batch_size(config.batch_size, config.microbatches)
+  rematerialize = config.get('encoder', {}).get('rematerialize')
+  if config.parallelism.get('layer_by_layer') and rematerialize == 'none':
+    raise ValueError(
+      'config.parallelism.layer_by_layer needs config.encoder.rematerialize = '
+      "'elementwise' or 'layers': with 'none' the gradient keeps what each "
+      'layer has gathered, and no memory is saved.'
+    )
 
 
 def _check_best_metric(

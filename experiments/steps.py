@@ -23,19 +23,28 @@ from experiments.train_state import (
 )
 from perceiver_jax.metrics import Mean, sum_of_means
 
+# On one device: whole parameters, Haiku state, step and the device's part of a
+# batch to gradients of a sum over all devices, and what is the same on all.
+Gradients = Callable[
+  [hk.Params, hk.State, jax.Array, Batch], tuple[hk.MutableParams, Any]
+]
+
 
 class Collectives(NamedTuple):
-  """What a step says to the other devices that take part in it.
+  """How the parts of a step on different devices come together.
 
   Attributes:
-    sum: a tree of arrays to its sum over devices, the same on all of them.
+    sum: on one device, a tree of arrays to its sum over devices.
     mean: likewise.
-    own_key: a random key to that of this device.
+    own_key: on one device, a random key to that of this device.
+    gradients: a function for one device to one of parameters as the train state
+      has them, which adds the gradients up over devices, in their own dtype.
   """
 
   sum: Callable[[Any], Any]
   mean: Callable[[Any], Any]
   own_key: Callable[[jax.Array], jax.Array]
+  gradients: Callable[[Gradients], Gradients]
 
 
 class Health(NamedTuple):
@@ -97,10 +106,9 @@ def make_update(
       e <- decay e + (1 - decay) p.
   """
 
-  def update(
-    train_state: TrainState, batch: Batch
-  ) -> tuple[TrainState, Report]:
-    step, params, state, opt_state, ema = train_state
+  def gradients_of(
+    params: hk.Params, state: hk.State, step: jax.Array, batch: Batch
+  ) -> tuple[hk.MutableParams, tuple[jax.Array, Metrics, hk.MutableState]]:
     rng = jax.random.fold_in(jax.random.key(seed), step)
     rng = collectives.own_key(rng)
     means, _ = loss_function(
@@ -120,8 +128,16 @@ def make_update(
     loss, gradients, metrics, state = _differentiate(
       loss_of, params, state, rng, _divide(batch, microbatches)
     )
-    loss, gradients, metrics = collectives.sum((loss, gradients, metrics))
-    state = collectives.mean(state)
+    loss, metrics = collectives.sum((loss, metrics))
+    return gradients, (loss, metrics, collectives.mean(state))
+
+  def update(
+    train_state: TrainState, batch: Batch
+  ) -> tuple[TrainState, Report]:
+    step, params, state, opt_state, ema = train_state
+    gradients, (loss, metrics, state) = collectives.gradients(gradients_of)(
+      params, state, step, batch
+    )
     updates, opt_state = optimizer.update(gradients, opt_state, params)
     params = optax.apply_updates(params, updates)
     if ema is not None:

@@ -127,7 +127,7 @@ def _check_value(
     assert name in section, f'{path}: there is no {name}.'
     section = section[name]
   # Which keys it has depends on its name, which the line gives, too.
-  if path == 'parallelism.shards':
+  if path in ('parallelism.shards', 'parallelism.layer_by_layer'):
     return
   assert key in section, f'There is no config.{path}, but {sorted(section)}.'
   old = section[key]

@@ -267,7 +267,20 @@ MAY_IMPORT = {
     'experiments.train_state',
     'perceiver_jax.metrics',
   ],
+  'experiments.stepping': [],
+  'experiments.stepping.devices': ['perceiver_jax.portability'],
+  'experiments.stepping.replicated': [
+    'experiments.stepping.devices',
+    'experiments.steps',
+  ],
+  'experiments.stepping.sharded': [
+    'experiments.stepping.devices',
+    'experiments.steps',
+    'perceiver_jax.encoder',
+  ],
   'experiments.parallelism': [
+    'experiments.stepping.replicated',
+    'experiments.stepping.sharded',
     'experiments.steps',
   ],
   'experiments.health': [
@@ -1412,7 +1425,7 @@ def test_pmap_is_known_to_one_file():
     if (isinstance(node, ast.Attribute) and node.attr == 'pmap')
     or (isinstance(node, ast.alias) and node.name == 'pmap')
   }
-  assert users == {'experiments.parallelism'}
+  assert users == {'experiments.stepping.replicated'}
 
 
 def module_level(tree: ast.Module) -> ast.Module:

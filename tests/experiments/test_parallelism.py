@@ -94,6 +94,7 @@ for name, parallelism, microbatches in [
   ('pmap', Replicated(), 1),
   ('sharded', Sharded(), 1),
   ('replicas', Sharded(shards=2), 1),
+  ('layers', Sharded(layer_by_layer=True), 1),
   ('parts', None, 4),
   ('pmap-parts', Replicated(), 2),
   ('sharded-parts', Sharded(shards=4), 4),
@@ -169,7 +170,15 @@ def lines():
 
 @pytest.mark.parametrize(
   'name',
-  ['pmap', 'sharded', 'replicas', 'parts', 'pmap-parts', 'sharded-parts'],
+  [
+    'pmap',
+    'sharded',
+    'replicas',
+    'layers',
+    'parts',
+    'pmap-parts',
+    'sharded-parts',
+  ],
 )
 def test_steps_are_those_of_one_device(lines, name):
   """Also where devices and parts of a batch have unequal weights."""

@@ -279,6 +279,13 @@ def test_mistakes_on_the_command_line(tmp_path, data_dir):
   assert '--config.batch_size=33' in message
   message = error(tmp_path, data_dir, '--config.encoder.num_latnets=5')
   assert "encoder.num_latnets; did you mean 'num_latents'?" in message
+  message = error(
+    tmp_path,
+    data_dir,
+    '--config.parallelism.name=sharded',
+    '--config.parallelism.layer_by_layer=True',
+  )
+  assert "needs config.encoder.rematerialize = 'elementwise'" in message
   assert not (tmp_path / 'checkpoints').exists()
 
 
