@@ -3,9 +3,7 @@
 HEAD = """# How time and memory grow
 
 Made by `python -m docs.make_scaling`. **Computed, not measured**, unless it
-says otherwise: this code has not run on a TPU or on several GPUs. The counts
-are exact for the step as it is traced; the times are what these counts would
-take at 40 % of a chip's best rate, which is to be shown.
+says otherwise. The counts are exact for the step as it is traced.
 
 To ask about another config, batch or number of devices, on any machine:
 
@@ -47,9 +45,10 @@ more pass through the latent layers.
 - **Devices** G: each has B / G examples. With `parallelism.name='pmap'` each
   holds the whole train state, 12 P bytes with LAMB or AdamW (16 P with
   `ema_decay`), and gets about 8 P bytes of gradients from the others in a step.
-  With 'sharded' it holds 12 P / G, and gets about 12 P: parameters for the
-  forward and the backward pass, gradients once. Gradients take another 4 P or
-  4 P / G for a moment.
+  With 'sharded' it holds 12 P / G, and gets as much: parameters once, gradients
+  once. While a step is computed, parameters and gradients are whole on each
+  device, another 8 P in both cases; with `parallelism.layer_by_layer` neither
+  are, and parameters are sent as often as layers use them.
 
 ## The formulas against measurements
 
@@ -90,48 +89,15 @@ compiler keeps less or needs room besides (`experiments.describe --help`).
 |---|---|---:|---:|
 {example}
 
-## A step on 1 to 32 devices
+## What fits, and how long a step takes
 
-The published batch, `rematerialize='elementwise'` as in the configs, no
-microbatches: GiB of activations on each device, seconds of a step at 40 % of
-275 (v4) and 989 (H100) trillion bfloat16 operations a second.
+What a compiler keeps, and what its schedule takes, cannot be counted from
+shapes: `python -m experiments.preflight --config=... --topology=v4-32` asks the
+compiler of the devices, on any machine. [Accelerators](accelerators.md) has what
+it says of the published configs.
 
-| config | devices | examples each | activations, GiB | v4, s | H100, s |
-|---|---:|---:|---:|---:|---:|
-{step}
-
-## Worked examples
-
-What fits into 70 % of a device's memory with a sharded state, and takes the
-fewest operations; of these the fewest microbatches. GiB are of state and
-activations on a device. Days are of the published number of steps, without
-evaluation, data or waiting for other devices.
-
-**TPU v4-32**: 16 chips of 32 GiB, 275 trillion bfloat16 operations a second
-each (4 hosts; jax sees 16 devices).
-
-| config | examples each | `rematerialize` | `microbatches` | GiB | seconds a step | days |
-|---|---:|---|---:|---:|---:|---:|
-{tpu}
-
-```sh
-# On all hosts of the slice, see docs/launching.md.
-python -m experiments.train --config=experiments/configs/imagenet.py \\
-  --config.compute_dtype=bfloat16 --config.parallelism.name=sharded \\
-  {choice} \\
-  --multihost=auto
-```
-
-**8 x H100 SXM**: 80 GB, 989 trillion dense bfloat16 operations a second each.
-
-| config | examples each | `rematerialize` | `microbatches` | GiB | seconds a step | days |
-|---|---:|---|---:|---:|---:|---:|
-{gpu}
-
-What can make these wrong: the share of peak (single-head cross-attends of 261
-channels fill a matrix unit badly; layer norms and softmax wait for memory), the
-input pipeline (docs/performance.md has images a second of a core: 4 hosts must
-make B images in the seconds of a step), and what the compiler keeps. Measure
-before you buy: 20 steps say it, `train/seconds_per_step` and
-`train/memory_peak` in the metrics.
+The input pipeline must keep up (docs/performance.md has images a second of a
+core: 4 hosts must make B images in the seconds of a step). Measure before you
+buy: 20 steps say it, `train/seconds_per_step` and `train/memory_peak` in the
+metrics.
 """  # noqa: E501

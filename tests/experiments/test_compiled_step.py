@@ -125,12 +125,17 @@ jax.monitoring.register_event_duration_secs_listener(
 for name, make in PARALLELISMS.items():
   parallelism = make()
 
-  def update(weights, batch):
-    x = batch['x'] @ weights
-    total = parallelism.collectives.sum(x.sum())
-    return weights + 0 * total, {'loss': total}
+  def gradients_of(weights, state, step, batch):
+    total = (batch['x'] @ weights['w']).sum()
+    return weights, parallelism.collectives.sum(total)
 
-  state = parallelism.initialize(lambda: jnp.ones((8, 8)))
+  def update(weights, batch):
+    weights, total = parallelism.collectives.gradients(gradients_of)(
+      weights, (), 0, batch
+    )
+    return weights, {'loss': total}
+
+  state = parallelism.initialize(lambda: {'w': jnp.ones((8, 8))})
   batch = parallelism.place_batch({'x': np.ones((4, 8), np.float32)})
   update = parallelism.update(update)
   before = sum(compiled)
