@@ -4,6 +4,7 @@ jax's own cache of compilations writes such programs and cannot read them again:
 that takes the devices. What is wanted of them, text and sizes, is kept here.
 """
 
+import contextlib
 import gzip
 import hashlib
 import json
@@ -87,7 +88,8 @@ class Kept:
       unfinished.write_bytes(data)
       unfinished.replace(self._folder / f'{key}.gz')
     except OSError:
-      unfinished.unlink(missing_ok=True)
+      with contextlib.suppress(OSError):
+        unfinished.unlink()
 
 
 def default_folder() -> pathlib.Path:

@@ -46,6 +46,10 @@ _MOVING = {
 }
 _SCALAR = re.compile(r'\w+\[\]')
 _KERNEL_TARGETS = ('tpu_custom_call', '__gpu$xla.gpu.triton')
+# Of `pallas.CostEstimate`.
+_STATED = re.compile(
+  r'"cost_estimate":\{"flops":"(\d+)".*?"bytes_accessed":"(\d+)"'
+)
 _BETWEEN_SLICES = re.compile(r'_xla_megascale_transfer_type="(\w+)"')
 # What jax puts into the names of operations that is nobody's module.
 _NOBODY = re.compile(
@@ -54,7 +58,7 @@ _NOBODY = re.compile(
   r'pallas_call|remat\d*|.*->.*|<.*>|_fun|update|constrained|step'
 )
 _RECOMPUTED = 'rematted_computation'
-OUTSIDE = 'optimizer and the rest'
+OUTSIDE = 'outside of modules'
 
 
 class Exchange(NamedTuple):
@@ -75,6 +79,20 @@ class Exchange(NamedTuple):
   is_between_slices: bool
 
 
+class Kernel(NamedTuple):
+  """A kernel that the compiler knows only what its author says of it.
+
+  Attributes:
+    part: of our code, see `part_of`.
+    operations: of all its runs, as stated.
+    moved: bytes of all its runs, as stated.
+  """
+
+  part: str
+  operations: int
+  moved: int
+
+
 class Costs(NamedTuple):
   """Costs of one run of a program on each device.
 
@@ -82,18 +100,20 @@ class Costs(NamedTuple):
     cycles: estimated by the compiler, by kind.
     parts: the same by part of our code, see `part_of`, and kind.
     exchanges: bytes and runs of each.
-    calls: runs of custom calls without cycles, by what they call.
+    kernels: that carry a statement of their operations and bytes.
+    calls: runs of kernels without one, by what they call.
   """
 
   cycles: dict[str, int]
   parts: dict[str, dict[str, int]]
   exchanges: dict[Exchange, tuple[int, int]]
+  kernels: list[Kernel]
   calls: dict[str, int]
 
 
 def count_costs(program: Program) -> Costs:
   """Adds up the costs of one run of a program."""
-  cycles, calls = collections.Counter(), collections.Counter()
+  cycles, calls, kernels = collections.Counter(), collections.Counter(), []
   parts = collections.defaultdict(collections.Counter)
   exchanges = collections.defaultdict(lambda: (0, 0))
   for instruction, times in executed(program):
@@ -106,12 +126,16 @@ def count_costs(program: Program) -> Costs:
     if instruction.cycles:
       cycles[kind] += times * instruction.cycles
       parts[part_of(instruction.op_name)][kind] += times * instruction.cycles
+    elif kind == KERNELS and (stated := _STATED.search(instruction.text)):
+      part = part_of(instruction.op_name)
+      kernels.append(Kernel(part, *(times * int(n) for n in stated.groups())))
     elif kind == KERNELS:
       calls[instruction.target] += times
   return Costs(
     dict(cycles),
     _joined(parts),
     dict(exchanges),
+    kernels,
     dict(calls),
   )
 

@@ -128,24 +128,29 @@ def _step_lines(found: Mapping[str, Any]) -> list[str]:
   seconds = step['seconds']
   lines = [
     f'A step takes {_time(seconds)}: {step["examples_per_second"]:,.0f} '
-    f'examples a second, {step["share_of_peak"]:.0%} of the best bfloat16 rate '
-    '(operations as in the papers).',
+    f'examples a second, {step["share_of_peak"]:.0%} of the best bfloat16',
+    'rate (operations as in the papers).',
   ]
   for name, value in step['parts'].items():
     share = value / seconds
     lines.append(f'  {name:<20}{_time(value):>10} {share:>5.0%}  {_bar(share)}')
   lines.append(
     f'The run of {found["train_steps"]:,} steps takes '
-    f'{_days(found["days"])}, without evaluations and without waiting for data.'
+    f'{_days(found["days"])}, without evaluations, checkpoints and waiting for '
+    'data.'
   )
   if 'evaluation' in found:
     lines.append(
       f'Evaluating a batch takes {_time(found["evaluation"]["seconds"])}.'
     )
+  if KERNELS in step['parts']:
+    lines.append(
+      'The compiler estimates no times of kernels: theirs follow from their '
+      'operations and bytes.'
+    )
   if calls := sum(step['calls_without_estimate'].values()):
     lines.append(
-      f'Not in it: {calls:,} runs of kernels that the compiler estimates no '
-      'time for.'
+      f'Not in it: {calls:,} runs of kernels that do not say what they cost.'
     )
   return lines
 
