@@ -73,6 +73,10 @@ setuptools.setup(
   extras_require={
     'cuda': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
+    # Compilers for `experiments.preflight`, in the version that the installed
+    # jax asks for; of CUDA only XLA's part, without NVIDIA's libraries.
+    'preflight-tpu': ['jax[tpu]'],
+    'preflight-gpu': ['jax[cuda13-local]'],
     'prepare': _TFDS_COMMAND,
     'beam': _BEAM,
     'serve': _SERVE,

@@ -18,7 +18,7 @@ COMMANDS = {
     'serve',
     'export',
   ),
-  'Measure': ('describe', 'benchmark'),
+  'Measure': ('describe', 'preflight', 'benchmark'),
   'Many processes': ('launch.local',),
 }
 

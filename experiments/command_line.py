@@ -119,11 +119,14 @@ def config_name() -> str:
   """Returns `<config name>[:<variant>]` of --config; '' without."""
   if CONFIG.value is None:
     return ''
-  filename, _, variant = config_flags.get_config_filename(
-    flags.FLAGS['config']
-  ).partition(':')
+  filename, _, variant = config_file().partition(':')
   name = pathlib.Path(filename).stem
   return f'{name}:{variant}' if variant else name
+
+
+def config_file() -> str:
+  """Returns what --config names: `FILE[:VARIANT]`."""
+  return config_flags.get_config_filename(flags.FLAGS['config'])
 
 
 def files() -> tuple[str, ...]:

@@ -7,7 +7,8 @@ Operations are multiplications and additions of one example's forward pass.
 Those 'as in the papers' project keys and values plainly; 'as run' are those of
 the cheaper form of attention that is chosen here. Memory is that of a training
 step on one device: what the forward pass keeps for the gradient, and the
-replicated train state. A compiler may need less or more.
+replicated train state. A compiler may need less or more: what those of TPUs and
+GPUs plan, `experiments.preflight` tells.
 """
 
 import math

@@ -1,0 +1,201 @@
+"""Compiles a config for TPUs or GPUs that are not here: does it fit, how fast.
+
+  python -m experiments.preflight --config=experiments/configs/imagenet.py \\
+    --config.compute_dtype=bfloat16 --topology=v4-32
+  python -m experiments.preflight --config=... --topology=v4-8 --fit
+  python -m experiments.preflight --config=... --topology=h100:8 --json
+
+Update and evaluation are compiled as they would be on the devices, by the same
+compiler, on any machine; that takes minutes, and what was compiled before is
+kept. What is printed is estimated by the compiler: memory is what it has
+planned, times are what its scheduler takes instructions to need, without
+waiting for data or for other devices. For GPUs it estimates no times.
+
+Topologies: v4:2x2x4 or v4-32, also v3, v5e (v5litepod-16), v5p, v6e; 2*v4:2x2x4
+for two slices; h100:8, h200:8, h200:8x2 for two hosts. It takes the compiler of
+the installed jax: pip install 'perceiver-haiku[preflight-tpu]', or
+[preflight-gpu], best in an environment of its own.
+"""
+
+import pathlib
+import sys
+from typing import Any
+
+import jax
+import ml_collections
+from absl import flags
+
+from experiments import command_line
+from experiments.compiling import fitting, page
+from experiments.compiling.ahead import (
+  Compiler,
+  Programs,
+  forward_operations,
+)
+from experiments.compiling.compilation import Kept, default_folder
+from experiments.compiling.compilers import check_installed, use_cpu
+from experiments.compiling.estimates import estimate, seconds_of
+from experiments.compiling.fitting import Memory, Setting
+from experiments.compiling.stages import Stages
+from experiments.compiling.topologies import Topology, find_topology
+from experiments.output import print_result
+
+_TOPOLOGY = flags.DEFINE_string(
+  'topology',
+  None,
+  'Devices to compile for, such as v4:2x2x4, v4-32, v5e-16, 2*v4-32, h100:8.',
+)
+_SLICES = flags.DEFINE_integer(
+  'slices', 1, 'Slices of such TPUs, with a network between them.'
+)
+_FIT = flags.DEFINE_bool(
+  'fit',
+  False,
+  'Look for the dtype, rematerialisation, shards and microbatches with which '
+  'it fits and is fastest.',
+)
+_KEPT = flags.DEFINE_string(
+  'compilation_cache',
+  None,
+  'Folder of what was compiled before. Default: ~/.cache/perceiver_jax/'
+  'preflight.',
+)
+
+# A state that takes less of the memory is not worth dividing.
+_SMALL_STATE = 0.05
+_MOST_WHOLE = 3
+
+
+def preflight(
+  config: ml_collections.ConfigDict, topology: Topology, compiler: Compiler
+) -> dict[str, Any]:
+  """Returns what the compiler estimates of a config, see `page.render`.
+
+  Args:
+    config: of an experiment; its data need not be there.
+    topology: to compile for.
+    compiler: for it.
+
+  Raises:
+    ValueError: the config is wrong, or its batch cannot be divided.
+  """
+  programs = compiler.lower(config)
+  return estimate(
+    config,
+    topology,
+    programs,
+    compiler.whole(programs.update, 'Compiling the update'),
+    compiler.whole(programs.evaluation, 'Compiling the evaluation'),
+    operations=forward_operations(config),
+  )
+
+
+def fit(
+  config: ml_collections.ConfigDict,
+  topology: Topology,
+  compiler: Compiler,
+  stages: Stages,
+) -> list[fitting.Tried]:
+  """Tries settings; see `fitting.search`.
+
+  Args:
+    config: whose settings are changed.
+    topology: to fit.
+    compiler: for it.
+    stages: where it says what it tries.
+
+  Raises:
+    ValueError: the config is wrong, or its batch cannot be divided.
+  """
+  own = fitting.own_setting(config)
+  devices = topology.num_devices
+  microbatches = fitting.possible_microbatches(config.batch_size // devices)
+  # The whole state on each device, for what it takes.
+  whole = own._replace(microbatches=1, shards=None)
+  state = compiler.lower(fitting.with_setting(config, whole)).state
+  has_small_state = state < _SMALL_STATE * topology.hardware.memory
+  settings = fitting.families(
+    own,
+    1 if has_small_state else devices,
+    takes_dtypes=config.get('baseline', {}).get('name') != 'resnet',
+  )
+
+  def lower(setting: Setting) -> Programs:
+    stages.note(f'Trying {page.setting_text(setting)}')
+    return compiler.lower(fitting.with_setting(config, setting))
+
+  def memory_of(setting: Setting) -> Memory:
+    programs = lower(setting)
+    update = compiler.memory(programs.update, 'Memory of the update')
+    if not update.fits:
+      return Memory(update.peak, fits=False)
+    evaluation = compiler.memory(
+      programs.evaluation, 'Memory of the evaluation'
+    )
+    return Memory(max(update.peak, evaluation.peak), evaluation.fits)
+
+  def time_of(setting: Setting) -> tuple[Memory, float | None]:
+    update = compiler.whole(lower(setting).update, 'Compiling the update')
+    seconds = seconds_of(update, topology) if update.fits else None
+    return Memory(update.peak, update.fits), seconds
+
+  return fitting.search(
+    settings, microbatches, memory_of, time_of, most_whole=_MOST_WHOLE
+  )
+
+
+def _command(flags_of_setting: list[str], topology: Topology) -> str:
+  """The command that trains with a setting, and with --config.KEYs as given."""
+  changed = {flag.partition('=')[0] for flag in flags_of_setting}
+  given = [
+    argument
+    for argument in sys.argv[1:]
+    if argument.startswith('--config.')
+    and argument.partition('=')[0] not in changed
+  ]
+  hosts = {device.process_index for device in topology.devices()}
+  words = [
+    'python -m experiments.train',
+    f'--config={command_line.config_file()}',
+    *given,
+    *flags_of_setting,
+    *(['--multihost=auto'] if len(hosts) > 1 else []),
+  ]
+  return ' \\\n    '.join(words)
+
+
+def main() -> None:
+  """Prints what the compiler says of --config on --topology."""
+  use_cpu()
+  if _TOPOLOGY.value is None:
+    raise ValueError(
+      'Name the devices by --topology, such as --topology=v4-32 or h100:8.'
+    )
+  topology = find_topology(_TOPOLOGY.value, _SLICES.value)
+  config = command_line.config()
+  versions = f'jax {jax.__version__}, {check_installed(topology)}'
+  folder = pathlib.Path(_KEPT.value) if _KEPT.value else default_folder()
+  stages = Stages()
+  compiler = Compiler(topology, Kept(folder, versions), stages)
+  result: dict[str, Any] = {
+    'config': command_line.config_name() or command_line.workdir().name,
+    'estimated_by': versions,
+  }
+  own = fitting.own_setting(config)
+  if _FIT.value:
+    tried = fit(config, topology, compiler, stages)
+    result['tried'] = [page.tried_row(each) for each in tried]
+    if not tried[0].memory.fits:
+      least = min(tried, key=lambda each: each.memory.peak)
+      raise ValueError(page.nothing_fits(least, topology))
+    config = fitting.with_setting(config, tried[0].setting)
+  result |= preflight(config, topology, compiler)
+  if _FIT.value and command_line.CONFIG.value is not None:
+    result['command'] = _command(
+      fitting.flags_of(tried[0].setting, own), topology
+    )
+  print_result(result, page.render)
+
+
+if __name__ == '__main__':
+  command_line.run(main)
