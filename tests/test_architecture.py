@@ -1130,7 +1130,6 @@ MAY_IMPORT = {
     'experiments.steps',
     'experiments.train_state',
     'perceiver_jax.attention',
-    'perceiver_jax.portability',
   ],
   'experiments.compiling.estimates': [
     'experiments.compiling.ahead',

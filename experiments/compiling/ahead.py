@@ -1,18 +1,11 @@
 """The programs of a config, for devices that are not here."""
 
-import contextlib
-import functools
 import math
-from collections.abc import Iterator
 from typing import Any, NamedTuple
-from unittest import mock
 
 import jax
 import ml_collections
-import numpy as np
-from jax.sharding import Mesh
 
-from experiments import parallelism as ways
 from experiments.compiling.compilation import (
   Compiled,
   Kept,
@@ -20,15 +13,18 @@ from experiments.compiling.compilation import (
 )
 from experiments.compiling.stages import Stages
 from experiments.compiling.topologies import GpuHosts, Topology
-from experiments.configuration import fill_defaults
+from experiments.configuration import choose, fill_defaults
 from experiments.data.dataset import array_spec, batch_spec
 from experiments.experiment import bind
 from experiments.measuring.operations import count_forward
-from experiments.parallelism import device_bytes
+from experiments.parallelism import (
+  PARALLELISMS,
+  check_batch_size,
+  device_bytes,
+)
 from experiments.steps import make_evaluation, make_update
 from experiments.train_state import init_shapes, state_shapes
 from perceiver_jax.attention import plain_attention
-from perceiver_jax.portability import traced_for
 
 # A limit that every program exceeds: it ends a compilation for TPUs as soon as
 # its memory is planned, and the refusal says how much that is.
@@ -130,7 +126,7 @@ def lower(
     ValueError: the config is wrong, or its batch cannot be divided.
   """
   config = fill_defaults(config)
-  _check_batch_size(config.batch_size, config.microbatches, len(devices))
+  check_batch_size(config.batch_size, config.microbatches, len(devices))
   task, schedule, optimizer = bind(config, None)
   example = {**task.data.example, 'weight': array_spec()}
   shapes = state_shapes(
@@ -140,31 +136,31 @@ def lower(
     has_ema=config.ema_decay > 0.0,
   )
   global_batch = batch_spec(example, config.batch_size)
-  with _placed(config, devices) as way:
-    state = way.template(shapes)
-    batch = way.batch_template(global_batch)
-    update = make_update(
-      task.model,
-      task.loss_function,
-      optimizer,
-      schedule,
-      seed=config.seed,
-      collectives=way.collectives,
-      microbatches=config.microbatches,
-      ema_decay=config.ema_decay,
-    )
-    evaluation = make_evaluation(
-      task.model,
-      task.loss_function,
-      task.dataset_metrics and task.dataset_metrics.collect,
-      collectives=way.collectives,
-    )
-    return Programs(
-      way.update(update).lower(state, batch),
-      way.evaluation(evaluation).lower(state.params, state.state, batch),
-      device_bytes(state),
-      _bytes(global_batch) // len(devices),
-    )
+  way = choose('parallelism', PARALLELISMS, config.parallelism, devices)
+  state = way.template(shapes)
+  batch = way.batch_template(global_batch)
+  update = make_update(
+    task.model,
+    task.loss_function,
+    optimizer,
+    schedule,
+    seed=config.seed,
+    collectives=way.collectives,
+    microbatches=config.microbatches,
+    ema_decay=config.ema_decay,
+  )
+  evaluation = make_evaluation(
+    task.model,
+    task.loss_function,
+    task.dataset_metrics and task.dataset_metrics.collect,
+    collectives=way.collectives,
+  )
+  return Programs(
+    way.update(update).lower(state, batch),
+    way.evaluation(evaluation).lower(state.params, state.state, batch),
+    device_bytes(state),
+    _bytes(global_batch) // len(devices),
+  )
 
 
 def forward_operations(config: ml_collections.ConfigDict) -> int:
@@ -180,39 +176,3 @@ def _bytes(tree: Any) -> int:
   return sum(
     math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree)
   )
-
-
-def _check_batch_size(batch_size: int, microbatches: int, devices: int) -> None:
-  with mock.patch.object(jax, 'device_count', lambda: devices):
-    ways.check_batch_size(batch_size, microbatches)
-
-
-@contextlib.contextmanager
-def _placed(
-  config: ml_collections.ConfigDict, devices: list[jax.Device]
-) -> Iterator[Any]:
-  """The config's parallelism on devices that need not be here."""
-  count = len(devices)
-
-  def part(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-    shape = (count, x.shape[0] // count, *x.shape[1:])
-    return jax.ShapeDtypeStruct(shape, x.dtype)
-
-  def row(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-    sharding = way._batch_sharding()
-    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
-
-  if config.parallelism.name == 'sharded':
-    shards = config.parallelism.get('shards') or count
-    way = object.__new__(ways.Sharded)
-    way._shards = shards
-    way._mesh = Mesh(
-      np.array(devices).reshape(-1, shards), (ways._REPLICAS, ways._SHARDS)
-    )
-    way.batch_template = functools.partial(jax.tree.map, row)
-  else:
-    way = ways.Replicated()
-    way.batch_template = functools.partial(jax.tree.map, part)
-  pmap = functools.partial(vars(jax)['pmap'], devices=devices)
-  with traced_for(devices[0]), mock.patch.object(jax, 'pmap', pmap):
-    yield way
