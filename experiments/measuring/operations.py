@@ -98,6 +98,10 @@ def _count(jaxpr: core.Jaxpr, outer: tuple[str, ...]) -> collections.Counter:
     if primitive in _PRODUCTS:
       counts['/'.join(path)] += 2 * _PRODUCTS[primitive](equation)
       continue
+    if primitive == 'pallas_call' and equation.params['cost_estimate']:
+      # What a kernel does in a step of its grid, it says itself.
+      counts['/'.join(path)] += equation.params['cost_estimate'].flops
+      continue
     held = [_count(inner, path) for inner in _inner_jaxprs(equation.params)]
     if not any(held):
       continue  # Such as the sum inside a reduction.

@@ -1,4 +1,4 @@
-"""What devices say to each other when a state is sharded, on real topologies."""
+"""What devices say to each other when a state is sharded, on topologies."""
 
 import math
 

@@ -7,6 +7,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.experimental import pallas as pl
 
 from experiments.measuring.operations import count_operations, sum_parts
 from perceiver_jax import attention
@@ -200,6 +201,23 @@ def test_every_device_of_a_mapped_function_counts():
   # Each has two of the six rows.
   count = count_operations(mapped, spec(6, 5), spec(5, 7))
   assert sum(count.values()) == 2 * 6 * 5 * 7
+
+
+def test_a_kernel_says_itself_what_it_does():
+  def kernel(x_ref, y_ref):
+    y_ref[...] = x_ref[...] @ x_ref[...]
+
+  def call(x, estimate=None):
+    return pl.pallas_call(
+      kernel, jax.ShapeDtypeStruct((8, 8), x.dtype), cost_estimate=estimate
+    )(x)
+
+  x = jnp.ones((8, 8))
+  estimate = pl.CostEstimate(flops=1024, transcendentals=0, bytes_accessed=512)
+  estimated = functools.partial(call, estimate=estimate)
+  assert count_operations(estimated, x) == {'': 1024}
+  with pytest.raises(ValueError, match="inside a 'pallas_call'"):
+    count_operations(call, x)
 
 
 def test_products_of_a_gradient_belong_to_the_parts_of_the_forward_pass():
