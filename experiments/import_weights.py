@@ -153,7 +153,9 @@ def _convert_published(
   layout, params, state = read_source(source)
   architecture = pretrained.architecture_of(params, layout)
   print(f'{source.name}: {architecture} in the layout {layout!r}.')
-  _apply_settings(config, pretrained.settings(layout, architecture))
+  # In bfloat16 predictions would differ from those of the published code.
+  settings = {'compute_dtype': 'float32'}
+  _apply_settings(config, settings | pretrained.settings(layout, architecture))
   task, _, optimizer = bind(config, None)
   params, state = pretrained.convert(
     params,

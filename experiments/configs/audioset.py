@@ -80,6 +80,7 @@ def get_config(variant: str = 'raw_audio_video') -> ml_collections.ConfigDict:
     max_hue=0.2,
   )
   config.encoder.rematerialize = 'elementwise'
+  config.compute_dtype = 'bfloat16'
   config.loss = dict(name='sigmoid')
   config.optimizer = dict(name='lamb', weight_decay=0.1, clip_norm=10.0)
   config.schedule = dict(name='flat_then_cosine', learning_rate=2e-3, flat=0.5)

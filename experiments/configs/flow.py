@@ -85,6 +85,7 @@ def get_config(variant: str = 'patches') -> ml_collections.ConfigDict:
   )
   config.update(_MODELS[variant])
   config.encoder.rematerialize = 'elementwise'
+  config.compute_dtype = 'bfloat16'
   config.optimizer = dict(name='lamb', weight_decay=0.1, clip_norm=10.0)
   config.schedule = dict(name='cosine', learning_rate=4e-4)
   return config

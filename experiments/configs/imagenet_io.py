@@ -65,6 +65,7 @@ def get_config(variant: str = 'fourier') -> ml_collections.ConfigDict:
   )
   config.update(_MODELS[variant])
   config.encoder.rematerialize = 'elementwise'
+  config.compute_dtype = 'bfloat16'
   config.loss = dict(name='softmax', label_smoothing=0.1)
   config.optimizer = dict(name='lamb', weight_decay=0.1, clip_norm=10.0)
   config.schedule = dict(name='flat_then_cosine', learning_rate=2e-3, flat=0.5)

@@ -66,6 +66,7 @@ def get_config(variant: str = '784') -> ml_collections.ConfigDict:
   )
   config.update(published.KINETICS)
   config.encoder.rematerialize = 'elementwise'
+  config.compute_dtype = 'bfloat16'
   config.encoder.num_latents = _NUM_LATENTS[variant]
   config.loss = dict(audio=1.0, image=0.03, label=0.0001)
   config.peaks = dict(audio=1.0, image=1.0)

@@ -55,6 +55,7 @@ def get_config(variant: str = 'bytes') -> ml_collections.ConfigDict:
 
   config.update(_MODELS[variant])
   config.encoder.rematerialize = 'elementwise'
+  config.compute_dtype = 'bfloat16'
   config.data = _data(variant, config.embedding.max_length)
   config.loss = dict(visible_weight=0.0)
   config.optimizer = dict(name='lamb', weight_decay=0.01)

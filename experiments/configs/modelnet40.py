@@ -34,6 +34,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.data = dict(name='modelnet40', num_points=2048, max_point_scale=0.01)
   config.update(published.MODELNET40)
   config.encoder.rematerialize = 'elementwise'
+  config.compute_dtype = 'bfloat16'
   config.loss = dict(name='softmax', label_smoothing=0.0)
   config.optimizer = dict(name='lamb', weight_decay=0.1, clip_norm=10.0)
   config.schedule = dict(name='constant', learning_rate=1e-3)

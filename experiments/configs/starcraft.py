@@ -29,6 +29,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.data = dict(name='starcraft', num_entities=512)
   config.update(published.STARCRAFT)
   config.encoder.rematerialize = 'elementwise'
+  config.compute_dtype = 'bfloat16'
   config.optimizer = dict(name='lamb', weight_decay=0.1, clip_norm=10.0)
   config.schedule = dict(name='flat_then_cosine', learning_rate=2e-3, flat=0.5)
   config.checkpoints = dict(
