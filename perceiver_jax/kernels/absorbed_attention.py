@@ -65,9 +65,7 @@ def attend(
 
 def _plan(keys: jax.Array, features: jax.Array) -> Blocks | None:
   _, num_queries, channels = keys.shape
-  return plan_blocks(
-    num_queries, features.shape[1], channels, features.dtype
-  )
+  return plan_blocks(num_queries, features.shape[1], channels, features.dtype)
 
 
 def _kernel_keys(keys: jax.Array, features: jax.Array, blocks: Blocks):

@@ -209,7 +209,9 @@ def _inputs_step(
     as_column(queries.log_total[...])[:, :1],
   )
   # The keys make logarithms to the base of two.
-  keys_part = product(queries.keys[...], scores_bar.astype(inputs.dtype), (0, 0))
+  keys_part = product(
+    queries.keys[...], scores_bar.astype(inputs.dtype), (0, 0)
+  )
   scaled_bar_ref[...] += math.log(2.0) * keys_part + product(
     queries.mixed_bar[...], weights.astype(inputs.dtype), (0, 0)
   )

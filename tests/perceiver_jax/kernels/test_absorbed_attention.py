@@ -7,7 +7,6 @@ import pytest
 from jax.experimental.pallas import tpu as pltpu
 
 from perceiver_jax.kernels import absorbed_attention, input_columns
-from perceiver_jax.position_encoding import FourierPositions, GridPositions
 
 
 def normal(seed, *shape):
