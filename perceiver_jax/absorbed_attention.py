@@ -22,7 +22,8 @@ The sums run over chunks of inputs with an online softmax; the gradient
 recomputes the scores. Neither keys, values nor all scores are ever stored. A
 chunk is brought together, features and positions, when it is needed; with few
 queries, and positions that the batch shares, it is left apart instead, so that
-products with the positions are one product for the batch.
+products with the positions are one product for the batch. On a TPU the loop
+over chunks is a kernel of kernels/absorbed_attention.py instead.
 """
 
 import functools
@@ -40,11 +41,13 @@ from perceiver_jax.input_chunks import (
   over_chunks,
   stays_apart,
 )
+from perceiver_jax.kernels import absorbed_attention as kernel
 from perceiver_jax.layers import (
   LAYER_NORM_EPSILON,
   at_least_float32,
   layer_norm,
 )
+from perceiver_jax.portability import target_platform
 from perceiver_jax.position_encoding import GridPositions
 
 
@@ -95,7 +98,8 @@ def absorbed_attention(
   Args:
     query: projected, `[B, N, Dk]`, or `[1, N, Dk]` when the batch shares them.
     inputs: M inputs and the weights of keys and values.
-    chunk_size: m, inputs whose scores are held at a time.
+    chunk_size: m, inputs whose scores are held at a time; a TPU's kernel has
+      its own.
 
   Returns:
     `[B, N, Dv]` in the dtype of `query`; zeros for an example whose mask has
@@ -107,11 +111,13 @@ def absorbed_attention(
   keys = keys.astype(at_least_float32(query)) * scale
   keys = keys - keys.mean(axis=-1, keepdims=True)  # [B or 1, N, C]
   keys = keys / math.sqrt(query.shape[-1])
-  if not stays_apart(keys, byte_array.features, byte_array.positions):
+  attend = functools.partial(_attend, chunk_size)
+  if target_platform() == 'tpu' and kernel.takes(keys, byte_array.features):
+    attend = kernel.attend
+  elif not stays_apart(keys, byte_array.features, byte_array.positions):
     batch = byte_array.features.shape[0]
     keys = jnp.broadcast_to(keys, (batch, *keys.shape[1:]))
-  mixed, total = _attend(
-    chunk_size,
+  mixed, total = attend(
     keys,
     byte_array.features,
     byte_array.positions,

@@ -34,10 +34,33 @@ MAY_IMPORT = {
     'perceiver_jax.portability',
     'perceiver_jax.position_encoding',
   ],
+  'perceiver_jax.kernels': [],
+  'perceiver_jax.kernels.tiles': [],
+  'perceiver_jax.kernels.input_columns': [
+    'perceiver_jax.byte_array',
+    'perceiver_jax.position_encoding',
+  ],
+  'perceiver_jax.kernels.absorbed_forward': [
+    'perceiver_jax.kernels.input_columns',
+    'perceiver_jax.kernels.tiles',
+  ],
+  'perceiver_jax.kernels.absorbed_gradients': [
+    'perceiver_jax.kernels.absorbed_forward',
+    'perceiver_jax.kernels.input_columns',
+    'perceiver_jax.kernels.tiles',
+  ],
+  'perceiver_jax.kernels.absorbed_attention': [
+    'perceiver_jax.kernels.absorbed_forward',
+    'perceiver_jax.kernels.absorbed_gradients',
+    'perceiver_jax.kernels.input_columns',
+    'perceiver_jax.position_encoding',
+  ],
   'perceiver_jax.absorbed_attention': [
     'perceiver_jax.byte_array',
     'perceiver_jax.input_chunks',
+    'perceiver_jax.kernels.absorbed_attention',
     'perceiver_jax.layers',
+    'perceiver_jax.portability',
     'perceiver_jax.position_encoding',
   ],
   'perceiver_jax.recomputed_attention': [
