@@ -4,9 +4,10 @@ Shapes: B batch, N queries, M inputs, H heads, Dk and Dv channels of a head of
 queries/keys and of values, C channels of the inputs.
 
 `dot_product_attention` is the readable reference; recomputed_attention.py gives
-the same numbers with a gradient that keeps no weights. Both take keys and
-values, projected inputs. For a single head, absorbed_attention.py does without
-projecting; `Attention.prepare` takes what needs fewer operations.
+the same numbers with a gradient that keeps no weights, cudnn_attention.py those
+of cuDNN. They take keys and values, projected inputs. For a single head,
+absorbed_attention.py does without projecting; `Attention.prepare` takes what
+needs fewer operations.
 """
 
 import contextlib
@@ -28,6 +29,7 @@ from perceiver_jax.absorbed_attention import (
   absorbed_attention,
   inverse_stddev,
 )
+from perceiver_jax.cudnn_attention import cudnn_attention, cudnn_takes
 from perceiver_jax.layers import (
   Linear,
   affine,
@@ -35,11 +37,7 @@ from perceiver_jax.layers import (
   check_dropout_rate,
   dropout,
 )
-from perceiver_jax.portability import (
-  planned_batch,
-  target_device,
-  target_platform,
-)
+from perceiver_jax.portability import planned_batch
 from perceiver_jax.recomputed_attention import recomputed_attention
 
 _PLAIN_ONLY = contextvars.ContextVar('plain_only', default=False)
@@ -171,33 +169,11 @@ def attend(
       dropout_rate=dropout_rate,
       is_training=is_training,
     )
-  elif _cudnn_takes(query, value, mask):
-    attended = jax.nn.dot_product_attention(
-      query, key, value, implementation='cudnn'
-    )
+  elif cudnn_takes(query, key, value, mask):
+    attended = cudnn_attention(query, key, value, mask)
   else:
     attended = recomputed_attention(query, key, value, mask)
   return einops.rearrange(attended, 'b n h c -> b n (h c)')
-
-
-def _cudnn_takes(
-  query: jax.Array, value: jax.Array, mask: jax.Array | None
-) -> bool:
-  """Whether cuDNN's fused attention is there and takes these heads.
-
-  That is half precision on GPUs from Ampere on, heads of at most 128 channels:
-  those of the latent Transformers, not those of single-head cross-attends.
-  """
-  width = query.shape[-1]
-  return (
-    mask is None
-    and query.dtype in (jnp.bfloat16, jnp.float16)
-    and width == value.shape[-1]
-    and width % 8 == 0
-    and width <= 128
-    and target_platform() == 'gpu'
-    and float(target_device().compute_capability) >= 8.0
-  )
 
 
 def _keeps_weights(dropout_rate: float, is_training: bool) -> bool:
