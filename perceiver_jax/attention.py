@@ -30,6 +30,7 @@ from perceiver_jax.absorbed_attention import (
   inverse_stddev,
 )
 from perceiver_jax.cudnn_attention import cudnn_attention, cudnn_takes
+from perceiver_jax.input_chunks import chunk_size
 from perceiver_jax.layers import (
   Linear,
   affine,
@@ -37,7 +38,6 @@ from perceiver_jax.layers import (
   check_dropout_rate,
   dropout,
 )
-from perceiver_jax.portability import planned_batch
 from perceiver_jax.recomputed_attention import recomputed_attention
 
 _PLAIN_ONLY = contextvars.ContextVar('plain_only', default=False)
@@ -207,20 +207,6 @@ def absorbing_pays(
   return uses * absorbed < projected * (channels + uses * num_queries)
 
 
-# Inputs a chunk. On 2 CPU cores, more than the first make scores that leave the
-# caches, fewer than the second make products too small; between them, scores
-# of the whole batch fill 4 MiB in float32.
-_LARGEST_CHUNK, _SMALLEST_CHUNK, _SCORES = 512, 128, 2**20
-
-
-def _chunk_size(inputs: Unprojected, num_queries: int) -> int:
-  """Inputs a chunk, of chunks of nearly the same size."""
-  batch, num_inputs = inputs.inverse_std.shape
-  size = _SCORES // (planned_batch(batch) * num_queries)
-  size = min(_LARGEST_CHUNK, max(_SMALLEST_CHUNK, size))
-  return math.ceil(num_inputs / math.ceil(num_inputs / size))
-
-
 @dataclasses.dataclass(kw_only=True)
 class Attention(hk.Module):
   """Attention of queries to inputs: project, attend, project back.
@@ -315,7 +301,7 @@ class Attention(hk.Module):
       attended = absorbed_attention(
         query,
         inputs,
-        chunk_size=_chunk_size(inputs, query.shape[1]),
+        chunk_size=chunk_size(*inputs.inverse_std.shape, query.shape[1]),
       )
     else:
       attended = attend(
