@@ -136,5 +136,5 @@ def test_the_form_for_gpus_equals_the_plain_one(
   for x, y in zip(*map(jax.tree.leaves, (actual, expected)), strict=True):
     if y.size:
       np.testing.assert_allclose(
-        x.astype(np.float64), y, atol=tolerance * np.abs(y).max()
+        np.float64(x), np.float64(y), atol=tolerance * np.abs(y).max(), rtol=0
       )
