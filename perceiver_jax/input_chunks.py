@@ -32,6 +32,7 @@ class Cut(NamedTuple):
       up to a multiple of it.
     casts_gradients: whether gradients of inputs are products in the dtype of
       the inputs, as their scores and sums are, or in that of the scores.
+    in_turn: whether chunks are kept from being brought together ahead.
   """
 
   fewest: int
@@ -40,19 +41,20 @@ class Cut(NamedTuple):
   inputs_multiple: int
   channels_multiple: int
   casts_gradients: bool
+  in_turn: bool
 
 
 # On 2 CPU cores, more inputs than `most` make scores that leave the caches,
 # fewer than `fewest` make products too small; between them, scores of the whole
 # batch fill 4 MiB in float32.
-_ON_CPU = Cut(128, 512, 2**20, 1, 1, False)
+_ON_CPU = Cut(128, 512, 2**20, 1, 1, False, False)
 # On GPUs every chunk reads and writes the sums for all queries, which is what
 # small chunks spend their time on; of larger ones, the scores are most of what
 # is read and written, and that is in proportion to the inputs. 2 ** 27 scores
 # are 512 MiB in float32; the gradient holds two and a half times that. Rows of
 # 16 bytes are what the tensor cores' loads want, and products in float32 take
 # twice the memory and a fraction of the rate.
-_ON_GPU = Cut(512, 4096, 2**27, 128, 8, True)
+_ON_GPU = Cut(512, 4096, 2**27, 128, 8, True, True)
 
 
 def _cut() -> Cut:
@@ -274,7 +276,7 @@ def over_chunks(
     carry, made = step(carry, 0, chunk_size)
   else:
     carry, made = jax.lax.scan(
-      lambda carry, i: step(carry, i * chunk_size, chunk_size),
+      lambda carry, i: step(carry, _in_turn(i * chunk_size, carry), chunk_size),
       carry,
       jnp.arange(chunks),
     )
@@ -289,6 +291,19 @@ def over_chunks(
       for x, y, axis in zip(made, last, _INPUTS_AXES, strict=False)
     )
   return carry, made
+
+
+def _in_turn(start: jax.Array, carry: Any) -> jax.Array:
+  """The start of a chunk, which on GPUs is not known before its turn.
+
+  jax moves what does not change out of loops: in the gradient of blocks that
+  attend to the same inputs, all chunks would be brought together first, and
+  the byte array be written out as a whole.
+  """
+  if not _cut().in_turn:
+    return start
+  smallest = min(jax.tree.leaves(carry), key=lambda x: x.size)
+  return jax.lax.optimization_barrier((start, smallest))[0]
 
 
 # Axis of the inputs in features, positions and inverse_std.
