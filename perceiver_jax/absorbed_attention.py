@@ -183,12 +183,13 @@ def _forward(chunk_size: int, keys: jax.Array, every: Chunk):
   """Returns the sums, and the logarithm of the softmax's denominator."""
   batch, num_inputs, _ = every.features.shape
   rows = (batch, keys.shape[1])
+  operand = every.operand(keys)
 
   def step(carry, start, size):
     highest, total, mixed = carry
     chunk = every.take(start, size)
     inputs = chunk.scaled(keys)
-    scores = _scores(keys, inputs, chunk.mask)  # [B, N, m]
+    scores = _scores(operand, inputs, chunk.mask)  # [B, N, m]
     new_highest = jnp.maximum(highest, scores.max(axis=-1))
     # Before any input the maximum is -inf, and -inf - -inf is NaN.
     shift = jnp.where(jnp.isfinite(new_highest), new_highest, 0.0)
@@ -201,9 +202,10 @@ def _forward(chunk_size: int, keys: jax.Array, every: Chunk):
   carry = (
     jnp.full(rows, -jnp.inf, keys.dtype),
     jnp.zeros(rows, keys.dtype),
-    jnp.zeros((*rows, keys.shape[-1]), keys.dtype),
+    jnp.zeros((*rows, operand.shape[-1]), keys.dtype),
   )
   (highest, total, mixed), _ = over_chunks(step, carry, num_inputs, chunk_size)
+  mixed = mixed[..., : keys.shape[-1]]
   empty = total == 0.0
   safe_total = jnp.where(empty, 1.0, total)
   # Where there is no input, exp(score - inf) makes the weights zero.
@@ -239,13 +241,14 @@ def _attend_bwd(chunk_size, residuals, cotangents):
     mixed_bar = cotangents[0]
   mean_bar = (mixed_bar * mixed).sum(axis=-1)  # [B, N]
   shared_keys = keys.shape[0] == 1
+  operand, mixed_operand = every.operand(keys), every.operand(mixed_bar)
 
   def step(keys_bar, start, size):
     chunk = every.take(start, size)
     inputs = chunk.scaled(keys)
-    scores = _scores(keys, inputs, chunk.mask)
+    scores = _scores(operand, inputs, chunk.mask)
     weights = jnp.exp(scores - log_total[..., None])
-    weights_bar = inputs.products(mixed_bar)
+    weights_bar = inputs.products(mixed_operand)
     scores_bar = weights * (weights_bar - mean_bar[..., None])
     keys_bar = keys_bar + inputs.mix(scores_bar, sum_batch=shared_keys)
     if inputs_wanted is None:
@@ -255,19 +258,27 @@ def _attend_bwd(chunk_size, residuals, cotangents):
       bars = (bars[0], None, bars[2])
     return keys_bar, bars
 
-  keys_bar, inputs_bar = over_chunks(
-    step, jnp.zeros_like(keys), every.num_inputs, chunk_size
-  )
+  sums = jnp.zeros((*keys.shape[:-1], operand.shape[-1]), keys.dtype)
+  keys_bar, inputs_bar = over_chunks(step, sums, every.num_inputs, chunk_size)
+  keys_bar = keys_bar[..., : keys.shape[-1]]
   inputs_bar = inputs_bar or (None, None, None)
   return keys_bar, *inputs_bar, None
 
 
 def _chunk_bar(keys, scores_bar, mixed_bar, weights, chunk):
   """Gradients of features, positions and `inverse_std` of a chunk."""
+  operand = chunk.gradient_operand
+
+  def products(x: jax.Array, y: jax.Array) -> jax.Array:
+    return jnp.einsum(
+      'bnm,bnc->bmc',
+      operand(x),
+      operand(y),
+      preferred_element_type=mixed_bar.dtype,
+    )
+
   keys = jnp.broadcast_to(keys, mixed_bar.shape)
-  scaled_bar = jnp.einsum('bnm,bnc->bmc', scores_bar, keys) + jnp.einsum(
-    'bnm,bnc->bmc', weights, mixed_bar
-  )
+  scaled_bar = products(scores_bar, keys) + products(weights, mixed_bar)
   inverse_std_bar = (scaled_bar * chunk.concatenate()).sum(axis=-1)
   bar = scaled_bar * chunk.inverse_std[..., None]
   features_bar, positions_bar = jnp.split(

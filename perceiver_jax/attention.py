@@ -4,9 +4,10 @@ Shapes: B batch, N queries, M inputs, H heads, Dk and Dv channels of a head of
 queries/keys and of values, C channels of the inputs.
 
 `dot_product_attention` is the readable reference; recomputed_attention.py gives
-the same numbers with a gradient that keeps no weights. Both take keys and
-values, projected inputs. For a single head, absorbed_attention.py does without
-projecting; `Attention.prepare` takes what needs fewer operations.
+the same numbers with a gradient that keeps no weights, cudnn_attention.py those
+of cuDNN. They take keys and values, projected inputs. For a single head,
+absorbed_attention.py does without projecting; `Attention.prepare` takes what
+needs fewer operations.
 """
 
 import contextlib
@@ -28,17 +29,14 @@ from perceiver_jax.absorbed_attention import (
   absorbed_attention,
   inverse_stddev,
 )
+from perceiver_jax.cudnn_attention import cudnn_attention, cudnn_takes
+from perceiver_jax.input_chunks import chunk_size
 from perceiver_jax.layers import (
   Linear,
   affine,
   at_least_float32,
   check_dropout_rate,
   dropout,
-)
-from perceiver_jax.portability import (
-  planned_batch,
-  target_device,
-  target_platform,
 )
 from perceiver_jax.recomputed_attention import recomputed_attention
 
@@ -171,33 +169,11 @@ def attend(
       dropout_rate=dropout_rate,
       is_training=is_training,
     )
-  elif _cudnn_takes(query, value, mask):
-    attended = jax.nn.dot_product_attention(
-      query, key, value, implementation='cudnn'
-    )
+  elif cudnn_takes(query, key, value, mask):
+    attended = cudnn_attention(query, key, value, mask)
   else:
     attended = recomputed_attention(query, key, value, mask)
   return einops.rearrange(attended, 'b n h c -> b n (h c)')
-
-
-def _cudnn_takes(
-  query: jax.Array, value: jax.Array, mask: jax.Array | None
-) -> bool:
-  """Whether cuDNN's fused attention is there and takes these heads.
-
-  That is half precision on GPUs from Ampere on, heads of at most 128 channels:
-  those of the latent Transformers, not those of single-head cross-attends.
-  """
-  width = query.shape[-1]
-  return (
-    mask is None
-    and query.dtype in (jnp.bfloat16, jnp.float16)
-    and width == value.shape[-1]
-    and width % 8 == 0
-    and width <= 128
-    and target_platform() == 'gpu'
-    and float(target_device().compute_capability) >= 8.0
-  )
 
 
 def _keeps_weights(dropout_rate: float, is_training: bool) -> bool:
@@ -229,20 +205,6 @@ def absorbing_pays(
   absorbed = num_queries * channels * (2 * num_inputs + projected_channels)
   projected = num_inputs * projected_channels
   return uses * absorbed < projected * (channels + uses * num_queries)
-
-
-# Inputs a chunk. On 2 CPU cores, more than the first make scores that leave the
-# caches, fewer than the second make products too small; between them, scores
-# of the whole batch fill 4 MiB in float32.
-_LARGEST_CHUNK, _SMALLEST_CHUNK, _SCORES = 512, 128, 2**20
-
-
-def _chunk_size(inputs: Unprojected, num_queries: int) -> int:
-  """Inputs a chunk, of chunks of nearly the same size."""
-  batch, num_inputs = inputs.inverse_std.shape
-  size = _SCORES // (planned_batch(batch) * num_queries)
-  size = min(_LARGEST_CHUNK, max(_SMALLEST_CHUNK, size))
-  return math.ceil(num_inputs / math.ceil(num_inputs / size))
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -339,7 +301,7 @@ class Attention(hk.Module):
       attended = absorbed_attention(
         query,
         inputs,
-        chunk_size=_chunk_size(inputs, query.shape[1]),
+        chunk_size=chunk_size(*inputs.inverse_std.shape, query.shape[1]),
       )
     else:
       attended = attend(

@@ -4,6 +4,7 @@ Shapes: B batch, N queries, M inputs, m inputs of a chunk, C channels of the
 inputs, Cf of their features and Cp of their positions (C = Cf + Cp).
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,8 +12,73 @@ import jax
 import jax.numpy as jnp
 
 from perceiver_jax.byte_array import ByteArray
-from perceiver_jax.portability import may_be_several
+from perceiver_jax.portability import (
+  may_be_several,
+  planned_batch,
+  target_platform,
+)
 from perceiver_jax.position_encoding import GridPositions
+
+
+class Cut(NamedTuple):
+  """How inputs are cut into chunks.
+
+  Attributes:
+    fewest: inputs of a chunk, whatever their scores take.
+    most: inputs of a chunk, however little their scores take.
+    scores: of a chunk, for the whole batch and all queries, between the two.
+    inputs_multiple: inputs of a chunk are a multiple of it.
+    channels_multiple: inputs brought together have zeros after their channels,
+      up to a multiple of it.
+    casts_gradients: whether gradients of inputs are products in the dtype of
+      the inputs, as their scores and sums are, or in that of the scores.
+    in_turn: whether chunks are kept from being brought together ahead.
+  """
+
+  fewest: int
+  most: int
+  scores: int
+  inputs_multiple: int
+  channels_multiple: int
+  casts_gradients: bool
+  in_turn: bool
+
+
+# On 2 CPU cores, more inputs than `most` make scores that leave the caches,
+# fewer than `fewest` make products too small; between them, scores of the whole
+# batch fill 4 MiB in float32.
+_ON_CPU = Cut(128, 512, 2**20, 1, 1, False, False)
+# On GPUs every chunk reads and writes the sums for all queries, which is what
+# small chunks spend their time on; of larger ones, the scores are most of what
+# is read and written, and that is in proportion to the inputs. 2 ** 27 scores
+# are 512 MiB in float32; the gradient holds two and a half times that. Rows of
+# 16 bytes are what the tensor cores' loads want, and products in float32 take
+# twice the memory and a fraction of the rate.
+_ON_GPU = Cut(512, 4096, 2**27, 128, 8, True, True)
+
+
+def _cut() -> Cut:
+  return _ON_GPU if target_platform() == 'gpu' else _ON_CPU
+
+
+def chunk_size(batch: int, num_inputs: int, num_queries: int) -> int:
+  """Returns inputs a chunk, of chunks of nearly the same size.
+
+  Args:
+    batch: B, or a symbol where it is not known.
+    num_inputs: M.
+    num_queries: N.
+  """
+  cut = _cut()
+  size = cut.scores // (planned_batch(batch) * num_queries)
+  size = min(cut.most, max(cut.fewest, size))
+  size = math.ceil(num_inputs / math.ceil(num_inputs / size))
+  return min(num_inputs, _up_to(size, cut.inputs_multiple))
+
+
+def _up_to(size: int, multiple: int) -> int:
+  return math.ceil(size / multiple) * multiple
+
 
 # With fewer queries than this, products of the whole batch with positions that
 # it shares are worth more than products with features and positions together.
@@ -68,11 +134,29 @@ class Chunk(NamedTuple):
       parts.append(positions if positions.ndim == 3 else positions[None])
     # Scaled before they are joined: XLA's CPU backend does both in one go.
     scale = inverse_std[..., None].astype(features.dtype)
-    return Together(
-      jnp.concatenate(
-        [x.astype(features.dtype) * scale for x in parts], axis=-1
-      )
-    )
+    parts = [x.astype(features.dtype) * scale for x in parts]
+    channels = sum(x.shape[-1] for x in parts)
+    filling = _up_to(channels, _cut().channels_multiple) - channels
+    if filling:
+      shape = (*features.shape[:-1], filling)
+      parts.append(jnp.zeros(shape, features.dtype))
+    return Together(jnp.concatenate(parts, axis=-1), keys.dtype)
+
+  def operand(self, keys: jax.Array) -> jax.Array:
+    """Returns `[B, N, C]` keys as products with scaled inputs take them.
+
+    For all chunks at once: no chunk then has to cast or to fill up keys.
+    """
+    if stays_apart(keys, self.features, self.positions):
+      return keys
+    channels = keys.shape[-1]
+    filling = _up_to(channels, _cut().channels_multiple) - channels
+    keys = keys.astype(self.features.dtype)
+    return jnp.pad(keys, ((0, 0), (0, 0), (0, filling))) if filling else keys
+
+  def gradient_operand(self, x: jax.Array) -> jax.Array:
+    """Returns x as the products take it that are gradients of the inputs."""
+    return x.astype(self.features.dtype) if _cut().casts_gradients else x
 
 
 def stays_apart(
@@ -88,17 +172,18 @@ def stays_apart(
 
 
 class Together(NamedTuple):
-  """Scaled inputs as one array `[B, m, C]`."""
+  """Scaled inputs as one array `[B, m, C]`, C with what fills it up."""
 
   inputs: jax.Array
+  scores_dtype: jnp.dtype
 
   def products(self, keys: jax.Array) -> jax.Array:
-    """Products of `[B, N, C]` with the inputs: `[B, N, m]` float32."""
+    """Products of `Chunk.operand` with the inputs: `[B, N, m]` float32."""
     return jnp.einsum(
       'bnc,bmc->bnm',
-      keys.astype(self.inputs.dtype),
+      keys,
       self.inputs,
-      preferred_element_type=keys.dtype,
+      preferred_element_type=self.scores_dtype,
     )
 
   def mix(self, weights: jax.Array, sum_batch: bool = False) -> jax.Array:
@@ -191,7 +276,7 @@ def over_chunks(
     carry, made = step(carry, 0, chunk_size)
   else:
     carry, made = jax.lax.scan(
-      lambda carry, i: step(carry, i * chunk_size, chunk_size),
+      lambda carry, i: step(carry, _in_turn(i * chunk_size, carry), chunk_size),
       carry,
       jnp.arange(chunks),
     )
@@ -206,6 +291,19 @@ def over_chunks(
       for x, y, axis in zip(made, last, _INPUTS_AXES, strict=False)
     )
   return carry, made
+
+
+def _in_turn(start: jax.Array, carry: Any) -> jax.Array:
+  """The start of a chunk, which on GPUs is not known before its turn.
+
+  jax moves what does not change out of loops: in the gradient of blocks that
+  attend to the same inputs, all chunks would be brought together first, and
+  the byte array be written out as a whole.
+  """
+  if not _cut().in_turn:
+    return start
+  smallest = min(jax.tree.leaves(carry), key=lambda x: x.size)
+  return jax.lax.optimization_barrier((start, smallest))[0]
 
 
 # Axis of the inputs in features, positions and inverse_std.

@@ -67,10 +67,12 @@ MAY_IMPORT = {
     'perceiver_jax.layers',
     'perceiver_jax.portability',
   ],
+  'perceiver_jax.cudnn_attention': ['perceiver_jax.portability'],
   'perceiver_jax.attention': [
     'perceiver_jax.absorbed_attention',
+    'perceiver_jax.cudnn_attention',
+    'perceiver_jax.input_chunks',
     'perceiver_jax.layers',
-    'perceiver_jax.portability',
     'perceiver_jax.recomputed_attention',
   ],
   'perceiver_jax.transformer': [

@@ -496,57 +496,6 @@ def test_the_gradient_never_holds_all_scores(monkeypatch):
   assert memory(64 * 256) < all_scores / 4
 
 
-class Gpu:
-  compute_capability = '9.0'
-
-
-@pytest.mark.parametrize(
-  ('changes', 'fused'),
-  [
-    ({}, True),
-    ({'dtype': jnp.float32}, False),
-    ({'channels': 12}, False),
-    ({'channels': 136}, False),
-    ({'masked': True}, False),
-    ({'capability': '7.5'}, False),
-    ({'backend': 'cpu'}, False),
-  ],
-)
-def test_cudnn_gets_what_it_takes(changes, fused, monkeypatch):
-  """On a machine that looks like it; XLA computes in cuDNN's place."""
-  settings = {
-    'dtype': jnp.bfloat16,
-    'channels': 16,
-    'masked': False,
-    'capability': '9.0',
-    'backend': 'gpu',
-  } | changes
-  calls = []
-  compute = jax.nn.dot_product_attention
-
-  def fused_attention(query, key, value, *, implementation):
-    calls.append(implementation)
-    return compute(query, key, value, implementation='xla')
-
-  monkeypatch.setattr(jax.nn, 'dot_product_attention', fused_attention)
-  monkeypatch.setattr(jax, 'default_backend', lambda: settings['backend'])
-  monkeypatch.setattr(Gpu, 'compute_capability', settings['capability'])
-  monkeypatch.setattr(jax, 'devices', lambda: [Gpu()])
-  query, key, value = (
-    normal(i, 2, 8, 2, settings['channels']).astype(settings['dtype'])
-    for i in range(3)
-  )
-  mask = jnp.ones((2, 8), bool) if settings['masked'] else None
-  attended = attend(query, KeysValues(key, value, mask))
-  assert calls == (['cudnn'] if fused else [])
-  expected = dot_product_attention(
-    *(x.astype(jnp.float32) for x in (query, key, value))
-  )
-  np.testing.assert_allclose(
-    attended.astype(jnp.float32), expected.reshape(2, 8, -1), atol=0.03
-  )
-
-
 def relative_error(actual, expected):
   difference = jnp.abs(actual.astype(jnp.float32) - expected).max()
   return float(difference / jnp.abs(expected).max())
