@@ -1,0 +1,202 @@
+"""Prints docs/accelerators.md; with --compile, asks the compilers before.
+
+  python -m docs.make_accelerators > docs/accelerators.md
+  python -m docs.make_accelerators --compile v4-32 h100:8   (after `make aot`)
+
+What the compilers said is in docs/accelerators.jsonl, a row for each config and
+topology. --compile adds the rows that it lacks, and takes minutes for each; to
+ask anew, remove rows.
+"""
+
+import argparse
+import importlib
+import json
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+
+from docs.accelerators_text import HEAD, NOTES
+from experiments.compiling import fitting
+from experiments.compiling.ahead import Compiler, forward_operations
+from experiments.compiling.compilation import Kept, default_folder
+from experiments.compiling.compilers import check_installed, use_cpu
+from experiments.compiling.estimates import estimate
+from experiments.compiling.fitting import Memory, Setting
+from experiments.compiling.stages import Stages
+from experiments.compiling.topologies import find_topology
+
+ROWS = pathlib.Path(__file__).parent / 'accelerators.jsonl'
+CONFIGS = (
+  'imagenet',
+  'imagenet_io',
+  'language',
+  'flow',
+  'kinetics',
+  'audioset',
+  'modelnet40',
+)
+TOPOLOGIES = (
+  'v3-8',
+  'v4-8',
+  'v4-32',
+  'v5e-16',
+  'v5e-64',
+  'v6e-8',
+  'h100:8',
+)
+_GIB = 2**30
+
+
+def get_config(name: str) -> Any:
+  """Returns a published config."""
+  return importlib.import_module(f'experiments.configs.{name}').get_config()
+
+
+def read_rows() -> list[dict[str, Any]]:
+  """Returns what the compilers said."""
+  return [json.loads(line) for line in ROWS.read_text().splitlines()]
+
+
+def compiler_for(topology_name: str, stages: Stages) -> Compiler:
+  """Returns the compiler for a topology; earlier compilations are kept."""
+  topology = find_topology(topology_name)
+  versions = f'jax {jax.__version__}, {check_installed(topology)}'
+  return Compiler(topology, Kept(default_folder(), versions), stages)
+
+
+def ask(name: str, topology_name: str) -> dict[str, Any]:
+  """Compiles a config as it is, with the fewest microbatches that fit.
+
+  Args:
+    name: of the config.
+    topology_name: of what it is compiled for.
+  """
+  stages, topology = Stages(), find_topology(topology_name)
+  compiler = compiler_for(topology_name, stages)
+  config = get_config(name)
+  row = {
+    'config': name,
+    'topology': topology_name,
+    'estimated_by': f'jax {jax.__version__}, {check_installed(topology)}',
+  }
+  examples, rest = divmod(config.batch_size, topology.num_devices)
+  if rest:
+    return row | {'fits': False, 'why': 'the batch cannot be divided'}
+
+  def memory_of(setting: Setting) -> Memory:
+    stages.note(f'{name} on {topology_name}: {setting}')
+    programs = compiler.lower(fitting.with_setting(config, setting))
+    update = compiler.memory(programs.update, 'Memory of the update')
+    return Memory(update.peak, update.fits)
+
+  def seconds_of(setting: Setting) -> tuple[Memory, float | None]:
+    programs = compiler.lower(fitting.with_setting(config, setting))
+    update = compiler.whole(programs.update, 'Compiling the update')
+    return Memory(update.peak, update.fits), None
+
+  tried = fitting.search(
+    [fitting.own_setting(config)._replace(microbatches=1)],
+    fitting.possible_microbatches(examples),
+    memory_of,
+    seconds_of,
+    most_whole=1,
+  )
+  best = tried[0]
+  if not best.memory.fits:
+    return row | {'fits': False, 'why': f'{_gib(best.memory.peak)} GiB'}
+  config = fitting.with_setting(config, best.setting)
+  programs = compiler.lower(config)
+  said = estimate(
+    config,
+    topology,
+    programs,
+    compiler.whole(programs.update, 'Compiling the update'),
+    compiler.memory(programs.evaluation, 'Memory of the evaluation'),
+    operations=forward_operations(config),
+  )
+  step = said.get('step', {})
+  return row | {
+    'fits': said['fits'],
+    'settings': said['settings'],
+    'batch': said['batch'],
+    'peak': said['memory']['peak'],
+    'usable': said['memory']['usable'],
+    'seconds': step.get('seconds'),
+    'least_seconds': said['operations']['least_seconds'],
+    'share_of_peak': step.get('share_of_peak'),
+    'exchanged_bytes': step.get('exchanged_bytes'),
+    'days': said.get('days'),
+    'compile_seconds': round(said['compile_seconds']['update']),
+  }
+
+
+def table(rows: Sequence[dict[str, Any]], topology: str) -> Iterator[str]:
+  """Yields the lines of the table of a topology."""
+  known = {row['config']: row for row in rows if row['topology'] == topology}
+  yield (
+    '| config | examples each | microbatches | GiB | seconds a step | '
+    'share of peak | days |'
+  )
+  yield '|---|---:|---:|---:|---:|---:|---:|'
+  for name in CONFIGS:
+    row = known.get(name)
+    if row is None:
+      yield _line(name, *['not compiled'] * 6)
+    elif not row['fits']:
+      yield _line(name, f'does not fit: {row["why"]}', *[''] * 5)
+    else:
+      yield _line(
+        name,
+        str(row['batch']['per_device']),
+        str(row['settings']['microbatches']),
+        f'{_gib(row["peak"])} of {_gib(row["usable"])}',
+        *_times(row),
+      )
+
+
+def _times(row: dict[str, Any]) -> tuple[str, str, str]:
+  if row['seconds'] is None:
+    return f'more than {row["least_seconds"]:.2f}', 'not estimated', ''
+  return (
+    f'{row["seconds"]:.2f}',
+    f'{row["share_of_peak"]:.0%}',
+    f'{row["days"]:.1f}',
+  )
+
+
+def _gib(size: float) -> str:
+  return f'{size / _GIB:.1f}'
+
+
+def _line(*cells: str) -> str:
+  return f'| {" | ".join(cells)} |'
+
+
+def main() -> None:
+  """Prints the page, or adds rows to it."""
+  parser = argparse.ArgumentParser()
+  parser.add_argument('--compile', nargs='*', metavar='TOPOLOGY')
+  parser.add_argument('--config', action='append', choices=CONFIGS)
+  arguments = parser.parse_args()
+  if arguments.compile is not None:
+    use_cpu()
+    known = {(row['config'], row['topology']) for row in read_rows()}
+    for topology in arguments.compile or TOPOLOGIES:
+      for name in arguments.config or CONFIGS:
+        if (name, topology) not in known:
+          row = ask(name, topology)
+          with ROWS.open('a') as file:
+            file.write(json.dumps(row) + '\n')
+    return
+  rows = read_rows()
+  print(HEAD, end='')
+  for topology in TOPOLOGIES:
+    print(f'\n### {topology}\n')
+    print(*table(rows, topology), sep='\n')
+  print(NOTES, end='')
+
+
+if __name__ == '__main__':
+  main()
