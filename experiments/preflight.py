@@ -33,7 +33,7 @@ from experiments.compiling.ahead import (
   forward_operations,
 )
 from experiments.compiling.compilation import Kept, default_folder
-from experiments.compiling.compilers import check_installed, use_cpu
+from experiments.compiling.compilers import check_installed, notes, use_cpu
 from experiments.compiling.estimates import estimate, seconds_of
 from experiments.compiling.fitting import Memory, Setting
 from experiments.compiling.stages import Stages
@@ -116,7 +116,7 @@ def fit(
   has_small_state = state < _SMALL_STATE * topology.hardware.memory
   settings = fitting.families(
     own,
-    1 if has_small_state else devices,
+    1 if has_small_state else topology.num_neighbours,
     takes_dtypes=config.get('baseline', {}).get('name') != 'resnet',
   )
 
@@ -147,6 +147,8 @@ def fit(
 def _command(flags_of_setting: list[str], topology: Topology) -> str:
   """The command that trains with a setting, and with --config.KEYs as given."""
   changed = {flag.partition('=')[0] for flag in flags_of_setting}
+  if '--config.parallelism.name=pmap' in flags_of_setting:
+    changed |= {'--config.parallelism.shards', '--config.parallelism.name'}
   given = [
     argument
     for argument in sys.argv[1:]
@@ -181,6 +183,7 @@ def main() -> None:
     'config': command_line.config_name() or command_line.workdir().name,
     'estimated_by': versions,
   }
+  result['notes'] = notes(topology)
   own = fitting.own_setting(config)
   if _FIT.value:
     tried = fit(config, topology, compiler, stages)

@@ -26,6 +26,9 @@ _LIBTPU = {
 }
 
 
+_CUDNN = 'nvidia-cudnn-cu13'
+
+
 def use_cpu() -> None:
   """Keeps this process off the devices that may be here."""
   for name, value in _LIBTPU.items():
@@ -62,6 +65,20 @@ def check_installed(topology: Topology) -> str:
       f"{wanted}. Type: pip install '{package}=={wanted}'."
     )
   return f'{package} {version}'
+
+
+def notes(topology: Topology) -> list[str]:
+  """Returns what makes programs compiled here differ from those there."""
+  if not isinstance(topology, GpuHosts):
+    return []
+  try:
+    importlib.metadata.version(_CUDNN)
+  except importlib.metadata.PackageNotFoundError:
+    return [
+      f'{_CUDNN} is not installed here: attention is compiled in the form that '
+      'needs no cuDNN. With it, GPUs need less memory.'
+    ]
+  return []
 
 
 def wanted_version(package: str, requirements: list[str]) -> str:

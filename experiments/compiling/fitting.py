@@ -86,8 +86,11 @@ def with_setting(
     config.microbatches = setting.microbatches
     if setting.rematerialize is not None:
       config.encoder.rematerialize = setting.rematerialize
-    config.parallelism = {'name': 'pmap'}
-    if setting.shards is not None:
+    if setting.shards is None:
+      config.parallelism = {'name': 'pmap'}
+    elif config.parallelism.name == 'sharded':
+      config.parallelism.shards = setting.shards  # What else it says stays.
+    else:
       config.parallelism = {'name': 'sharded', 'shards': setting.shards}
   return config
 

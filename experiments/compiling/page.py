@@ -18,8 +18,8 @@ def render(found: Mapping[str, Any]) -> str:
 
   Args:
     found: by `estimates.estimate`, and besides: 'config', its name;
-      'estimated_by', the compiler; with --fit also 'tried', rows of
-      `tried_row`, and 'command'.
+      'estimated_by', the compiler; 'notes', lines that it ends with; with
+      --fit also 'tried', rows of `tried_row`, and 'command'.
   """
   lines = [
     f'{found["config"]} on {found["hardware"]}',
@@ -213,6 +213,7 @@ def _closing_lines(found: Mapping[str, Any]) -> list[str]:
     f'Compiled here in {spent["update"]:.0f} s (update) and '
     f'{spent["evaluation"]:.0f} s (evaluation).'
   ]
+  lines += found.get('notes', [])
   if 'command' in found:
     lines += ['The fastest that fits:', f'  {found["command"]}']
   return lines

@@ -159,6 +159,11 @@ def test_names_of_topologies(name, spelling, devices):
   assert find_topology(topology.name) == topology
 
 
+def test_a_state_is_divided_among_neighbours():
+  assert find_topology('2*v4-32').num_neighbours == 16
+  assert find_topology('h100:8x2').num_neighbours == 8
+
+
 def test_slices_may_be_a_flag_of_their_own():
   assert find_topology('v5e-4', 2) == find_topology('2*v5e:2x2')
 
