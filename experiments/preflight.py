@@ -3,6 +3,7 @@
   python -m experiments.preflight --config=experiments/configs/imagenet.py \\
     --config.compute_dtype=bfloat16 --topology=v4-32
   python -m experiments.preflight --config=... --topology=v4-8 --fit
+  python -m experiments.preflight --config=... --topology=v4-8 --memory
   python -m experiments.preflight --config=... --topology=h100:8 --json
 
 Update and evaluation are compiled as they would be on the devices, by the same
@@ -54,6 +55,12 @@ _FIT = flags.DEFINE_bool(
   'Look for the dtype, rematerialisation, shards and microbatches with which '
   'it fits and is fastest.',
 )
+_MEMORY = flags.DEFINE_bool(
+  'memory',
+  False,
+  'Tell only whether it fits, right to about 12 %: seconds instead of minutes '
+  'for TPUs.',
+)
 _KEPT = flags.DEFINE_string(
   'compilation_cache',
   None,
@@ -67,7 +74,11 @@ _MOST_WHOLE = 3
 
 
 def preflight(
-  config: ml_collections.ConfigDict, topology: Topology, compiler: Compiler
+  config: ml_collections.ConfigDict,
+  topology: Topology,
+  compiler: Compiler,
+  *,
+  memory_only: bool = False,
 ) -> dict[str, Any]:
   """Returns what the compiler estimates of a config, see `page.render`.
 
@@ -75,17 +86,19 @@ def preflight(
     config: of an experiment; its data need not be there.
     topology: to compile for.
     compiler: for it.
+    memory_only: whether to stop when the memory is known.
 
   Raises:
     ValueError: the config is wrong, or its batch cannot be divided.
   """
   programs = compiler.lower(config)
+  ask = compiler.memory if memory_only else compiler.whole
   return estimate(
     config,
     topology,
     programs,
-    compiler.whole(programs.update, 'Compiling the update'),
-    compiler.whole(programs.evaluation, 'Compiling the evaluation'),
+    ask(programs.update, 'Compiling the update'),
+    ask(programs.evaluation, 'Compiling the evaluation'),
     operations=forward_operations(config),
   )
 
@@ -192,7 +205,7 @@ def main() -> None:
       least = min(tried, key=lambda each: each.memory.peak)
       raise ValueError(page.nothing_fits(least, topology))
     config = fitting.with_setting(config, tried[0].setting)
-  result |= preflight(config, topology, compiler)
+  result |= preflight(config, topology, compiler, memory_only=_MEMORY.value)
   if _FIT.value and command_line.CONFIG.value is not None:
     result['command'] = _command(
       fitting.flags_of(tried[0].setting, own), topology

@@ -108,10 +108,10 @@ def _memory_lines(found: Mapping[str, Any]) -> list[str]:
     f'  evaluation  {_gib(evaluation):>8} GiB  {_bar(evaluation / usable)}',
   ]
   if not found['fits']:
-    lines.append(
-      '--fit looks for microbatches, rematerialisation, shards and a dtype '
-      'with which it fits; more devices or a smaller batch help too.'
-    )
+    lines += [
+      'With --fit it looks for microbatches, rematerialisation, shards and a',
+      'dtype with which it fits. More devices or a smaller batch help too.',
+    ]
   return lines
 
 
@@ -133,20 +133,20 @@ def _step_lines(found: Mapping[str, Any]) -> list[str]:
   ]
   for name, value in step['parts'].items():
     share = value / seconds
-    lines.append(f'  {name:<20}{_time(value):>10} {share:>5.0%}  {_bar(share)}')
-  lines.append(
-    f'The run of {found["train_steps"]:,} steps takes '
-    f'{_days(found["days"])}, without evaluations, checkpoints and waiting for '
-    'data.'
-  )
+    shown = f'{value:,.3f} s' if seconds >= 1 else _time(value)
+    lines.append(f'  {name:<20}{shown:>10} {share:>5.0%}  {_bar(share)}')
+  lines += [
+    f'The run of {found["train_steps"]:,} steps takes {_days(found["days"])}, '
+    'without evaluations,',
+    'checkpoints and waiting for data.',
+  ]
   if 'evaluation' in found:
     lines.append(
       f'Evaluating a batch takes {_time(found["evaluation"]["seconds"])}.'
     )
   if KERNELS in step['parts']:
     lines.append(
-      'The compiler estimates no times of kernels: theirs follow from their '
-      'operations and bytes.'
+      'Times of kernels are not its: they follow from operations and bytes.'
     )
   if calls := sum(step['calls_without_estimate'].values()):
     lines.append(
@@ -251,10 +251,13 @@ def _days(days: float) -> str:
 
 def _milliseconds(seconds: float) -> str:
   milliseconds = 1e3 * seconds
+  if milliseconds < 5e-4:
+    return '-'
   return f'{milliseconds:,.1f}' if milliseconds >= 1 else f'{milliseconds:.3f}'
 
 
 def _time(seconds: float) -> str:
   if seconds >= 1:
     return f'{seconds:,.2f} s'
-  return f'{_milliseconds(seconds)} ms'
+  shown = _milliseconds(seconds)
+  return shown if shown == '-' else f'{shown} ms'

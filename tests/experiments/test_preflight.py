@@ -298,7 +298,7 @@ def test_the_page_says_what_was_estimated():
 def test_a_page_of_what_does_not_fit_says_what_to_do():
   text = page.render(estimated(compiled('', 20 * GIB, fits=False)))
   assert 'IT DOES NOT FIT: a device needs 20.00 of 15.75 GiB (127%).' in text
-  assert '--fit looks for' in text
+  assert 'With --fit it looks for' in text
   assert 'A step takes' not in text
 
 
