@@ -1102,7 +1102,10 @@ MAY_IMPORT = {
   'experiments.compiling.stages': [],
   'experiments.compiling.compilation': [],
   'experiments.compiling.topologies': ['experiments.compiling.hardware'],
-  'experiments.compiling.compilers': ['experiments.compiling.topologies'],
+  'experiments.compiling.compilers': [
+    'experiments.compiling.hardware',
+    'experiments.compiling.topologies',
+  ],
   'experiments.compiling.costs': ['experiments.compiling.hlo'],
   'experiments.compiling.fitting': ['perceiver_jax.encoder'],
   'experiments.compiling.ahead': [

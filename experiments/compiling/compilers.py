@@ -11,6 +11,7 @@ import re
 
 import jax
 
+from experiments.compiling.hardware import MEMORY_FRACTION
 from experiments.compiling.topologies import GpuHosts, Topology
 
 # What libtpu asks a cloud's metadata server about the machine, told at once:
@@ -68,17 +69,22 @@ def check_installed(topology: Topology) -> str:
 
 
 def notes(topology: Topology) -> list[str]:
-  """Returns what makes programs compiled here differ from those there."""
+  """Returns lines on what holds for these devices besides."""
   if not isinstance(topology, GpuHosts):
     return []
+  lines = [
+    f'Usable is what jax takes of a GPU, {MEMORY_FRACTION:.0%} unless '
+    'XLA_PYTHON_CLIENT_MEM_FRACTION says',
+    'otherwise.',
+  ]
   try:
     importlib.metadata.version(_CUDNN)
   except importlib.metadata.PackageNotFoundError:
-    return [
-      f'{_CUDNN} is not installed here: attention is compiled in the form that '
-      'needs no cuDNN. With it, GPUs need less memory.'
+    lines += [
+      f'{_CUDNN} is not installed here: attention was compiled in the form',
+      'that needs none. With it, GPUs need less memory.',
     ]
-  return []
+  return lines
 
 
 def wanted_version(package: str, requirements: list[str]) -> str:

@@ -181,7 +181,7 @@ def _exchange_lines(step: Mapping[str, Any]) -> list[str]:
     return ['Devices exchange nothing.']
   lines = [
     f'Collectives of a step: {_bytes(step["exchanged_bytes"])} a device, '
-    f'{_time(step["parts"]["collectives"])} if nothing is computed meanwhile:'
+    f'{_time(step["parts"]["collectives"])} if nothing is computed meanwhile.'
   ]
   for row in rows[:_MOST_EXCHANGES]:
     where = 'slices' if row['between_slices'] else 'devices'

@@ -8,11 +8,14 @@ import sys
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.experimental import pallas as pl
 from jax.sharding import SingleDeviceSharding
 
 from experiments.compiling.ahead import Compiler
 from experiments.compiling.compilation import Kept, compile_program
+from experiments.compiling.costs import count_costs
 from experiments.compiling.estimates import seconds_of
+from experiments.compiling.hlo import parse
 from experiments.compiling.stages import Stages
 from experiments.configs import digits
 
@@ -48,6 +51,22 @@ def compiled(topology, function, *shapes, dtype=jnp.bfloat16):
     jax.ShapeDtypeStruct(shape, dtype, sharding=sharding) for shape in shapes
   ]
   return compile_program(jax.jit(function).lower(*specs), {})
+
+
+@pytest.mark.parametrize('topology', ['v4-8', 'v5e-4', 'v6e-8'], indirect=True)
+def test_kernels_cost_what_they_state(topology):
+  stated = pl.CostEstimate(flops=10**9, transcendentals=0, bytes_accessed=10**6)
+
+  def double(x_ref, out_ref):
+    out_ref[...] = 2 * x_ref[...]
+
+  def stack(x):
+    kernel = pl.pallas_call(double, out_shape=x, cost_estimate=stated)
+    return jax.lax.scan(lambda x, _: (kernel(x), None), x, length=3)[0]
+
+  program = compiled(topology, stack, (256, 256))
+  (kernel,) = count_costs(parse(program.text)).kernels
+  assert (kernel.operations, kernel.moved) == (3 * 10**9, 3 * 10**6)
 
 
 TPUS = ('v3-8', 'v4-8', 'v5e-4', 'v5p-8', 'v6e-8')
