@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -94,6 +95,16 @@ def test_what_does_not_fit_says_how_much_it_needs(topology):
   program = compiled(topology, lambda x: x + 1, (size, size))
   assert not program.fits
   assert program.peak == pytest.approx(2 * 2 * size**2, rel=0.01)
+
+
+@pytest.mark.parametrize('topology', TPUS, indirect=True)
+def test_usable_memory_is_what_the_compiler_says(topology):
+  sharding = SingleDeviceSharding(topology.devices()[0])
+  large = jax.ShapeDtypeStruct((2**17, 2**18), jnp.bfloat16, sharding=sharding)
+  with pytest.raises(jax.errors.JaxRuntimeError) as refusal:
+    jax.jit(lambda x: x + 1).lower(large).compile()
+  (gib,) = re.findall(r'available HBM \(([\d.]+)G\)', str(refusal.value))
+  assert topology.hardware.memory == pytest.approx(float(gib) * 2**30)
 
 
 def preflight(*arguments):
