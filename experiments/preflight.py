@@ -28,17 +28,13 @@ from absl import flags
 
 from experiments import command_line
 from experiments.compiling import fitting, page
-from experiments.compiling.ahead import (
-  Compiler,
-  Programs,
-  forward_operations,
-)
+from experiments.compiling.ahead import Compiler, forward_operations
 from experiments.compiling.compilation import Kept, default_folder
 from experiments.compiling.compilers import check_installed, notes, use_cpu
-from experiments.compiling.estimates import estimate, seconds_of
-from experiments.compiling.fitting import Memory, Setting
+from experiments.compiling.estimates import estimate
 from experiments.compiling.stages import Stages
 from experiments.compiling.topologies import Topology, find_topology
+from experiments.compiling.trials import fit
 from experiments.output import print_result
 
 _TOPOLOGY = flags.DEFINE_string(
@@ -68,10 +64,6 @@ _KEPT = flags.DEFINE_string(
   'preflight.',
 )
 
-# A state that takes less of the memory is not worth dividing.
-_SMALL_STATE = 0.05
-_MOST_WHOLE = 3
-
 
 def preflight(
   config: ml_collections.ConfigDict,
@@ -100,60 +92,6 @@ def preflight(
     ask(programs.update, 'Compiling the update'),
     ask(programs.evaluation, 'Compiling the evaluation'),
     operations=forward_operations(config),
-  )
-
-
-def fit(
-  config: ml_collections.ConfigDict,
-  topology: Topology,
-  compiler: Compiler,
-  stages: Stages,
-) -> list[fitting.Tried]:
-  """Tries settings; see `fitting.search`.
-
-  Args:
-    config: whose settings are changed.
-    topology: to fit.
-    compiler: for it.
-    stages: where it says what it tries.
-
-  Raises:
-    ValueError: the config is wrong, or its batch cannot be divided.
-  """
-  own = fitting.own_setting(config)
-  devices = topology.num_devices
-  microbatches = fitting.possible_microbatches(config.batch_size // devices)
-  # The whole state on each device, for what it takes.
-  whole = own._replace(microbatches=1, shards=None)
-  state = compiler.lower(fitting.with_setting(config, whole)).state
-  has_small_state = state < _SMALL_STATE * topology.hardware.memory
-  settings = fitting.families(
-    own,
-    1 if has_small_state else topology.num_neighbours,
-    takes_dtypes=config.get('baseline', {}).get('name') != 'resnet',
-  )
-
-  def lower(setting: Setting) -> Programs:
-    stages.note(f'Trying {page.setting_text(setting)}')
-    return compiler.lower(fitting.with_setting(config, setting))
-
-  def memory_of(setting: Setting) -> Memory:
-    programs = lower(setting)
-    update = compiler.memory(programs.update, 'Memory of the update')
-    if not update.fits:
-      return Memory(update.peak, fits=False)
-    evaluation = compiler.memory(
-      programs.evaluation, 'Memory of the evaluation'
-    )
-    return Memory(max(update.peak, evaluation.peak), evaluation.fits)
-
-  def time_of(setting: Setting) -> tuple[Memory, float | None]:
-    update = compiler.whole(lower(setting).update, 'Compiling the update')
-    seconds = seconds_of(update, topology) if update.fits else None
-    return Memory(update.peak, update.fits), seconds
-
-  return fitting.search(
-    settings, microbatches, memory_of, time_of, most_whole=_MOST_WHOLE
   )
 
 

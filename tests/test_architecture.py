@@ -1129,6 +1129,13 @@ MAY_IMPORT = {
     'experiments.compiling.hlo',
     'experiments.compiling.topologies',
   ],
+  'experiments.compiling.trials': [
+    'experiments.compiling.ahead',
+    'experiments.compiling.estimates',
+    'experiments.compiling.fitting',
+    'experiments.compiling.stages',
+    'experiments.compiling.topologies',
+  ],
   'experiments.compiling.page': [
     'experiments.compiling.costs',
     'experiments.compiling.fitting',
@@ -1144,6 +1151,7 @@ MAY_IMPORT = {
     'experiments.compiling.page',
     'experiments.compiling.stages',
     'experiments.compiling.topologies',
+    'experiments.compiling.trials',
     'experiments.output',
   ],
   'experiments.benchmark': [

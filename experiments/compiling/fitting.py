@@ -76,6 +76,19 @@ def own_setting(config: ml_collections.ConfigDict) -> Setting:
   )
 
 
+def setting_text(setting: Setting) -> str:
+  """Returns a setting in a line."""
+  words = [setting.compute_dtype]
+  if setting.rematerialize is not None:
+    words.append(f'rematerialize {setting.rematerialize}')
+  words.append(
+    'pmap' if setting.shards is None else f'sharded in {setting.shards}'
+  )
+  several = 'es' if setting.microbatches > 1 else ''
+  words.append(f'{setting.microbatches} microbatch{several}')
+  return ', '.join(words)
+
+
 def with_setting(
   config: ml_collections.ConfigDict, setting: Setting
 ) -> ml_collections.ConfigDict:

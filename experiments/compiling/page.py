@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.compiling.costs import ELEMENTS, KERNELS, MOVES, PRODUCTS
-from experiments.compiling.fitting import Setting, Tried
+from experiments.compiling.fitting import Tried, setting_text
 from experiments.compiling.topologies import Topology
 
 _GIB = 2**30
@@ -36,18 +36,6 @@ def render(found: Mapping[str, Any]) -> str:
       lines += ['', *_dearest_lines(found['step']['dearest'])]
     lines += ['', *_exchange_lines(found['step'])]
   return '\n'.join([*lines, '', *_closing_lines(found)])
-
-
-def setting_text(setting: Setting) -> str:
-  """Returns a setting in a line."""
-  words = [setting.compute_dtype]
-  if setting.rematerialize is not None:
-    words.append(f'rematerialize {setting.rematerialize}')
-  words.append(
-    'pmap' if setting.shards is None else f'sharded in {setting.shards}'
-  )
-  words.append(_count(setting.microbatches, 'microbatch', 'microbatches'))
-  return ', '.join(words)
 
 
 def tried_row(tried: Tried) -> dict[str, Any]:
