@@ -1,10 +1,16 @@
 """The search for settings that fit, with a compiler that is made up."""
 
+import pathlib
+import types
+
 import pytest
 
 from experiments.compiling import fitting, page
+from experiments.compiling.compilation import Compiled
 from experiments.compiling.fitting import Memory, Setting
+from experiments.compiling.stages import Stages
 from experiments.compiling.topologies import find_topology
+from experiments.compiling.trials import fit
 from experiments.configs import digits
 
 GIB = 2**30
@@ -125,3 +131,46 @@ def test_settings_go_into_configs_and_come_out():
 def test_microbatches_are_powers_of_two_that_divide():
   assert fitting.possible_microbatches(48) == [1, 2, 4, 8, 16]
   assert fitting.possible_microbatches(3) == [1]
+
+
+class MadeUpCompiler:
+  """A program is its config; the state is of 2 GiB, divided or not."""
+
+  hlo = pathlib.Path(__file__).parent / 'hlo' / 'tpu.txt'
+
+  def __init__(self):
+    self.asked = []
+
+  def lower(self, config):
+    self.asked.append(fitting.own_setting(config))
+    return types.SimpleNamespace(update=config, evaluation=None, state=2 * GIB)
+
+  def memory(self, config, name):
+    del name
+    if config is None:  # The evaluation.
+      return Compiled(True, GIB, 0, '', 1.0)
+    state = 2 / config.parallelism.get('shards', 1)
+    kept = {'none': 60, 'elementwise': 40, 'layers': 20}
+    kept = kept[config.encoder.rematerialize] / config.microbatches
+    return Compiled(state + kept < 15, int((state + kept) * GIB), 0, '', 1.0)
+
+  def whole(self, config, name):
+    return self.memory(config, name)._replace(text=self.hlo.read_text())
+
+
+def test_a_state_that_is_large_is_divided_too(capsys):
+  config = digits.get_config()
+  config.compute_dtype, config.microbatches = 'bfloat16', 1
+  config.parallelism = dict(name='pmap')
+  compiler = MadeUpCompiler()
+  tried = fit(config, find_topology('v5e-4'), compiler, Stages())
+  # 2 GiB are more than 5 % of a v5e; divided by 4, two microbatches suffice.
+  sharded = Setting('bfloat16', 'layers', 4, 2)
+  assert sharded in compiler.asked
+  assert Memory(int(10.5 * GIB), True) in [
+    each.memory for each in tried if each.setting == sharded
+  ]
+  assert tried[0].memory.fits and tried[0].seconds > 0
+  said = capsys.readouterr().err
+  assert 'Trying bfloat16, rematerialize none, pmap, 1 microbatch' in said
+  assert '62.00 GiB: does not fit' in said
