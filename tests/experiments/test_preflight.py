@@ -234,6 +234,12 @@ def test_a_compiler_that_is_not_there_is_one_line(monkeypatch):
     compilers.check_installed(find_topology('h100:8'))
 
 
+def test_the_extras_that_messages_name_are_there():
+  setup = (ROOT / 'setup.py').read_text()
+  assert "'preflight-tpu': ['jax[tpu]']" in setup
+  assert "'preflight-gpu': ['jax[cuda13-local]']" in setup
+
+
 def test_a_compiler_of_another_version_is_one_line(monkeypatch):
   monkeypatch.setattr(importlib.metadata, 'version', lambda _: '0.0.1')
   with pytest.raises(ValueError, match=r'libtpu 0\.0\.1 is installed; jax'):
