@@ -4,6 +4,7 @@
 # with the newest releases that it admits; PYTHON=python3.13 for those of another
 # Python.  make browser: tests of pages, with a Chromium that is installed.
 # make golden: check the golden files anew.
+# make aot: programs compiled for TPUs and GPUs that are not here.
 # make soak: a long run, killed again and again, against an unbroken one.
 # make docs: tables of docs/.     make site: the documentation as a web site.
 # Everything happens in .venv, made from requirements.txt.
@@ -19,6 +20,7 @@ export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 TORCH := .venv-golden
 OLDEST := .venv-oldest
 NEWEST := .venv-newest
+AOT := .venv-aot
 SITE := .venv-docs
 PYTEST := -m pytest --numprocesses=auto --dist=worksteal
 # What leans most on the releases of jax and Haiku.
@@ -28,7 +30,7 @@ FAST := tests/test_support_window.py tests/perceiver_jax/test_layers.py \
   tests/experiments/test_compiled_step.py tests/experiments/test_optimizers.py \
   tests/experiments/test_parallelism.py tests/experiments/test_checkpoints.py
 
-.PHONY: train test test-slow test-oldest test-newest browser lint soak docs site \
+.PHONY: train test test-slow test-oldest test-newest browser aot lint soak docs site \
   golden clean
 
 train: $(VENV)/.installed
@@ -48,6 +50,9 @@ test-newest: $(NEWEST)/.installed
 
 browser: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/browser
+
+aot: $(AOT)/.installed
+	$(AOT)/bin/python -m pytest tests/aot
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -70,7 +75,7 @@ golden: $(TORCH)/.installed
 	$(TORCH)/bin/python tests/golden/make_huggingface.py --check
 
 clean:
-	rm -rf $(VENV) $(TORCH) $(OLDEST) $(NEWEST) $(SITE) build
+	rm -rf $(VENV) $(TORCH) $(OLDEST) $(NEWEST) $(AOT) $(SITE) build
 
 $(TORCH)/.installed: tests/golden/requirements.txt
 	$(PYTHON) -m venv $(TORCH)
@@ -93,6 +98,13 @@ $(OLDEST)/.installed: requirements.txt requirements-oldest.txt setup.py
 $(NEWEST)/.installed: setup.py
 	$(PYTHON) -m venv $(NEWEST)
 	$(NEWEST)/bin/python -m pip install --quiet --upgrade --editable '.[dev]'
+	touch $@
+
+# The compilers in the version that jax asks for; of CUDA only XLA's part.
+$(AOT)/.installed: requirements.txt setup.py
+	$(PYTHON) -m venv $(AOT)
+	$(AOT)/bin/python -m pip install --quiet --requirement requirements.txt 'jax[tpu,cuda13-local]'
+	$(AOT)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
 $(SITE)/.installed: setup.py

@@ -3,6 +3,7 @@
   python -m experiments.preflight --config=experiments/configs/imagenet.py \\
     --config.compute_dtype=bfloat16 --topology=v4-32
   python -m experiments.preflight --config=... --topology=v4-8 --fit
+  python -m experiments.preflight --config=... --topology=v4-8 --memory
   python -m experiments.preflight --config=... --topology=h100:8 --json
 
 Update and evaluation are compiled as they would be on the devices, by the same
@@ -27,17 +28,13 @@ from absl import flags
 
 from experiments import command_line
 from experiments.compiling import fitting, page
-from experiments.compiling.ahead import (
-  Compiler,
-  Programs,
-  forward_operations,
-)
+from experiments.compiling.ahead import Compiler, forward_operations
 from experiments.compiling.compilation import Kept, default_folder
-from experiments.compiling.compilers import check_installed, use_cpu
-from experiments.compiling.estimates import estimate, seconds_of
-from experiments.compiling.fitting import Memory, Setting
+from experiments.compiling.compilers import check_installed, notes, use_cpu
+from experiments.compiling.estimates import estimate
 from experiments.compiling.stages import Stages
 from experiments.compiling.topologies import Topology, find_topology
+from experiments.compiling.trials import fit
 from experiments.output import print_result
 
 _TOPOLOGY = flags.DEFINE_string(
@@ -54,6 +51,12 @@ _FIT = flags.DEFINE_bool(
   'Look for the dtype, rematerialisation, shards and microbatches with which '
   'it fits and is fastest.',
 )
+_MEMORY = flags.DEFINE_bool(
+  'memory',
+  False,
+  'Tell only whether it fits, right to about 12 %: seconds instead of minutes '
+  'for TPUs.',
+)
 _KEPT = flags.DEFINE_string(
   'compilation_cache',
   None,
@@ -61,13 +64,13 @@ _KEPT = flags.DEFINE_string(
   'preflight.',
 )
 
-# A state that takes less of the memory is not worth dividing.
-_SMALL_STATE = 0.05
-_MOST_WHOLE = 3
-
 
 def preflight(
-  config: ml_collections.ConfigDict, topology: Topology, compiler: Compiler
+  config: ml_collections.ConfigDict,
+  topology: Topology,
+  compiler: Compiler,
+  *,
+  memory_only: bool = False,
 ) -> dict[str, Any]:
   """Returns what the compiler estimates of a config, see `page.render`.
 
@@ -75,78 +78,28 @@ def preflight(
     config: of an experiment; its data need not be there.
     topology: to compile for.
     compiler: for it.
+    memory_only: whether to stop when the memory is known.
 
   Raises:
     ValueError: the config is wrong, or its batch cannot be divided.
   """
   programs = compiler.lower(config)
+  ask = compiler.memory if memory_only else compiler.whole
   return estimate(
     config,
     topology,
     programs,
-    compiler.whole(programs.update, 'Compiling the update'),
-    compiler.whole(programs.evaluation, 'Compiling the evaluation'),
+    ask(programs.update, 'Compiling the update'),
+    ask(programs.evaluation, 'Compiling the evaluation'),
     operations=forward_operations(config),
-  )
-
-
-def fit(
-  config: ml_collections.ConfigDict,
-  topology: Topology,
-  compiler: Compiler,
-  stages: Stages,
-) -> list[fitting.Tried]:
-  """Tries settings; see `fitting.search`.
-
-  Args:
-    config: whose settings are changed.
-    topology: to fit.
-    compiler: for it.
-    stages: where it says what it tries.
-
-  Raises:
-    ValueError: the config is wrong, or its batch cannot be divided.
-  """
-  own = fitting.own_setting(config)
-  devices = topology.num_devices
-  microbatches = fitting.possible_microbatches(config.batch_size // devices)
-  # The whole state on each device, for what it takes.
-  whole = own._replace(microbatches=1, shards=None)
-  state = compiler.lower(fitting.with_setting(config, whole)).state
-  has_small_state = state < _SMALL_STATE * topology.hardware.memory
-  settings = fitting.families(
-    own,
-    1 if has_small_state else devices,
-    takes_dtypes=config.get('baseline', {}).get('name') != 'resnet',
-  )
-
-  def lower(setting: Setting) -> Programs:
-    stages.note(f'Trying {page.setting_text(setting)}')
-    return compiler.lower(fitting.with_setting(config, setting))
-
-  def memory_of(setting: Setting) -> Memory:
-    programs = lower(setting)
-    update = compiler.memory(programs.update, 'Memory of the update')
-    if not update.fits:
-      return Memory(update.peak, fits=False)
-    evaluation = compiler.memory(
-      programs.evaluation, 'Memory of the evaluation'
-    )
-    return Memory(max(update.peak, evaluation.peak), evaluation.fits)
-
-  def time_of(setting: Setting) -> tuple[Memory, float | None]:
-    update = compiler.whole(lower(setting).update, 'Compiling the update')
-    seconds = seconds_of(update, topology) if update.fits else None
-    return Memory(update.peak, update.fits), seconds
-
-  return fitting.search(
-    settings, microbatches, memory_of, time_of, most_whole=_MOST_WHOLE
   )
 
 
 def _command(flags_of_setting: list[str], topology: Topology) -> str:
   """The command that trains with a setting, and with --config.KEYs as given."""
   changed = {flag.partition('=')[0] for flag in flags_of_setting}
+  if '--config.parallelism.name=pmap' in flags_of_setting:
+    changed |= {'--config.parallelism.shards', '--config.parallelism.name'}
   given = [
     argument
     for argument in sys.argv[1:]
@@ -181,6 +134,7 @@ def main() -> None:
     'config': command_line.config_name() or command_line.workdir().name,
     'estimated_by': versions,
   }
+  result['notes'] = notes(topology)
   own = fitting.own_setting(config)
   if _FIT.value:
     tried = fit(config, topology, compiler, stages)
@@ -189,7 +143,7 @@ def main() -> None:
       least = min(tried, key=lambda each: each.memory.peak)
       raise ValueError(page.nothing_fits(least, topology))
     config = fitting.with_setting(config, tried[0].setting)
-  result |= preflight(config, topology, compiler)
+  result |= preflight(config, topology, compiler, memory_only=_MEMORY.value)
   if _FIT.value and command_line.CONFIG.value is not None:
     result['command'] = _command(
       fitting.flags_of(tried[0].setting, own), topology

@@ -1140,7 +1140,10 @@ MAY_IMPORT = {
   'experiments.compiling.stages': [],
   'experiments.compiling.compilation': [],
   'experiments.compiling.topologies': ['experiments.compiling.hardware'],
-  'experiments.compiling.compilers': ['experiments.compiling.topologies'],
+  'experiments.compiling.compilers': [
+    'experiments.compiling.hardware',
+    'experiments.compiling.topologies',
+  ],
   'experiments.compiling.costs': ['experiments.compiling.hlo'],
   'experiments.compiling.fitting': ['perceiver_jax.encoder'],
   'experiments.compiling.ahead': [
@@ -1163,6 +1166,13 @@ MAY_IMPORT = {
     'experiments.compiling.hlo',
     'experiments.compiling.topologies',
   ],
+  'experiments.compiling.trials': [
+    'experiments.compiling.ahead',
+    'experiments.compiling.estimates',
+    'experiments.compiling.fitting',
+    'experiments.compiling.stages',
+    'experiments.compiling.topologies',
+  ],
   'experiments.compiling.page': [
     'experiments.compiling.costs',
     'experiments.compiling.fitting',
@@ -1178,6 +1188,7 @@ MAY_IMPORT = {
     'experiments.compiling.page',
     'experiments.compiling.stages',
     'experiments.compiling.topologies',
+    'experiments.compiling.trials',
     'experiments.output',
   ],
   'experiments.benchmark': [

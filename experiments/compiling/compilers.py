@@ -11,6 +11,7 @@ import re
 
 import jax
 
+from experiments.compiling.hardware import MEMORY_FRACTION
 from experiments.compiling.topologies import GpuHosts, Topology
 
 # What libtpu asks a cloud's metadata server about the machine, told at once:
@@ -24,6 +25,9 @@ _LIBTPU = {
   'TPU_STDERR_LOG_LEVEL': '3',
   'TF_CPP_MIN_LOG_LEVEL': '3',
 }
+
+
+_CUDNN = 'nvidia-cudnn-cu13'
 
 
 def use_cpu() -> None:
@@ -62,6 +66,25 @@ def check_installed(topology: Topology) -> str:
       f"{wanted}. Type: pip install '{package}=={wanted}'."
     )
   return f'{package} {version}'
+
+
+def notes(topology: Topology) -> list[str]:
+  """Returns lines on what holds for these devices besides."""
+  if not isinstance(topology, GpuHosts):
+    return []
+  lines = [
+    f'Usable is what jax takes of a GPU, {MEMORY_FRACTION:.0%} unless '
+    'XLA_PYTHON_CLIENT_MEM_FRACTION says',
+    'otherwise.',
+  ]
+  try:
+    importlib.metadata.version(_CUDNN)
+  except importlib.metadata.PackageNotFoundError:
+    lines += [
+      f'{_CUDNN} is not installed here: attention was compiled in the form',
+      'that needs none. With it, GPUs need less memory.',
+    ]
+  return lines
 
 
 def wanted_version(package: str, requirements: list[str]) -> str:

@@ -55,7 +55,7 @@ _BETWEEN_SLICES = re.compile(r'_xla_megascale_transfer_type="(\w+)"')
 _NOBODY = re.compile(
   r'(?:jit|pjit|vmap|pmap)\(.*\)|while|body|cond|closed_call|shard_map|'
   r'checkpoint|rematted_computation|custom_[vj]\w+_call\w*|branch_\d+_fun|'
-  r'pallas_call|remat\d*|.*->.*|<.*>|_fun|update|constrained|step'
+  r'pallas_call|remat\d*|.*->.*|<.*>'
 )
 _RECOMPUTED = 'rematted_computation'
 OUTSIDE = 'outside of modules'

@@ -76,6 +76,19 @@ def own_setting(config: ml_collections.ConfigDict) -> Setting:
   )
 
 
+def setting_text(setting: Setting) -> str:
+  """Returns a setting in a line."""
+  words = [setting.compute_dtype]
+  if setting.rematerialize is not None:
+    words.append(f'rematerialize {setting.rematerialize}')
+  words.append(
+    'pmap' if setting.shards is None else f'sharded in {setting.shards}'
+  )
+  several = 'es' if setting.microbatches > 1 else ''
+  words.append(f'{setting.microbatches} microbatch{several}')
+  return ', '.join(words)
+
+
 def with_setting(
   config: ml_collections.ConfigDict, setting: Setting
 ) -> ml_collections.ConfigDict:
@@ -86,8 +99,11 @@ def with_setting(
     config.microbatches = setting.microbatches
     if setting.rematerialize is not None:
       config.encoder.rematerialize = setting.rematerialize
-    config.parallelism = {'name': 'pmap'}
-    if setting.shards is not None:
+    if setting.shards is None:
+      config.parallelism = {'name': 'pmap'}
+    elif config.parallelism.name == 'sharded':
+      config.parallelism.shards = setting.shards  # What else it says stays.
+    else:
       config.parallelism = {'name': 'sharded', 'shards': setting.shards}
   return config
 

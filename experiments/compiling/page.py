@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.compiling.costs import ELEMENTS, KERNELS, MOVES, PRODUCTS
-from experiments.compiling.fitting import Setting, Tried
+from experiments.compiling.fitting import Tried, setting_text
 from experiments.compiling.topologies import Topology
 
 _GIB = 2**30
@@ -18,8 +18,8 @@ def render(found: Mapping[str, Any]) -> str:
 
   Args:
     found: by `estimates.estimate`, and besides: 'config', its name;
-      'estimated_by', the compiler; with --fit also 'tried', rows of
-      `tried_row`, and 'command'.
+      'estimated_by', the compiler; 'notes', lines that it ends with; with
+      --fit also 'tried', rows of `tried_row`, and 'command'.
   """
   lines = [
     f'{found["config"]} on {found["hardware"]}',
@@ -36,18 +36,6 @@ def render(found: Mapping[str, Any]) -> str:
       lines += ['', *_dearest_lines(found['step']['dearest'])]
     lines += ['', *_exchange_lines(found['step'])]
   return '\n'.join([*lines, '', *_closing_lines(found)])
-
-
-def setting_text(setting: Setting) -> str:
-  """Returns a setting in a line."""
-  words = [setting.compute_dtype]
-  if setting.rematerialize is not None:
-    words.append(f'rematerialize {setting.rematerialize}')
-  words.append(
-    'pmap' if setting.shards is None else f'sharded in {setting.shards}'
-  )
-  words.append(_count(setting.microbatches, 'microbatch', 'microbatches'))
-  return ', '.join(words)
 
 
 def tried_row(tried: Tried) -> dict[str, Any]:
@@ -108,10 +96,10 @@ def _memory_lines(found: Mapping[str, Any]) -> list[str]:
     f'  evaluation  {_gib(evaluation):>8} GiB  {_bar(evaluation / usable)}',
   ]
   if not found['fits']:
-    lines.append(
-      '--fit looks for microbatches, rematerialisation, shards and a dtype '
-      'with which it fits; more devices or a smaller batch help too.'
-    )
+    lines += [
+      'With --fit it looks for microbatches, rematerialisation, shards and a',
+      'dtype with which it fits. More devices or a smaller batch help too.',
+    ]
   return lines
 
 
@@ -133,20 +121,20 @@ def _step_lines(found: Mapping[str, Any]) -> list[str]:
   ]
   for name, value in step['parts'].items():
     share = value / seconds
-    lines.append(f'  {name:<20}{_time(value):>10} {share:>5.0%}  {_bar(share)}')
-  lines.append(
-    f'The run of {found["train_steps"]:,} steps takes '
-    f'{_days(found["days"])}, without evaluations, checkpoints and waiting for '
-    'data.'
-  )
+    shown = f'{value:,.3f} s' if seconds >= 1 else _time(value)
+    lines.append(f'  {name:<20}{shown:>10} {share:>5.0%}  {_bar(share)}')
+  lines += [
+    f'The run of {found["train_steps"]:,} steps takes {_days(found["days"])}, '
+    'without evaluations,',
+    'checkpoints and waiting for data.',
+  ]
   if 'evaluation' in found:
     lines.append(
       f'Evaluating a batch takes {_time(found["evaluation"]["seconds"])}.'
     )
   if KERNELS in step['parts']:
     lines.append(
-      'The compiler estimates no times of kernels: theirs follow from their '
-      'operations and bytes.'
+      'Times of kernels are not its: they follow from operations and bytes.'
     )
   if calls := sum(step['calls_without_estimate'].values()):
     lines.append(
@@ -181,7 +169,7 @@ def _exchange_lines(step: Mapping[str, Any]) -> list[str]:
     return ['Devices exchange nothing.']
   lines = [
     f'Collectives of a step: {_bytes(step["exchanged_bytes"])} a device, '
-    f'{_time(step["parts"]["collectives"])} if nothing is computed meanwhile:'
+    f'{_time(step["parts"]["collectives"])} if nothing is computed meanwhile.'
   ]
   for row in rows[:_MOST_EXCHANGES]:
     where = 'slices' if row['between_slices'] else 'devices'
@@ -213,6 +201,7 @@ def _closing_lines(found: Mapping[str, Any]) -> list[str]:
     f'Compiled here in {spent["update"]:.0f} s (update) and '
     f'{spent["evaluation"]:.0f} s (evaluation).'
   ]
+  lines += found.get('notes', [])
   if 'command' in found:
     lines += ['The fastest that fits:', f'  {found["command"]}']
   return lines
@@ -250,10 +239,13 @@ def _days(days: float) -> str:
 
 def _milliseconds(seconds: float) -> str:
   milliseconds = 1e3 * seconds
+  if milliseconds < 5e-4:
+    return '-'
   return f'{milliseconds:,.1f}' if milliseconds >= 1 else f'{milliseconds:.3f}'
 
 
 def _time(seconds: float) -> str:
   if seconds >= 1:
     return f'{seconds:,.2f} s'
-  return f'{_milliseconds(seconds)} ms'
+  shown = _milliseconds(seconds)
+  return shown if shown == '-' else f'{shown} ms'

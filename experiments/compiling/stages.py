@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-_SECONDS_BETWEEN_LINES = 30.0
+_SECONDS_BETWEEN_LINES = 20.0
 
 
 class Stages:
@@ -28,7 +28,8 @@ class Stages:
       while not done.wait(wait):
         self._say(f'{text} ... {time.monotonic() - start:.0f} s')
 
-    self._say(f'{text} ...')
+    if self._interactive:
+      self._say(f'{text} ...')
     teller = threading.Thread(target=tell, daemon=True)
     teller.start()
     try:

@@ -38,6 +38,10 @@ class Topology(Protocol):
   def num_devices(self) -> int:
     """Devices, as jax counts them."""
 
+  @property
+  def num_neighbours(self) -> int:
+    """Devices that something faster than a network connects."""
+
   def description(self) -> str:
     """Returns what it is, in words."""
 
@@ -75,6 +79,11 @@ class TpuSlices(NamedTuple):
   def num_devices(self) -> int:
     """Devices of all slices."""
     return self.slices * self._chips * self.hardware.devices
+
+  @property
+  def num_neighbours(self) -> int:
+    """Devices of a slice."""
+    return self.num_devices // self.slices
 
   @property
   def _chips(self) -> int:
@@ -158,6 +167,11 @@ class GpuHosts(NamedTuple):
   def num_devices(self) -> int:
     """GPUs of all hosts."""
     return self.hosts * self.gpus
+
+  @property
+  def num_neighbours(self) -> int:
+    """GPUs of a host."""
+    return self.gpus
 
   def description(self) -> str:
     """Returns what it is, in words."""

@@ -1,0 +1,98 @@
+"""Tries settings of a config on a topology, with its compiler."""
+
+import ml_collections
+
+from experiments.compiling import fitting
+from experiments.compiling.ahead import Compiler, Programs
+from experiments.compiling.estimates import seconds_of
+from experiments.compiling.fitting import Memory, Setting
+from experiments.compiling.stages import Stages
+from experiments.compiling.topologies import Topology
+
+# A state that takes less of the memory is not worth dividing.
+_SMALL_STATE = 0.05
+_MOST_WHOLE = 3
+_GIB = 2**30
+
+
+def fit(
+  config: ml_collections.ConfigDict,
+  topology: Topology,
+  compiler: Compiler,
+  stages: Stages,
+) -> list[fitting.Tried]:
+  """Tries settings; see `fitting.search`.
+
+  Args:
+    config: whose settings are changed.
+    topology: to fit.
+    compiler: for it.
+    stages: where it says what it tries.
+
+  Raises:
+    ValueError: the config is wrong, or its batch cannot be divided.
+  """
+  own = fitting.own_setting(config)
+  share = config.batch_size // topology.num_devices
+  # The whole state on each device, for what it takes.
+  whole = own._replace(microbatches=1, shards=None)
+  state = compiler.lower(fitting.with_setting(config, whole)).state
+  is_small = state < _SMALL_STATE * topology.hardware.memory
+  trials = _Trials(config, topology, compiler, stages)
+  return fitting.search(
+    fitting.families(
+      own,
+      1 if is_small else topology.num_neighbours,
+      takes_dtypes=config.get('baseline', {}).get('name') != 'resnet',
+    ),
+    fitting.possible_microbatches(share),
+    trials.memory_of,
+    trials.seconds_of,
+    most_whole=_MOST_WHOLE,
+  )
+
+
+class _Trials:
+  """Asks a compiler, and says what it answers."""
+
+  def __init__(
+    self,
+    config: ml_collections.ConfigDict,
+    topology: Topology,
+    compiler: Compiler,
+    stages: Stages,
+  ):
+    self._config = config
+    self._topology = topology
+    self._compiler = compiler
+    self._stages = stages
+
+  def memory_of(self, setting: Setting) -> Memory:
+    """Returns what update and evaluation need."""
+    programs = self._lower(setting)
+    ask = self._compiler.memory
+    compiled = ask(programs.update, 'Memory of the update')
+    memory = Memory(compiled.peak, compiled.fits)
+    if memory.fits:
+      compiled = ask(programs.evaluation, 'Memory of the evaluation')
+      memory = Memory(max(memory.peak, compiled.peak), compiled.fits)
+    fits = 'fits' if memory.fits else 'does not fit'
+    self._stages.note(f'  {memory.peak / _GIB:,.2f} GiB: {fits}')
+    return memory
+
+  def seconds_of(self, setting: Setting) -> tuple[Memory, float | None]:
+    """Returns the memory and the time of an update."""
+    update = self._lower(setting).update
+    compiled = self._compiler.whole(update, 'Compiling the update')
+    memory = Memory(compiled.peak, compiled.fits)
+    if not memory.fits:
+      self._stages.note('  does not fit, compiled to the end')
+      return memory, None
+    seconds = seconds_of(compiled, self._topology)
+    if seconds is not None:
+      self._stages.note(f'  {seconds:,.3f} s a step')
+    return memory, seconds
+
+  def _lower(self, setting: Setting) -> Programs:
+    self._stages.note(f'Trying {fitting.setting_text(setting)}')
+    return self._compiler.lower(fitting.with_setting(self._config, setting))

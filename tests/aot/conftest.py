@@ -1,0 +1,18 @@
+"""Compilers are asked for what users get from them."""
+
+import jax
+import pytest
+
+from experiments.compiling.compilers import check_installed, use_cpu
+from experiments.compiling.topologies import find_topology
+
+use_cpu()
+jax.config.update('jax_disable_most_optimizations', False)
+
+
+@pytest.fixture
+def topology(request):
+  """The topology of the parameter's name; its compiler is there."""
+  found = find_topology(request.param)
+  check_installed(found)
+  return found
