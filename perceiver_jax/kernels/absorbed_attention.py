@@ -23,16 +23,25 @@ from perceiver_jax.kernels.input_columns import (
   plan_blocks,
   positions_first,
 )
+from perceiver_jax.portability import target_device
 from perceiver_jax.position_encoding import GridPositions
+
+# Their compiler knows no products of bfloat16 in kernels.
+_WITHOUT_KERNELS = ('TPU v2', 'TPU v3')
 
 
 def takes(keys: jax.Array, features: jax.Array) -> bool:
-  """Whether `attend` has blocks for arrays of these shapes.
+  """Whether `attend` suits the devices that are traced for, and these shapes.
 
   Args:
     keys: `[1 or B, N, C]`.
     features: `[B, M, Cf]`.
   """
+  device = target_device()
+  if device is None or device.platform != 'tpu':
+    return False
+  if device.device_kind in _WITHOUT_KERNELS:
+    return False
   if any(map(export.is_symbolic_dim, (*keys.shape, *features.shape))):
     return False
   return _plan(keys, features) is not None
