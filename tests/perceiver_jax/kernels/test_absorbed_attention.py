@@ -91,10 +91,10 @@ def kernel(arguments, mask, wanted, dtype=jnp.float32):
 CASES = {
   # batch, keys of, N, M, Cf, Cp, positions shared, mask
   'ImageNet': (2, 2, 32, 400, 3, 26, True, False),
-  'one query': (2, 2, 1, 70, 24, 0, True, False),
+  'one query, rows': (2, 2, 1, 200, 128, 0, True, False),
   'seven queries': (3, 1, 7, 300, 8, 9, False, True),
   'blocks of queries': (2, 1, 300, 200, 6, 10, True, True),
-  'whole blocks': (2, 2, 130, 256, 6, 4, False, False),
+  'whole blocks, rows': (2, 2, 130, 256, 128, 4, False, False),
 }
 
 
@@ -214,10 +214,10 @@ def test_kernels_are_for_tpus_that_have_them(device, channels, takes):
 def test_blocks_are_as_large_as_fit(
   num_queries, num_inputs, channels, queries, inputs
 ):
-  blocks = input_columns.plan_blocks(
-    num_queries, num_inputs, channels, jnp.bfloat16
-  )
-  assert blocks == (queries, inputs, num_inputs)
+  keys = jax.ShapeDtypeStruct((1, num_queries, channels), jnp.float32)
+  features = jax.ShapeDtypeStruct((1, num_inputs, 128), jnp.bfloat16)
+  blocks = input_columns.plan_blocks(keys, features)
+  assert blocks == (queries, inputs, num_inputs, True)
 
 
 @pytest.mark.parametrize('size', [16, 128, 400])
