@@ -47,7 +47,6 @@ from perceiver_jax.layers import (
   at_least_float32,
   layer_norm,
 )
-from perceiver_jax.portability import target_platform
 from perceiver_jax.position_encoding import GridPositions
 
 
@@ -112,7 +111,7 @@ def absorbed_attention(
   keys = keys - keys.mean(axis=-1, keepdims=True)  # [B or 1, N, C]
   keys = keys / math.sqrt(query.shape[-1])
   attend = functools.partial(_attend, chunk_size)
-  if target_platform() == 'tpu' and kernel.takes(keys, byte_array.features):
+  if kernel.takes(keys, byte_array.features):
     attend = kernel.attend
   elif not stays_apart(keys, byte_array.features, byte_array.positions):
     batch = byte_array.features.shape[0]

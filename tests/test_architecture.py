@@ -53,6 +53,7 @@ MAY_IMPORT = {
     'perceiver_jax.kernels.absorbed_forward',
     'perceiver_jax.kernels.absorbed_gradients',
     'perceiver_jax.kernels.input_columns',
+    'perceiver_jax.portability',
     'perceiver_jax.position_encoding',
   ],
   'perceiver_jax.absorbed_attention': [
@@ -60,7 +61,6 @@ MAY_IMPORT = {
     'perceiver_jax.input_chunks',
     'perceiver_jax.kernels.absorbed_attention',
     'perceiver_jax.layers',
-    'perceiver_jax.portability',
     'perceiver_jax.position_encoding',
   ],
   'perceiver_jax.recomputed_attention': [

@@ -23,19 +23,28 @@ from perceiver_jax.kernels.input_columns import (
   plan_blocks,
   positions_first,
 )
+from perceiver_jax.portability import target_device
 from perceiver_jax.position_encoding import GridPositions
+
+# Their compiler knows no products of bfloat16 in kernels.
+_WITHOUT_KERNELS = ('TPU v2', 'TPU v3')
 
 
 def takes(keys: jax.Array, features: jax.Array) -> bool:
-  """Whether `attend` has blocks for arrays of these shapes.
+  """Whether `attend` suits the devices that are traced for, and these shapes.
 
   Args:
     keys: `[1 or B, N, C]`.
     features: `[B, M, Cf]`.
   """
+  device = target_device()
+  if device is None or device.platform != 'tpu':
+    return False
+  if device.device_kind in _WITHOUT_KERNELS:
+    return False
   if any(map(export.is_symbolic_dim, (*keys.shape, *features.shape))):
     return False
-  return _plan(keys, features) is not None
+  return plan_blocks(keys, features) is not None
 
 
 @jax.custom_vjp
@@ -63,11 +72,6 @@ def attend(
   return mixed, total
 
 
-def _plan(keys: jax.Array, features: jax.Array) -> Blocks | None:
-  _, num_queries, channels = keys.shape
-  return plan_blocks(num_queries, features.shape[1], channels, features.dtype)
-
-
 def _kernel_keys(keys: jax.Array, features: jax.Array, blocks: Blocks):
   """Keys as the kernels take them, for logarithms to the base of two."""
   keys = positions_first(keys * math.log2(math.e), features.shape[-1])
@@ -75,7 +79,7 @@ def _kernel_keys(keys: jax.Array, features: jax.Array, blocks: Blocks):
 
 
 def _forward(keys, features, positions, inverse_std, mask):
-  blocks = _plan(keys, features)
+  blocks = plan_blocks(keys, features)
   _, num_queries, channels = keys.shape
   columns = as_columns(features, positions, inverse_std, mask)
   mixed, log_total = weighted_sums(
@@ -117,7 +121,7 @@ def _attend_bwd(residuals, cotangents):
     return jnp.zeros_like(keys), None, None, None, None
   features = inputs[0]
   num_features, channels = features.shape[-1], keys.shape[-1]
-  blocks = _plan(keys, features)
+  blocks = plan_blocks(keys, features)
   columns = as_columns(*inputs)
   queries = Queries(
     _kernel_keys(keys, features, blocks),
@@ -139,9 +143,11 @@ def _attend_bwd(residuals, cotangents):
     positions_bar = jnp.swapaxes(positions_bar, 1, 2)
     positions_bar = positions_bar.reshape(inputs[1].shape)
     positions_bar = positions_bar.astype(inputs[1].dtype)
+  if not blocks.rows:
+    features_bar = jnp.swapaxes(features_bar, 1, 2)
   return (
     keys_bar,
-    jnp.swapaxes(features_bar, 1, 2),
+    features_bar,
     positions_bar,
     inverse_std_bar[:, 0],
     None,

@@ -31,7 +31,7 @@ def weighted_sums(
     `[B, C, N]` float32 and `[B, 1, N]` float32, a logarithm to the base of two.
     Both are without meaning for an example without any input.
   """
-  batch, _, num_inputs = columns.features.shape
+  batch, _, num_inputs = columns.inverse_std.shape
   _, num_queries, channels = keys.shape
   shared = keys.shape[0] == 1
   return pl.pallas_call(
@@ -68,7 +68,7 @@ def weighted_sums(
 
 def bytes_read(columns: Columns, times: int) -> int:
   """Bytes of the inputs; shared ones are read for each example."""
-  batch = columns.features.shape[0]
+  batch = columns.inverse_std.shape[0]
   return times * sum(
     batch * x[0].size * x.dtype.itemsize for x in jax.tree.leaves(columns)
   )

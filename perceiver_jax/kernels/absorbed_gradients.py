@@ -123,7 +123,7 @@ class InputsGradient(NamedTuple):
 
   Attributes:
     positions: `[1 or B, Cp, M]` float32, or None.
-    features: `[B, Cf, M]`, in the dtype of the features.
+    features: like the features.
     inverse_std: `[B, 1, M]` float32.
   """
 
@@ -219,6 +219,7 @@ def _inputs_step(
   @pl.when(j == pl.num_programs(2) - 1)
   def _():
     _write_inputs_bar(
+      blocks,
       scaled_bar_ref[...],
       blocks.unscaled(columns, i),
       columns,
@@ -227,12 +228,17 @@ def _inputs_step(
     )
 
 
-def _write_inputs_bar(scaled_bar, inputs, columns, bars, shared_positions):
+def _write_inputs_bar(
+  blocks: Blocks, scaled_bar, inputs, columns, bars, shared_positions: bool
+):
   """From gradients of the scaled inputs to those of what they are made of."""
   bars.inverse_std[...] = (scaled_bar * inputs).sum(axis=0, keepdims=True)
   bar = scaled_bar * columns.inverse_std[...]
-  num_positions = bar.shape[0] - bars.features.shape[0]
-  bars.features[...] = bar[num_positions:].astype(bars.features.dtype)
+  num_positions = 0
+  if columns.positions is not None:
+    num_positions = columns.positions.shape[0]
+  features_bar = bar[num_positions:].astype(bars.features.dtype)
+  bars.features[...] = features_bar.T if blocks.rows else features_bar
   if bars.positions is None:
     return
   if shared_positions:
@@ -243,7 +249,7 @@ def _write_inputs_bar(scaled_bar, inputs, columns, bars, shared_positions):
 
 def _cost(products: int, queries: Queries, columns: Columns, blocks: Blocks):
   batch, num_queries, channels = queries.mixed_bar.shape
-  scores = batch * num_queries * columns.features.shape[2]
+  scores = batch * num_queries * columns.inverse_std.shape[2]
   return pl.CostEstimate(
     flops=2 * products * scores * channels,
     transcendentals=scores,

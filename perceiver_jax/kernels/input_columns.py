@@ -9,7 +9,8 @@ multiples of 8 or 16: `[B, M, 3]` features take 42 times their size, `[M, 258]`
 positions half as much again. With the inputs last nothing is padded, and the
 matrix unit streams 261 channels as 264 rows, not as 384 columns. Features and
 positions are brought together block by block, in the kernel: an array of B M C
-numbers is never written.
+numbers is never written. Features of a multiple of 128 channels are not padded
+as they are; they are read as rows, and a block of them is turned in the kernel.
 
 Positions come first: they are most of the channels, and what follows rows that
 are no multiple of 8 has to be shifted.
@@ -42,7 +43,7 @@ class Columns(NamedTuple):
 
   Attributes:
     positions: `[1 or B, Cp, M]` or None, in the dtype of the features.
-    features: `[B, Cf, M]`.
+    features: `[B, Cf, M]`, or `[B, M, Cf]` where they are read as rows.
     inverse_std: `[B, 1, M]` float32.
     mask: `[B, 1, M]` float32, one where there is an input, or None.
   """
@@ -66,10 +67,15 @@ def as_columns(
     positions = jnp.swapaxes(positions.astype(features.dtype), 1, 2)
   return Columns(
     positions,
-    jnp.swapaxes(features, 1, 2),
+    features if read_as_rows(features) else jnp.swapaxes(features, 1, 2),
     inverse_std[:, None].astype(jnp.float32),
     None if mask is None else mask[:, None].astype(jnp.float32),
   )
+
+
+def read_as_rows(features: jax.Array) -> bool:
+  """Whether `[B, M, Cf]` is read as it is."""
+  return features.shape[-1] % _LANES == 0
 
 
 def positions_first(x: jax.Array, num_features: int) -> jax.Array:
@@ -84,11 +90,13 @@ class Blocks(NamedTuple):
     queries: n, a multiple of 16; N is padded to a multiple of it.
     inputs: m, M itself or a multiple of 128; the last block may be smaller.
     num_inputs: M.
+    rows: whether the features are read as rows.
   """
 
   queries: int
   inputs: int
   num_inputs: int
+  rows: bool
 
   @property
   def steps(self) -> int:
@@ -118,7 +126,17 @@ class Blocks(NamedTuple):
 
       return pl.BlockSpec((None, x.shape[1], self.inputs), index)
 
-    return jax.tree.map(spec, columns)
+    def row_spec(x: jax.Array) -> pl.BlockSpec:
+      def index(*step):
+        example, block = place(*step)
+        return example, block, 0
+
+      return pl.BlockSpec((None, self.inputs, x.shape[2]), index)
+
+    specs = jax.tree.map(spec, columns)
+    if self.rows:
+      specs = specs._replace(features=row_spec(columns.features))
+    return specs
 
   def present(self, columns: Columns, block: jax.Array) -> jax.Array | None:
     """`[1, m]` bool, which inputs of a block there are; None for all."""
@@ -137,11 +155,11 @@ class Blocks(NamedTuple):
 
   def unscaled(self, columns: Columns, block: jax.Array) -> jax.Array:
     """`[C, m]` float32, positions and features of a block."""
-    parts = [columns.features]
+    x = columns.features[...]
+    x = (x.T if self.rows else x).astype(jnp.float32)
     if columns.positions is not None:
-      parts = [columns.positions, columns.features]
-    parts = [x[...].astype(jnp.float32) for x in parts]
-    x = parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=0)
+      positions = columns.positions[...].astype(jnp.float32)
+      x = jnp.concatenate([positions, x], axis=0)
     if self.num_inputs % self.inputs:  # What lies behind may be NaN.
       x = jnp.where(self._inside(block), x, 0.0)
     return x
@@ -151,31 +169,30 @@ class Blocks(NamedTuple):
     return block * self.inputs + lanes < self.num_inputs
 
 
-def plan_blocks(
-  num_queries: int, num_inputs: int, channels: int, dtype: jnp.dtype
-) -> Blocks | None:
+def plan_blocks(keys: jax.Array, features: jax.Array) -> Blocks | None:
   """Divides an attention so that a block fits in a core's fast memory.
 
   As many queries as possible at once, then as many inputs: then the products
   are large, and inputs are read once.
 
   Args:
-    num_queries: N.
-    num_inputs: M.
-    channels: C.
-    dtype: of the features.
+    keys: `[1 or B, N, C]`.
+    features: `[B, M, Cf]`.
 
   Returns:
     The blocks; None when even the smallest do not fit.
   """
+  _, num_queries, channels = keys.shape
+  num_inputs = features.shape[1]
   plans = []
   for most_queries in (2 * _MOST_QUERIES, _MOST_QUERIES, _LANES):
     queries = _round_up(num_queries, 16)
     if queries > most_queries:
       queries = _even_share(queries, min(most_queries, _MOST_QUERIES))
-    inputs = _most_inputs(queries, num_inputs, channels, jnp.dtype(dtype))
+    inputs = _most_inputs(queries, num_inputs, channels, features.dtype)
     if inputs is not None:
-      plans.append(Blocks(queries, inputs, num_inputs))
+      rows = read_as_rows(features)
+      plans.append(Blocks(queries, inputs, num_inputs, rows))
   for plan in plans:
     if plan.inputs >= min(_FEW_INPUTS, num_inputs):
       return plan
