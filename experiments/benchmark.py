@@ -2,6 +2,8 @@
 
   python -m experiments.benchmark --config=experiments/configs/imagenet_io.py
   ... --examples=8 --repeats=5 --json
+  ... --examples=8 --dtype=bfloat16 --noplain
+  ... --suite=published --examples=8 --dtype=bfloat16
   ... --suite=scaling
   ... --suite=data --examples=64 --repeats=50
 
@@ -10,7 +12,8 @@ medians. Ours is timed beside our plain form of attention (keys and values
 projected, all scores stored) and, where PyTorch and transformers are installed
 and have the same model, beside that one. Operations are counted as in the
 papers: a gradient is three forward passes. The matrix rate is that of a product
-of 2048 x 2048 matrices of the same dtype in the same turns.
+of square matrices of the same dtype in the same turns, 2048 wide on CPUs and
+8192 on devices for which the former is too little to do.
 """
 
 import functools
@@ -27,12 +30,15 @@ from absl import flags
 
 from experiments import command_line
 from experiments.baselines import huggingface
+from experiments.configs import imagenet, imagenet_io, language
+from experiments.configuration import fill_defaults
 from experiments.data.dataset import batch_spec
 from experiments.experiment import bind
 from experiments.measuring import input_rate, scaling
 from experiments.measuring.operations import count_forward
 from experiments.output import print_result
 from experiments.parallelism import ALONE
+from experiments.precision import COMPUTE_DTYPES
 from experiments.steps import make_update
 from experiments.tasks import make_task
 from experiments.train_state import (
@@ -43,27 +49,32 @@ from experiments.train_state import (
 from perceiver_jax.attention import plain_attention
 from perceiver_jax.metrics import Mean
 
+_PUBLISHED = {
+  'imagenet': imagenet,
+  'imagenet_io': imagenet_io,
+  'language': language,
+}
+
 _EXAMPLES = flags.DEFINE_integer('examples', 1, 'Examples of a batch.')
 _REPEATS = flags.DEFINE_integer(
   'repeats', 5, 'Rounds of timing; batches of --suite=data.'
 )
 _DTYPE = flags.DEFINE_enum(
   'dtype',
-  'float32',
-  ['float32', 'bfloat16'],
-  'Of the inputs, and so of activations and products; parameters are float32.',
+  None,
+  COMPUTE_DTYPES,
+  'config.compute_dtype, and that of the matrix product; default the former.',
 )
 _PLAIN = flags.DEFINE_bool('plain', True, 'Time our plain attention too.')
 _SUITE = flags.DEFINE_enum(
   'suite',
   'model',
-  ['model', 'scaling', 'data'],
-  "'model' times forward and update; 'scaling' how the gradient of a "
+  ['model', 'published', 'scaling', 'data'],
+  "'model' times forward and update of --config; 'published' those of "
+  f"{', '.join(_PUBLISHED)} in one run; 'scaling' how the gradient of a "
   "cross-attend and of the latent Transformer grow with their sizes; 'data' "
   'how many examples a second the input pipeline makes.',
 )
-
-_MATRIX = 2048
 
 
 def benchmark(
@@ -73,7 +84,7 @@ def benchmark(
   repeats: int,
   plain: bool,
   baseline: str | None,
-  dtype: str = 'float32',
+  dtype: str | None = None,
 ) -> dict[str, Any]:
   """Times forward and update of a config's model.
 
@@ -83,17 +94,21 @@ def benchmark(
     repeats: rounds of timing.
     plain: whether to time plain attention too.
     baseline: key of `huggingface.MODELS`, or None.
-    dtype: of the inputs and of the product that gives the matrix rate.
+    dtype: in which the model computes, and of the product that gives the
+      matrix rate; None for that of the config.
 
   Returns:
     What the command prints with --json: seconds, bytes, operations a second.
   """
+  config = fill_defaults(config)
+  dtype = config.compute_dtype = dtype or config.compute_dtype
   operations = examples * _forward_operations(config)
-  compiled = {'ours': _compile(config, examples, dtype)}
+  compiled = {'ours': _compile(config, examples)}
   if plain:
     with plain_attention():
-      compiled['plain'] = _compile(config, examples, dtype)
-  calls = {'matrix': _matrix_product(dtype)}
+      compiled['plain'] = _compile(config, examples)
+  width = _matrix_width()
+  calls = {'matrix': _matrix_product(width, dtype)}
   for form, programs in compiled.items():
     calls |= {f'{form} {name}': p['call'] for name, p in programs.items()}
   if baseline is not None:
@@ -101,7 +116,7 @@ def benchmark(
     calls['transformers forward'] = other.forward
     calls['transformers forward and backward'] = other.forward_and_backward
   seconds = time_in_turns(calls, repeats)
-  rate = 2 * _MATRIX**3 / seconds.pop('matrix')
+  rate = 2 * width**3 / seconds.pop('matrix')
   rows = {}
   for name, value in seconds.items():
     form, _, what = name.partition(' ')
@@ -167,15 +182,13 @@ def _forward_operations(config: ml_collections.ConfigDict) -> int:
 
 
 def _compile(
-  config: ml_collections.ConfigDict, examples: int, dtype: str
+  config: ml_collections.ConfigDict, examples: int
 ) -> dict[str, dict[str, Any]]:
   """Compiles forward and update; returns calls, compile times, memory."""
   task, schedule, optimizer = bind(config, None)
-  batch = jax.tree.map(
-    lambda x: x.astype(dtype) if x.dtype == np.float32 else x,
-    random_batch(batch_spec(task.data.example, examples)),
-  )
+  batch = random_batch(batch_spec(task.data.example, examples))
   batch['weight'] = np.ones(examples, np.float32)
+  batch = jax.device_put(batch)  # No step waits for its batch.
   train_state = jax.jit(
     lambda: init_state(task.model, optimizer, config.seed, batch)
   )()
@@ -235,10 +248,12 @@ def _any_loss(predictions: Any, batch: Batch):
   return [loss], {'loss': loss}
 
 
-def _matrix_product(dtype: str) -> Callable[[], Any]:
-  x = jnp.asarray(
-    np.random.default_rng(0).normal(size=(_MATRIX, _MATRIX)), dtype
-  )
+def _matrix_width() -> int:
+  return 2048 if jax.devices()[0].platform == 'cpu' else 8192
+
+
+def _matrix_product(width: int, dtype: str) -> Callable[[], Any]:
+  x = jnp.asarray(np.random.default_rng(0).normal(size=(width, width)), dtype)
   product = jax.jit(lambda x: x @ x)
   return lambda: jax.block_until_ready(product(x))
 
@@ -279,6 +294,13 @@ def render(result: dict[str, Any]) -> str:
   return '\n'.join(lines)
 
 
+def render_several(results: dict[str, dict[str, Any]]) -> str:
+  """Returns results of `benchmark`, by the names of configs, as text."""
+  return '\n\n'.join(
+    f'{name}\n{render(result)}' for name, result in results.items()
+  )
+
+
 def _baseline_name() -> str | None:
   """The model of transformers for --config, where there is one."""
   name = command_line.config_name()
@@ -308,15 +330,24 @@ def main() -> None:
     )
     print_result(result, input_rate.render)
     return
-  result = benchmark(
-    command_line.config(),
+  measure = functools.partial(
+    benchmark,
     examples=_EXAMPLES.value,
     repeats=_REPEATS.value,
     plain=_PLAIN.value,
-    baseline=_baseline_name() if _DTYPE.value == 'float32' else None,
     dtype=_DTYPE.value,
   )
-  print_result(result, render)
+  if _SUITE.value == 'published':
+    result = {
+      name: measure(config.get_config(), baseline=None)
+      for name, config in _PUBLISHED.items()
+    }
+    print_result(result, render_several)
+    return
+  config = fill_defaults(command_line.config())
+  dtype = _DTYPE.value or config.compute_dtype
+  baseline = _baseline_name() if dtype == 'float32' else None
+  print_result(measure(config, baseline=baseline), render)
 
 
 if __name__ == '__main__':

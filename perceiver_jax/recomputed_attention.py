@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from perceiver_jax.layers import at_least_float32
-from perceiver_jax.portability import planned_batch
+from perceiver_jax.portability import planned_batch, target_platform
 
 
 def recomputed_attention(
@@ -43,8 +43,13 @@ def recomputed_attention(
   return _attend_in_chunks(query, key, value, mask).swapaxes(1, 2)
 
 
-# Scores held at a time: 256 MiB in float32.
-_MOST_SCORES = 2**26
+# Scores held at a time: 256 MiB in float32; on GPUs 1 GiB, since every chunk
+# reads and writes the gradients of all keys and values.
+_MOST_SCORES, _MOST_SCORES_ON_GPU = 2**26, 2**28
+
+
+def _most_scores() -> int:
+  return _MOST_SCORES_ON_GPU if target_platform() == 'gpu' else _MOST_SCORES
 
 
 def _attend_in_chunks(
@@ -53,7 +58,7 @@ def _attend_in_chunks(
   """Maps `[B, H, N or M, D]` to `[B, H, N, Dv]`."""
   batch, heads, num_queries, _ = query.shape
   rows = planned_batch(batch) * heads
-  size = max(1, _MOST_SCORES // (rows * key.shape[2]))
+  size = max(1, _most_scores() // (rows * key.shape[2]))
   if num_queries <= size:
     return _attend(query, key, value, mask)
   whole = num_queries // size * size

@@ -1194,6 +1194,10 @@ MAY_IMPORT = {
   'experiments.benchmark': [
     'experiments.baselines.huggingface',
     'experiments.command_line',
+    'experiments.configs.imagenet',
+    'experiments.configs.imagenet_io',
+    'experiments.configs.language',
+    'experiments.configuration',
     'experiments.data.dataset',
     'experiments.experiment',
     'experiments.measuring.input_rate',
@@ -1201,6 +1205,7 @@ MAY_IMPORT = {
     'experiments.measuring.scaling',
     'experiments.output',
     'experiments.parallelism',
+    'experiments.precision',
     'experiments.steps',
     'experiments.tasks',
     'experiments.train_state',

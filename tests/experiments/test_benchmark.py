@@ -50,6 +50,40 @@ def test_activations_may_be_bfloat16():
   assert 'bfloat16' in benchmark.render(result)
 
 
+def test_the_dtype_is_that_of_the_config_unless_another_is_asked_for(
+  monkeypatch,
+):
+  class Chosen(Exception):
+    pass
+
+  def compile_(config, examples):
+    raise Chosen(config.compute_dtype)
+
+  monkeypatch.setattr(benchmark, '_compile', compile_)
+  config = digits.get_config()
+  config.compute_dtype = 'bfloat16'
+  for asked, chosen in ((None, 'bfloat16'), ('float32', 'float32')):
+    with pytest.raises(Chosen, match=chosen):
+      benchmark.benchmark(
+        config, examples=1, repeats=1, plain=False, baseline=None, dtype=asked
+      )
+  assert config.compute_dtype == 'bfloat16'
+
+
+def test_published_models_are_those_of_the_papers(result):
+  billions = {
+    name: benchmark._forward_operations(config.get_config()) / 1e9
+    for name, config in benchmark._PUBLISHED.items()
+  }
+  # docs/performance.md; the language model reads 2,048 bytes.
+  assert billions['imagenet_io'] == pytest.approx(406, abs=1)
+  assert billions['imagenet'] > 1.5 * billions['imagenet_io']
+  assert 100 < billions['language'] < billions['imagenet_io']
+  text = benchmark.render_several({'a': result, 'b': result})
+  assert text.count('ours update takes') == 2
+  assert text.startswith('a\n') and '\n\nb\n' in text
+
+
 def test_operations_are_those_of_all_examples(result):
   config = digits.get_config()
   config.encoder.num_latents = 8

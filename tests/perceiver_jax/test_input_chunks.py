@@ -63,6 +63,33 @@ def test_rows_are_filled_up_on_gpus():
     np.testing.assert_array_equal(filled[..., 13:], 0.0)
 
 
+def test_chunks_of_several_cross_attends_come_in_turn():
+  """On GPUs; elsewhere jax brings all of them together first."""
+  features, positions = jnp.ones((2, 24, 3)), jnp.ones((24, 10))
+  byte_array = ByteArray(features, positions, None)
+  ones = jnp.ones(13)
+  inputs = Unprojected(
+    NormalizedByteArray(byte_array, ones, ones),
+    inverse_stddev(byte_array),
+    (jnp.eye(13), ones),
+    (jnp.eye(13), ones),
+  )
+
+  def several(queries):
+    def step(queries, _):
+      return absorbed_attention(queries, inputs, chunk_size=8), None
+
+    return jax.lax.scan(step, queries, None, length=2)[0].sum()
+
+  def gradient():
+    gradient = jax.grad(lambda queries: several(queries))
+    return str(jax.make_jaxpr(gradient)(jnp.ones((2, 128, 13))))
+
+  assert 'f32[3,2,8,13]' in gradient()
+  with traced_for(GPU):
+    assert 'f32[3,2,8,' not in gradient()
+
+
 def normal(seed, *shape):
   return jnp.asarray(np.random.default_rng(seed).normal(size=shape))
 

@@ -1,5 +1,6 @@
 """Attention traced for any platform, and for batches of any size."""
 
+import re
 import types
 
 import jax
@@ -72,3 +73,20 @@ def test_many_queries_attend_in_chunks_in_any_batch(batch, monkeypatch):
     attention.dot_product_attention(query, key, value, mask=mask),
     atol=1e-6,
   )
+
+
+def test_gpus_attend_in_chunks_of_more_queries():
+  shapes = (
+    jax.ShapeDtypeStruct((1, m, 1, 8), np.float32) for m in (2**18, 2048, 2048)
+  )
+  query, key, value = shapes
+
+  def chunks():
+    attend = recomputed_attention.recomputed_attention
+    jaxpr = str(jax.make_jaxpr(lambda *x: attend(*x))(query, key, value))
+    return [int(n) for n in re.findall(r'length=(\d+)', jaxpr)]
+
+  # 2 ** 26 and 2 ** 28 scores.
+  assert chunks() == [8]
+  with traced_for(gpu()):
+    assert chunks() == [2]
