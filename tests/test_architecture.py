@@ -1131,6 +1131,7 @@ MAY_IMPORT = {
   ],
   'experiments.compiling.trials': [
     'experiments.compiling.ahead',
+    'experiments.compiling.compilation',
     'experiments.compiling.estimates',
     'experiments.compiling.fitting',
     'experiments.compiling.stages',
