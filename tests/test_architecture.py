@@ -1168,6 +1168,7 @@ MAY_IMPORT = {
   ],
   'experiments.compiling.trials': [
     'experiments.compiling.ahead',
+    'experiments.compiling.compilation',
     'experiments.compiling.estimates',
     'experiments.compiling.fitting',
     'experiments.compiling.stages',

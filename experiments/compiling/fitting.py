@@ -20,6 +20,10 @@ _WORK = {None: 1.0, 'none': 1.0, 'elementwise': 1.04, 'layers': 1.2}
 _FLOAT32, _SHARDED, _DOUBLED = 1.5, 1.03, 1.02
 
 
+# Of the memory, what a program may take: the next batch is there already.
+MOST_MEMORY = 0.95
+
+
 class Setting(NamedTuple):
   """How steps of a config are computed.
 

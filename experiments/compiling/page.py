@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.compiling.costs import ELEMENTS, KERNELS, MOVES, PRODUCTS
-from experiments.compiling.fitting import Tried, setting_text
+from experiments.compiling.fitting import MOST_MEMORY, Tried, setting_text
 from experiments.compiling.topologies import Topology
 
 _GIB = 2**30
@@ -28,7 +28,7 @@ def render(found: Mapping[str, Any]) -> str:
     '',
   ]
   if 'tried' in found:
-    lines += [*_tried_lines(found['tried']), '']
+    lines += [*_tried_lines(found), '']
   lines += _memory_lines(found)
   if 'step' in found:
     lines += ['', *_step_lines(found)]
@@ -184,14 +184,20 @@ def _exchange_lines(step: Mapping[str, Any]) -> list[str]:
   return lines
 
 
-def _tried_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-  lines = ['Tried (GiB of a device; seconds a step of the most promising):']
-  for row in rows:
-    verdict = '' if row['fits'] else '  does not fit'
+def _tried_lines(found: Mapping[str, Any]) -> list[str]:
+  lines = [
+    f'Tried, for at most {MOST_MEMORY:.0%} of the memory: GiB of a device, and '
+    'seconds a step of',
+    'the most promising.',
+  ]
+  for row in found['tried']:
+    verdict = '' if row['fits'] else '  too large'
     seconds = '' if row['seconds'] is None else f'{row["seconds"]:,.2f} s'
     lines.append(
       f'  {_gib(row["peak"]):>8} {seconds:>9}  {row["text"]}{verdict}'
     )
+  if 'command' in found:
+    lines += ['The fastest that fits, told of below:', f'  {found["command"]}']
   return lines
 
 
@@ -201,10 +207,7 @@ def _closing_lines(found: Mapping[str, Any]) -> list[str]:
     f'Compiled here in {spent["update"]:.0f} s (update) and '
     f'{spent["evaluation"]:.0f} s (evaluation).'
   ]
-  lines += found.get('notes', [])
-  if 'command' in found:
-    lines += ['The fastest that fits:', f'  {found["command"]}']
-  return lines
+  return lines + found.get('notes', [])
 
 
 def _common_name(paths: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ import ml_collections
 
 from experiments.compiling import fitting
 from experiments.compiling.ahead import Compiler, Programs
+from experiments.compiling.compilation import Compiled
 from experiments.compiling.estimates import seconds_of
 from experiments.compiling.fitting import Memory, Setting
 from experiments.compiling.stages import Stages
@@ -72,10 +73,10 @@ class _Trials:
     programs = self._lower(setting)
     ask = self._compiler.memory
     compiled = ask(programs.update, 'Memory of the update')
-    memory = Memory(compiled.peak, compiled.fits)
+    memory = self._memory(compiled)
     if memory.fits:
-      compiled = ask(programs.evaluation, 'Memory of the evaluation')
-      memory = Memory(max(memory.peak, compiled.peak), compiled.fits)
+      evaluation = ask(programs.evaluation, 'Memory of the evaluation')
+      memory = self._memory(max(compiled, evaluation, key=lambda x: x.peak))
     fits = 'fits' if memory.fits else 'does not fit'
     self._stages.note(f'  {memory.peak / _GIB:,.2f} GiB: {fits}')
     return memory
@@ -84,7 +85,7 @@ class _Trials:
     """Returns the memory and the time of an update."""
     update = self._lower(setting).update
     compiled = self._compiler.whole(update, 'Compiling the update')
-    memory = Memory(compiled.peak, compiled.fits)
+    memory = self._memory(compiled)
     if not memory.fits:
       self._stages.note('  does not fit, compiled to the end')
       return memory, None
@@ -92,6 +93,10 @@ class _Trials:
     if seconds is not None:
       self._stages.note(f'  {seconds:,.3f} s a step')
     return memory, seconds
+
+  def _memory(self, compiled: Compiled) -> Memory:
+    most = fitting.MOST_MEMORY * self._topology.hardware.memory
+    return Memory(compiled.peak, compiled.fits and compiled.peak <= most)
 
   def _lower(self, setting: Setting) -> Programs:
     self._stages.note(f'Trying {fitting.setting_text(setting)}')

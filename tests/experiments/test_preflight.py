@@ -17,6 +17,7 @@ from experiments.compiling.compilation import (
   needed_bytes,
 )
 from experiments.compiling.estimates import estimate
+from experiments.compiling.fitting import Memory, Setting, Tried
 from experiments.compiling.topologies import find_topology
 from experiments.configs import digits
 
@@ -118,6 +119,24 @@ def test_the_page_says_what_was_estimated():
   assert 'encoder/layer, forward' in text
   assert 'all-reduce of 4 devices, 1 time, arrays up to f32[256,256]' in text
   assert max(map(len, text.splitlines())) <= 115
+
+
+def test_a_page_of_a_search_has_its_trials_and_the_command():
+  tried = Tried(Setting('bfloat16', 'none', 4, 2), Memory(GIB, True), 0.5)
+  large = Tried(
+    Setting('float32', 'none', None, 1), Memory(9 * GIB, False), None
+  )
+  rows = [page.tried_row(each) for each in (tried, large)]
+  text = page.render(
+    estimated(compiled(), tried=rows, command='python -m experiments.train')
+  )
+  assert (
+    '      1.00    0.50 s  bfloat16, rematerialize none, sharded in 4, '
+    '2 microbatches\n'
+    '      9.00            float32, rematerialize none, pmap, 1 microbatch'
+    '  too large\n'
+    'The fastest that fits, told of below:\n  python -m experiments.train\n'
+  ) in text
 
 
 def test_a_page_of_what_does_not_fit_says_what_to_do():
