@@ -3,10 +3,11 @@
 Shapes: B batch, N queries, M inputs, H heads, Dk and Dv channels of a head of
 queries/keys and of values, C channels of the inputs.
 
-`dot_product_attention` is the readable reference; recomputed_attention.py gives
-the same numbers with a gradient that keeps no weights. Both take keys and
-values, projected inputs. For a single head, absorbed_attention.py does without
-projecting; `Attention.prepare` takes what needs fewer operations.
+`dot_product_attention` is the readable reference; recomputed_attention.py and,
+on TPUs, a kernel give the same numbers with a gradient that keeps no weights.
+They take keys and values, projected inputs. For a single head,
+absorbed_attention.py does without; `Attention.prepare` takes what needs fewer
+operations.
 """
 
 import contextlib
@@ -28,6 +29,7 @@ from perceiver_jax.absorbed_attention import (
   absorbed_attention,
   inverse_stddev,
 )
+from perceiver_jax.kernels import latent_attention
 from perceiver_jax.layers import (
   Linear,
   affine,
@@ -156,13 +158,14 @@ def attend(
   """
   key, value, mask = inputs
   query = jnp.broadcast_to(query, (key.shape[0], *query.shape[1:]))
-  if is_training and dropout_rate > 0.0:
+  drops = is_training and dropout_rate > 0.0
+  if drops:
     warnings.warn(
       f'dropout_rate = {dropout_rate} drops attention weights: training keeps '
       'them all, which takes memory for inputs times queries.',
       stacklevel=2,
     )
-  if _keeps_weights(dropout_rate, is_training):
+  if drops or _PLAIN_ONLY.get():  # Only the plain form has the weights.
     attended = dot_product_attention(
       query,
       key,
@@ -175,6 +178,8 @@ def attend(
     attended = jax.nn.dot_product_attention(
       query, key, value, implementation='cudnn'
     )
+  elif target_platform() == 'tpu' and latent_attention.takes(query, key, value):
+    attended = latent_attention.attend(query, key, value, mask)
   else:
     attended = recomputed_attention(query, key, value, mask)
   return einops.rearrange(attended, 'b n h c -> b n (h c)')
@@ -198,11 +203,6 @@ def _cudnn_takes(
     and target_platform() == 'gpu'
     and float(target_device().compute_capability) >= 8.0
   )
-
-
-def _keeps_weights(dropout_rate: float, is_training: bool) -> bool:
-  """Whether only the plain form will do: weights are dropped, or asked for."""
-  return _PLAIN_ONLY.get() or (is_training and dropout_rate > 0.0)
 
 
 def absorbing_pays(

@@ -18,7 +18,7 @@ MAY_IMPORT = {
   # The library.
   'perceiver_jax.portability': [],
   'perceiver_jax.published': [],
-  'perceiver_jax.layers': [],
+  'perceiver_jax.layers': ['perceiver_jax.portability'],
   'perceiver_jax.metrics': [],
   'perceiver_jax.tokenizer': [],
   'perceiver_jax.tiling': [],
@@ -40,12 +40,15 @@ MAY_IMPORT = {
     'perceiver_jax.layers',
     'perceiver_jax.position_encoding',
   ],
+  'perceiver_jax.kernels': [],
+  'perceiver_jax.kernels.latent_attention': [],
   'perceiver_jax.recomputed_attention': [
     'perceiver_jax.layers',
     'perceiver_jax.portability',
   ],
   'perceiver_jax.attention': [
     'perceiver_jax.absorbed_attention',
+    'perceiver_jax.kernels.latent_attention',
     'perceiver_jax.layers',
     'perceiver_jax.portability',
     'perceiver_jax.recomputed_attention',
@@ -59,6 +62,7 @@ MAY_IMPORT = {
   'perceiver_jax.encoder': [
     'perceiver_jax.byte_array',
     'perceiver_jax.layers',
+    'perceiver_jax.portability',
     'perceiver_jax.transformer',
   ],
   'perceiver_jax.decoder': [
