@@ -159,6 +159,7 @@ def _one_by_one(
 ) -> jax.Array:
   """What `hk.layer_stack` computes, random numbers included."""
   apply = hk.transform(layer).apply
+  hk.maybe_next_rng_key()  # That of parameters that are there already.
   key = hk.maybe_next_rng_key()
   keys = [None] * len(parameters)
   if key is not None:
