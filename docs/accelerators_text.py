@@ -68,7 +68,7 @@ on a host of its own (v3-8, v4-8, v6e-8, 8 x H100), and the same with
 Days are of the published number of steps, without evaluations, data and waiting.
 For GPUs the seconds are a lower bound: the operations of the papers at the best
 rate.
-"""
+"""  # noqa: E501
 
 NOTES = """
 `compute_dtype` is bfloat16 in these configs: products, and what is kept for the
@@ -103,4 +103,4 @@ sums of a device's part of the gradient go between slices
 
 The parameters are the same everywhere, and so are checkpoints: a run may go on
 elsewhere. The numbers differ by rounding.
-"""
+"""  # noqa: E501

@@ -4,10 +4,10 @@ Shapes: B batch, N queries, M inputs, H heads, Dk and Dv channels of a head of
 queries/keys and of values, C channels of the inputs.
 
 `dot_product_attention` is the readable reference; recomputed_attention.py gives
-the same numbers with a gradient that keeps no weights, cudnn_attention.py those
-of cuDNN. They take keys and values, projected inputs. For a single head,
-absorbed_attention.py does without projecting; `Attention.prepare` takes what
-needs fewer operations.
+the same numbers with a gradient that keeps no weights, cudnn_attention.py and
+kernels/latent_attention.py those of GPUs and TPUs. They take keys and values,
+projected inputs. For a single head, absorbed_attention.py does without;
+`Attention.prepare` takes what needs fewer operations.
 """
 
 import contextlib
@@ -31,6 +31,7 @@ from perceiver_jax.absorbed_attention import (
 )
 from perceiver_jax.cudnn_attention import cudnn_attention, cudnn_takes
 from perceiver_jax.input_chunks import chunk_size
+from perceiver_jax.kernels import latent_attention
 from perceiver_jax.layers import (
   Linear,
   affine,
@@ -38,6 +39,7 @@ from perceiver_jax.layers import (
   check_dropout_rate,
   dropout,
 )
+from perceiver_jax.portability import target_platform
 from perceiver_jax.recomputed_attention import recomputed_attention
 
 _PLAIN_ONLY = contextvars.ContextVar('plain_only', default=False)
@@ -154,13 +156,14 @@ def attend(
   """
   key, value, mask = inputs
   query = jnp.broadcast_to(query, (key.shape[0], *query.shape[1:]))
-  if is_training and dropout_rate > 0.0:
+  drops = is_training and dropout_rate > 0.0
+  if drops:
     warnings.warn(
       f'dropout_rate = {dropout_rate} drops attention weights: training keeps '
       'them all, which takes memory for inputs times queries.',
       stacklevel=2,
     )
-  if _keeps_weights(dropout_rate, is_training):
+  if drops or _PLAIN_ONLY.get():  # Only the plain form has the weights.
     attended = dot_product_attention(
       query,
       key,
@@ -171,14 +174,11 @@ def attend(
     )
   elif cudnn_takes(query, key, value, mask):
     attended = cudnn_attention(query, key, value, mask)
+  elif target_platform() == 'tpu' and latent_attention.takes(query, key, value):
+    attended = latent_attention.attend(query, key, value, mask)
   else:
     attended = recomputed_attention(query, key, value, mask)
   return einops.rearrange(attended, 'b n h c -> b n (h c)')
-
-
-def _keeps_weights(dropout_rate: float, is_training: bool) -> bool:
-  """Whether only the plain form will do: weights are dropped, or asked for."""
-  return _PLAIN_ONLY.get() or (is_training and dropout_rate > 0.0)
 
 
 def absorbing_pays(

@@ -15,6 +15,7 @@ import jax
 
 from perceiver_jax.byte_array import ByteArray, check_byte_array
 from perceiver_jax.layers import check_dropout_rate
+from perceiver_jax.portability import target_platform
 from perceiver_jax.transformer import CrossAttend, SelfAttend
 
 # What the gradient of a latent layer computes again instead of keeping it; the
@@ -35,8 +36,8 @@ _UNROLLED = contextvars.ContextVar('unrolled', default=False)
 def unrolled_stages() -> Iterator[None]:
   """While it is open, `Encoder` is traced one stage after the other.
 
-  Otherwise equal stages are a scan, compiled once, and what an intercepted
-  method sees inside of it cannot be taken out.
+  Otherwise equal stages are a scan, compiled once, except for TPUs, and what an
+  intercepted method sees inside of it cannot be taken out.
   """
   token = _UNROLLED.set(True)
   try:
@@ -59,7 +60,10 @@ def is_layer_stack(module_name: str) -> bool:
 
 @dataclasses.dataclass(kw_only=True)
 class LatentBlock(hk.Module):
-  """A latent Transformer: self-attend layers, stacked and compiled once.
+  """A latent Transformer: self-attend layers with stacked parameters.
+
+  They are a scan, compiled once; for TPUs one layer follows the other, as half
+  of the time would go into stacks of what a scan keeps for its gradient.
 
   Attributes:
     num_layers: self-attend layers, each with its own parameters.
@@ -83,8 +87,39 @@ class LatentBlock(hk.Module):
   rematerialize: str = 'none'
   name: str | None = None
 
-  def __call__(self, latents: jax.Array, *, is_training: bool) -> jax.Array:
-    """Maps latents `[B, N, D]` to latents `[B, N, D]`."""
+  @hk.name_like('__call__')
+  def prepare(self) -> list[hk.Params] | None:
+    """Takes the stack of parameters apart, once for several calls.
+
+    Gradients of several calls are then added up layer by layer.
+
+    Returns:
+      Parameters of each layer; None where layers are a scan.
+    """
+    if _in_scans() or not self.num_layers:
+      return None
+    stacked = hk.lift(lambda: {}, name=LAYER_STACK)()
+    return [
+      jax.tree.map(lambda x, i=i: x[i], stacked) for i in range(self.num_layers)
+    ]
+
+  def __call__(
+    self,
+    latents: jax.Array,
+    layers: list[hk.Params] | None = None,
+    *,
+    is_training: bool,
+  ) -> jax.Array:
+    """Applies the layers.
+
+    Args:
+      latents: `[B, N, D]`.
+      layers: from `prepare`, where there are several calls.
+      is_training: whether dropout is active.
+
+    Returns:
+      Latents `[B, N, D]`.
+    """
     if not self.num_layers:
       return latents
 
@@ -101,9 +136,37 @@ class LatentBlock(hk.Module):
 
     policy = REMATERIALIZATIONS[self.rematerialize]
     if policy is not None:
-      # Layers are scanned, where nothing is shared with the backward pass.
-      layer = hk.remat(layer, policy=policy, prevent_cse=False)
-    return hk.layer_stack(self.num_layers, name=LAYER_STACK)(layer)(latents)
+      # In scans nothing is shared with the backward pass.
+      layer = hk.remat(layer, policy=policy, prevent_cse=not _in_scans())
+    if _in_scans():
+      return hk.layer_stack(self.num_layers, name=LAYER_STACK)(layer)(latents)
+    return _one_by_one(layer, latents, layers or self.prepare())
+
+
+def _in_scans() -> bool:
+  """Whether equal stages, and layers, are scans, compiled once.
+
+  On a TPU each is compiled by itself. Parameters are created in scans anywhere,
+  the same everywhere.
+  """
+  return target_platform() != 'tpu' or hk.running_init()
+
+
+def _one_by_one(
+  layer: Callable[[jax.Array], jax.Array],
+  latents: jax.Array,
+  parameters: list[hk.Params],
+) -> jax.Array:
+  """What `hk.layer_stack` computes, random numbers included."""
+  apply = hk.transform(layer).apply
+  hk.maybe_next_rng_key()  # That of parameters that are there already.
+  key = hk.maybe_next_rng_key()
+  keys = [None] * len(parameters)
+  if key is not None:
+    keys = list(jax.random.split(key, len(parameters)))
+  for params, key in zip(parameters, keys, strict=True):
+    latents = apply(params, key, latents)
+  return latents
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -221,6 +284,7 @@ class Encoder(hk.Module):
     latent_blocks = {
       i: self._latent_block(i) for i in sorted({i for _, i in stages})
     }
+    layers = {i: block.prepare() for i, block in latent_blocks.items()}
     latents = self._initial_latents().astype(byte_array.features.dtype)
     for stage, repeats in itertools.groupby(stages):
 
@@ -230,7 +294,9 @@ class Encoder(hk.Module):
           latents = cross_attends[i](
             latents, inputs[i], is_training=is_training
           )
-        return latent_blocks[latent_block_id](latents, is_training=is_training)
+        return latent_blocks[latent_block_id](
+          latents, layers[latent_block_id], is_training=is_training
+        )
 
       latents = _repeat(apply_stage, latents, times=len(list(repeats)))
     return latents
@@ -289,11 +355,11 @@ class Encoder(hk.Module):
 def _repeat(
   function: Callable[[jax.Array], jax.Array], x: jax.Array, *, times: int
 ) -> jax.Array:
-  """Applies the same modules several times, compiling them once."""
+  """Applies the same modules several times, in a scan or one by one."""
   # Parameters cannot be created inside a scan: one call creates them all.
   if times == 1 or hk.running_init():
     return function(x)
-  if _UNROLLED.get():
+  if _UNROLLED.get() or not _in_scans():
     for _ in range(times):
       x = function(x)
     return x

@@ -17,7 +17,7 @@ import einops
 import jax
 import jax.numpy as jnp
 
-from perceiver_jax.layers import at_least_float32
+from perceiver_jax.layers import at_least_float32, sums_are_fast
 from perceiver_jax.portability import planned_batch, target_platform
 
 
@@ -98,10 +98,11 @@ def _attend_fwd(query, key, value, mask):
   highest = scores.max(axis=-1, keepdims=True)
   highest = jnp.where(jnp.isfinite(highest), highest, 0.0)
   weights = jnp.exp(scores - highest)
-  # A product with ones: XLA's CPU backend sums slowly. Accelerators would round
-  # its operands, hence the precision.
-  ones = jnp.ones(weights.shape[-1], weights.dtype)
-  total = jnp.einsum('bhnm,m->bhn', weights, ones, precision='highest')
+  if sums_are_fast():
+    total = weights.sum(axis=-1)
+  else:
+    ones = jnp.ones(weights.shape[-1], weights.dtype)
+    total = jnp.einsum('bhnm,m->bhn', weights, ones, precision='highest')
   total = total[..., None]
   empty = total == 0.0
   safe_total = jnp.where(empty, 1.0, total)
@@ -129,13 +130,17 @@ def _attend_bwd(residuals, attended_bar):
     value,
     preferred_element_type=weights.dtype,
   )
-  mean_bar = jnp.einsum(
-    'bhnd,bhnd->bhn',
-    attended,
-    attended_bar,
-    precision='highest',
-    preferred_element_type=weights.dtype,
-  )
+  if sums_are_fast():
+    products = attended.astype(weights.dtype) * attended_bar
+    mean_bar = products.sum(axis=-1)
+  else:
+    mean_bar = jnp.einsum(
+      'bhnd,bhnd->bhn',
+      attended,
+      attended_bar,
+      precision='highest',
+      preferred_element_type=weights.dtype,
+    )
   scores_bar = weights * (weights_bar - mean_bar[..., None])
   scores_bar = scores_bar.astype(query.dtype)
   query_bar = jnp.einsum('bhnm,bhmd->bhnd', scores_bar, key)

@@ -18,7 +18,7 @@ MAY_IMPORT = {
   # The library.
   'perceiver_jax.portability': [],
   'perceiver_jax.published': [],
-  'perceiver_jax.layers': [],
+  'perceiver_jax.layers': ['perceiver_jax.portability'],
   'perceiver_jax.metrics': [],
   'perceiver_jax.tokenizer': [],
   'perceiver_jax.tiling': [],
@@ -63,6 +63,7 @@ MAY_IMPORT = {
     'perceiver_jax.layers',
     'perceiver_jax.position_encoding',
   ],
+  'perceiver_jax.kernels.latent_attention': [],
   'perceiver_jax.recomputed_attention': [
     'perceiver_jax.layers',
     'perceiver_jax.portability',
@@ -72,7 +73,9 @@ MAY_IMPORT = {
     'perceiver_jax.absorbed_attention',
     'perceiver_jax.cudnn_attention',
     'perceiver_jax.input_chunks',
+    'perceiver_jax.kernels.latent_attention',
     'perceiver_jax.layers',
+    'perceiver_jax.portability',
     'perceiver_jax.recomputed_attention',
   ],
   'perceiver_jax.transformer': [
@@ -84,6 +87,7 @@ MAY_IMPORT = {
   'perceiver_jax.encoder': [
     'perceiver_jax.byte_array',
     'perceiver_jax.layers',
+    'perceiver_jax.portability',
     'perceiver_jax.transformer',
   ],
   'perceiver_jax.decoder': [
@@ -302,6 +306,7 @@ MAY_IMPORT = {
     'experiments.stepping.devices',
     'experiments.steps',
     'perceiver_jax.encoder',
+    'perceiver_jax.portability',
   ],
   'experiments.parallelism': [
     'experiments.stepping.replicated',

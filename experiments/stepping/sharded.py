@@ -20,6 +20,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from experiments.stepping.devices import gather, in_turn, tracing_for
 from experiments.steps import Collectives, Gradients
 from perceiver_jax.encoder import is_layer_stack
+from perceiver_jax.portability import traced_for
 
 # A data-centre network joins slices, faster links join the devices of one.
 _SLICES, _REPLICAS, _SHARDS = 'slices', 'replicas', 'shards'
@@ -93,7 +94,10 @@ class Sharded:
   def initialize(self, function: Callable, *arguments: Any) -> Any:
     """Returns the train state that a function computes, never whole."""
     shardings = self._state_shardings(jax.eval_shape(function, *arguments))
-    return jax.jit(function, out_shardings=shardings)(*arguments)
+    # A model is traced for its parameters' shapes; what divides that program
+    # among the devices cannot divide kernels.
+    with traced_for(None):
+      return jax.jit(function, out_shardings=shardings)(*arguments)
 
   def place_state(self, state: Any) -> Any:
     """Puts the parts of a train state on the devices."""

@@ -1,6 +1,7 @@
 """The encoder: parameters, sharing, invariances, gradients."""
 
 import math
+import types
 
 import haiku as hk
 import jax
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 
 from perceiver_jax.byte_array import ByteArray, permute
-from perceiver_jax.encoder import Encoder, is_layer_stack
+from perceiver_jax.encoder import Encoder, LatentBlock, is_layer_stack
 from perceiver_jax.models import PerceiverClassifier
+from perceiver_jax.portability import traced_for
 from perceiver_jax.position_encoding import (
   FourierPositions,
   LearnedPositions,
@@ -459,3 +461,57 @@ def test_unknown_rematerialisation():
     hk.testing.transform_and_run(
       lambda: Encoder(**SMALL, rematerialize='all')
     )()
+
+
+TPU = types.SimpleNamespace(platform='tpu')
+
+
+@pytest.mark.parametrize('rematerialize', ['none', 'elementwise', 'layers'])
+def test_layers_one_by_one_for_tpus_compute_what_scans_do(rematerialize):
+  def encode(inputs):
+    return Encoder(
+      num_latents=8,
+      latent_channels=16,
+      cross_attends=(1, 0, 1, 0, 0),
+      self_attends_per_block=2,
+      self_attend_heads=2,
+      rematerialize=rematerialize,
+    )(ByteArray(inputs, None, None), is_training=True)
+
+  model = hk.without_apply_rng(hk.transform(encode))
+  inputs = jax.random.normal(jax.random.key(1), (2, 20, 6))
+  params = model.init(jax.random.key(0), inputs)
+
+  def loss(params):
+    return jnp.sin(model.apply(params, inputs)).sum()
+
+  scans = jax.value_and_grad(loss)(params)
+  with traced_for(TPU):
+    jax.tree.map(
+      np.testing.assert_array_equal,
+      model.init(jax.random.key(0), inputs),
+      params,
+    )
+    text = jax.jit(loss).lower(params).as_text()
+    one_by_one = jax.jit(jax.value_and_grad(loss))(params)
+  assert 'stablehlo.while' not in text
+  largest = max(jnp.abs(x).max() for x in jax.tree.leaves(scans))
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * largest),
+    one_by_one,
+    scans,
+  )
+
+
+def test_layers_one_by_one_drop_what_a_stack_drops():
+  def block(latents):
+    block = LatentBlock(num_layers=3, num_heads=2, dropout_rate=0.3)
+    return block(latents, is_training=True)
+
+  model = hk.transform(block)
+  latents = jax.random.normal(jax.random.key(1), (2, 8, 16))
+  params = model.init(jax.random.key(0), latents)
+  stack = model.apply(params, jax.random.key(2), latents)
+  with traced_for(TPU):
+    one_by_one = model.apply(params, jax.random.key(2), latents)
+  np.testing.assert_allclose(one_by_one, stack, atol=1e-5)
