@@ -39,7 +39,6 @@ from perceiver_jax.layers import (
   check_dropout_rate,
   dropout,
 )
-from perceiver_jax.portability import target_platform
 from perceiver_jax.recomputed_attention import recomputed_attention
 
 _PLAIN_ONLY = contextvars.ContextVar('plain_only', default=False)
@@ -174,7 +173,7 @@ def attend(
     )
   elif cudnn_takes(query, key, value, mask):
     attended = cudnn_attention(query, key, value, mask)
-  elif target_platform() == 'tpu' and latent_attention.takes(query, key, value):
+  elif latent_attention.takes(query, key, value):
     attended = latent_attention.attend(query, key, value, mask)
   else:
     attended = recomputed_attention(query, key, value, mask)

@@ -36,6 +36,7 @@ MAY_IMPORT = {
   ],
   'perceiver_jax.kernels': [],
   'perceiver_jax.kernels.tiles': [],
+  'perceiver_jax.kernels.target': ['perceiver_jax.portability'],
   'perceiver_jax.kernels.input_columns': [
     'perceiver_jax.byte_array',
     'perceiver_jax.position_encoding',
@@ -53,7 +54,7 @@ MAY_IMPORT = {
     'perceiver_jax.kernels.absorbed_forward',
     'perceiver_jax.kernels.absorbed_gradients',
     'perceiver_jax.kernels.input_columns',
-    'perceiver_jax.portability',
+    'perceiver_jax.kernels.target',
     'perceiver_jax.position_encoding',
   ],
   'perceiver_jax.absorbed_attention': [
@@ -63,7 +64,7 @@ MAY_IMPORT = {
     'perceiver_jax.layers',
     'perceiver_jax.position_encoding',
   ],
-  'perceiver_jax.kernels.latent_attention': [],
+  'perceiver_jax.kernels.latent_attention': ['perceiver_jax.kernels.target'],
   'perceiver_jax.recomputed_attention': [
     'perceiver_jax.layers',
     'perceiver_jax.portability',
@@ -75,7 +76,6 @@ MAY_IMPORT = {
     'perceiver_jax.input_chunks',
     'perceiver_jax.kernels.latent_attention',
     'perceiver_jax.layers',
-    'perceiver_jax.portability',
     'perceiver_jax.recomputed_attention',
   ],
   'perceiver_jax.transformer': [

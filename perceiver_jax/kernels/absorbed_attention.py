@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import export
 
+from perceiver_jax.kernels import target
 from perceiver_jax.kernels.absorbed_forward import weighted_sums
 from perceiver_jax.kernels.absorbed_gradients import (
   Queries,
@@ -23,11 +24,7 @@ from perceiver_jax.kernels.input_columns import (
   plan_blocks,
   positions_first,
 )
-from perceiver_jax.portability import target_device
 from perceiver_jax.position_encoding import GridPositions
-
-# Their compiler knows no products of bfloat16 in kernels.
-_WITHOUT_KERNELS = ('TPU v2', 'TPU v3')
 
 
 def takes(keys: jax.Array, features: jax.Array) -> bool:
@@ -37,10 +34,7 @@ def takes(keys: jax.Array, features: jax.Array) -> bool:
     keys: `[1 or B, N, C]`.
     features: `[B, M, Cf]`.
   """
-  device = target_device()
-  if device is None or device.platform != 'tpu':
-    return False
-  if device.device_kind in _WITHOUT_KERNELS:
+  if not target.is_taken():
     return False
   if any(map(export.is_symbolic_dim, (*keys.shape, *features.shape))):
     return False

@@ -22,6 +22,8 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
+from perceiver_jax.kernels import target
+
 # Lanes of a register: blocks are as wide as a multiple of them.
 _LANES = 128
 # Scores of a program where its queries can be divided: 1 MiB in float32.
@@ -34,14 +36,20 @@ _PADDING, _LOWEST = -1e30, -1e20
 
 
 def takes(query: jax.Array, key: jax.Array, value: jax.Array) -> bool:
-  """Whether this fills registers and a program's share fits on the core.
+  """Whether `attend` suits the devices that are traced for, and these shapes.
+
+  They must fill registers, and a program's share must fit on the core.
 
   Args:
     query: `[B, N, H, Dk]`.
     key: `[B, M, H, Dk]`.
     value: `[B, M, H, Dv]`.
   """
-  return query.shape[1] >= _LANES and _Program.of(query, key, value).fits
+  return (
+    target.is_taken()
+    and query.shape[1] >= _LANES
+    and _Program.of(query, key, value).fits
+  )
 
 
 def attend(

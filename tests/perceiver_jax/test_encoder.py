@@ -463,7 +463,8 @@ def test_unknown_rematerialisation():
     )()
 
 
-TPU = types.SimpleNamespace(platform='tpu')
+# One for which there are no kernels.
+TPU = types.SimpleNamespace(platform='tpu', device_kind='TPU v3')
 
 
 @pytest.mark.parametrize('rematerialize', ['none', 'elementwise', 'layers'])

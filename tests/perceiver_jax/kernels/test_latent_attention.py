@@ -1,6 +1,7 @@
 """The TPU's kernel of multi-head attention, interpreted on the CPU."""
 
 import functools
+import types
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,9 @@ from jax.experimental import pallas as pl
 
 from perceiver_jax.attention import dot_product_attention
 from perceiver_jax.kernels import latent_attention
+from perceiver_jax.portability import traced_for
+
+TPU = types.SimpleNamespace(platform='tpu', device_kind='TPU v5 lite')
 
 
 @pytest.fixture(autouse=True)
@@ -100,4 +104,8 @@ def test_what_fits_on_a_core_is_taken(queries, inputs, heads, qk, v, taken):
     jax.ShapeDtypeStruct((2, rows, heads, channels), jnp.bfloat16)
     for rows, channels in ((queries, qk), (inputs, qk), (inputs, v))
   )
-  assert latent_attention.takes(query, key, value) == taken
+  with traced_for(TPU):
+    assert latent_attention.takes(query, key, value) == taken
+  with traced_for(types.SimpleNamespace(platform='tpu', device_kind='TPU v3')):
+    assert not latent_attention.takes(query, key, value)
+  assert not latent_attention.takes(query, key, value)
