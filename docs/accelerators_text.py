@@ -18,7 +18,8 @@ python -m experiments.preflight --config=experiments/configs/imagenet.py \\
 
 compiles the update and the evaluation of a config, as they would be on the
 devices, on any machine, and prints whether they fit, how long a step is estimated
-to take and where the time goes. It takes minutes; what was compiled before is
+to take and where the time goes. It takes minutes, for TPUs many on a small machine
+(their layers are compiled one by one), with `--memory` a tenth of that; what was compiled before is
 kept in `~/.cache/perceiver_jax/preflight` (`--compilation_cache` names another
 folder), and a second call takes seconds.
 
@@ -46,7 +47,8 @@ What the page says:
 
 `--fit` looks for the rematerialisation, microbatches, dtype and sharding that fit
 and are fastest, and ends with the command that trains so. `--memory` stops when
-the memory is known, which takes a tenth of the time; `--json` prints one object.
+the memory is known, which takes a tenth of the time and is about the least that
+the program can do with (short of memory, the compiler computes things again); `--json` prints one object.
 
 The compiler has to be of the version that the installed jax asks for; the command
 says what to install where it is not. An environment of its own is best: with
@@ -56,29 +58,30 @@ prints their complaints unless `JAX_PLATFORMS=cpu` is set.
 ## What fits, and what it takes
 
 The published configs at their published batch, as they are (`pmap`, bfloat16,
-`rematerialize='elementwise'`), with the fewest microbatches that fit. Type
+`rematerialize='elementwise'`), with the fewest microbatches that fit. Type, with
+the config and the microbatches of the table,
 
 ```sh
-python -m experiments.train --config=experiments/configs/CONFIG.py \\
-  --config.microbatches=MICROBATCHES --data_dir=DATA --workdir=runs/CONFIG
+python -m experiments.train --config=experiments/configs/imagenet.py \\
+  --config.microbatches=8 --data_dir=DATA --workdir=runs/imagenet
 ```
 
 on a host of its own (v3-8, v4-8, v6e-8, 8 x H100), and the same with
 `--multihost=auto` on every host of a larger slice ([Launching](launching.md)).
 Days are of the published number of steps, without evaluations, data and waiting.
-For GPUs the seconds are a lower bound: the operations of the papers at the best
-rate.
 """  # noqa: E501
 
 NOTES = """
+A topology or a config that is not listed was not compiled: ask `preflight`. Where
+the seconds say "more than", only the memory was asked for, and the number is the
+papers' operations at the best rate, which no run reaches.
+
 `compute_dtype` is bfloat16 in these configs: products, and what is kept for the
 gradient; parameters, norms, softmax, positions, losses and sums over devices are
 in float32. In float32 the same batch takes about twice the memory. Imported
-weights run in float32, as their authors' code does; `glue.py` and
-`starcraft.py`'s fine-tuning batches fit one device of any kind.
+weights run in float32, as their authors' code does.
 
-`python -m docs.make_accelerators --compile` made these rows; `make aot-slow`
-compiles each of them again as far as its memory is known.
+`python -m docs.make_accelerators --compile` made these rows.
 
 ## One state a device, or one state for all
 

@@ -4,8 +4,8 @@
   python -m docs.make_accelerators --compile v4-32 h100:8   (after `make aot`)
 
 What the compilers said is in docs/accelerators.jsonl, a row for each config and
-topology. --compile adds the rows that it lacks, and takes minutes for each; to
-ask anew, remove rows.
+topology. --compile adds the rows that it lacks; to ask anew, remove rows. With
+--times programs are compiled to their end, which takes many minutes for each.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from experiments.compiling.estimates import estimate
 from experiments.compiling.fitting import Memory, Setting
 from experiments.compiling.stages import Stages
 from experiments.compiling.topologies import find_topology
+from experiments.configuration import fill_defaults
 
 ROWS = pathlib.Path(__file__).parent / 'accelerators.jsonl'
 CONFIGS = (
@@ -51,7 +52,8 @@ _GIB = 2**30
 
 def get_config(name: str) -> Any:
   """Returns a published config."""
-  return importlib.import_module(f'experiments.configs.{name}').get_config()
+  module = importlib.import_module(f'experiments.configs.{name}')
+  return fill_defaults(module.get_config())
 
 
 def read_rows() -> list[dict[str, Any]]:
@@ -66,12 +68,13 @@ def compiler_for(topology_name: str, stages: Stages) -> Compiler:
   return Compiler(topology, Kept(default_folder(), versions), stages)
 
 
-def ask(name: str, topology_name: str) -> dict[str, Any]:
+def ask(name: str, topology_name: str, times: bool) -> dict[str, Any]:
   """Compiles a config as it is, with the fewest microbatches that fit.
 
   Args:
     name: of the config.
     topology_name: of what it is compiled for.
+    times: whether to compile to the end, for the seconds of a step.
   """
   stages, topology = Stages(), find_topology(topology_name)
   compiler = compiler_for(topology_name, stages)
@@ -96,12 +99,13 @@ def ask(name: str, topology_name: str) -> dict[str, Any]:
     update = compiler.whole(programs.update, 'Compiling the update')
     return Memory(update.peak, update.fits), None
 
+  compile_update = compiler.whole if times else compiler.memory
   tried = fitting.search(
     [fitting.own_setting(config)._replace(microbatches=1)],
     fitting.possible_microbatches(examples),
     memory_of,
     seconds_of,
-    most_whole=1,
+    most_whole=int(times),
   )
   best = tried[0]
   if not best.memory.fits:
@@ -112,7 +116,7 @@ def ask(name: str, topology_name: str) -> dict[str, Any]:
     config,
     topology,
     programs,
-    compiler.whole(programs.update, 'Compiling the update'),
+    compile_update(programs.update, 'Compiling the update'),
     compiler.memory(programs.evaluation, 'Memory of the evaluation'),
     operations=forward_operations(config),
   )
@@ -135,6 +139,9 @@ def ask(name: str, topology_name: str) -> dict[str, Any]:
 def table(rows: Sequence[dict[str, Any]], topology: str) -> Iterator[str]:
   """Yields the lines of the table of a topology."""
   known = {row['config']: row for row in rows if row['topology'] == topology}
+  if not known:
+    return
+  yield f'\n### {topology}\n'
   yield (
     '| config | examples each | microbatches | GiB | seconds a step | '
     'share of peak | days |'
@@ -143,8 +150,8 @@ def table(rows: Sequence[dict[str, Any]], topology: str) -> Iterator[str]:
   for name in CONFIGS:
     row = known.get(name)
     if row is None:
-      yield _line(name, *['not compiled'] * 6)
-    elif not row['fits']:
+      continue
+    if not row['fits']:
       yield _line(name, f'does not fit: {row["why"]}', *[''] * 5)
     else:
       yield _line(
@@ -158,7 +165,7 @@ def table(rows: Sequence[dict[str, Any]], topology: str) -> Iterator[str]:
 
 def _times(row: dict[str, Any]) -> tuple[str, str, str]:
   if row['seconds'] is None:
-    return f'more than {row["least_seconds"]:.2f}', 'not estimated', ''
+    return f'more than {row["least_seconds"]:.2f}', 'not asked', ''
   return (
     f'{row["seconds"]:.2f}',
     f'{row["share_of_peak"]:.0%}',
@@ -179,6 +186,7 @@ def main() -> None:
   parser = argparse.ArgumentParser()
   parser.add_argument('--compile', nargs='*', metavar='TOPOLOGY')
   parser.add_argument('--config', action='append', choices=CONFIGS)
+  parser.add_argument('--times', action='store_true')
   arguments = parser.parse_args()
   if arguments.compile is not None:
     use_cpu()
@@ -186,15 +194,15 @@ def main() -> None:
     for topology in arguments.compile or TOPOLOGIES:
       for name in arguments.config or CONFIGS:
         if (name, topology) not in known:
-          row = ask(name, topology)
+          row = ask(name, topology, arguments.times)
           with ROWS.open('a') as file:
             file.write(json.dumps(row) + '\n')
     return
   rows = read_rows()
   print(HEAD, end='')
   for topology in TOPOLOGIES:
-    print(f'\n### {topology}\n')
-    print(*table(rows, topology), sep='\n')
+    for line in table(rows, topology):
+      print(line)
   print(NOTES, end='')
 
 

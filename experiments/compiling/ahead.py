@@ -87,7 +87,9 @@ class Compiler:
   def memory(self, program: jax.stages.Lowered, name: str) -> Compiled:
     """Compiles a program as far as its memory is known.
 
-    For TPUs that is a tenth of the time, and right to about 12 %.
+    For TPUs that is a tenth of the time. It is about the least that the program
+    can do with: a compiler that is short of memory computes again what it would
+    keep otherwise. Of ImageNet's step in loops it was right to 12 %.
 
     Args:
       program: of `lower`.

@@ -151,13 +151,14 @@ def compiler(topology, folder):
 
 
 @pytest.mark.parametrize('topology', ['v5e-4'], indirect=True)
-def test_memory_is_known_before_the_end(topology, tmp_path):
+def test_the_least_memory_is_known_before_the_end(topology, tmp_path):
   config = digits.get_config()
   config.batch_size = 256
   it = compiler(topology, tmp_path)
   update = it.lower(config).update
   early, whole = it.memory(update, 'early'), it.whole(update, 'whole')
-  assert early.peak == pytest.approx(whole.peak, rel=0.2)
+  # Told that there are 16 MiB, it computes again what else it would keep.
+  assert 2**24 < early.peak < 1.2 * whole.peak
   assert early.seconds < whole.seconds
 
 
