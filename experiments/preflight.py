@@ -54,7 +54,7 @@ _FIT = flags.DEFINE_bool(
 _MEMORY = flags.DEFINE_bool(
   'memory',
   False,
-  'Tell only whether it fits, by the least it needs: seconds instead of minutes '
+  'Tell only whether it fits, by the least it needs; seconds, not minutes, '
   'for TPUs.',
 )
 _KEPT = flags.DEFINE_string(
