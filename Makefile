@@ -52,7 +52,7 @@ browser: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/browser
 
 aot: $(AOT)/.installed
-	$(AOT)/bin/python -m pytest tests/aot
+	$(AOT)/bin/python $(PYTEST) tests/aot
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
