@@ -66,7 +66,7 @@ python -m experiments.train --config=experiments/configs/imagenet.py \\
   --config.microbatches=8 --data_dir=DATA --workdir=runs/imagenet
 ```
 
-on a host of its own (v3-8, v4-8, v6e-8, 8 x H100), and the same with
+on a host of its own (v4-8, v6e-8), and the same with
 `--multihost=auto` on every host of a larger slice ([Launching](launching.md)).
 Days are of the published number of steps, without evaluations, data and waiting.
 """  # noqa: E501

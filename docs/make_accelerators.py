@@ -19,14 +19,14 @@ import jax
 
 from docs.accelerators_text import HEAD, NOTES
 from experiments.compiling import fitting
-from experiments.compiling.ahead import Compiler, forward_operations
+from experiments.compiling.ahead import Compiler
 from experiments.compiling.compilation import Kept, default_folder
 from experiments.compiling.compilers import check_installed, use_cpu
-from experiments.compiling.estimates import estimate
-from experiments.compiling.fitting import Memory, Setting
 from experiments.compiling.stages import Stages
 from experiments.compiling.topologies import find_topology
+from experiments.compiling.trials import try_settings
 from experiments.configuration import fill_defaults
+from experiments.preflight import preflight
 
 ROWS = pathlib.Path(__file__).parent / 'accelerators.jsonl'
 CONFIGS = (
@@ -61,13 +61,6 @@ def read_rows() -> list[dict[str, Any]]:
   return [json.loads(line) for line in ROWS.read_text().splitlines()]
 
 
-def compiler_for(topology_name: str, stages: Stages) -> Compiler:
-  """Returns the compiler for a topology; earlier compilations are kept."""
-  topology = find_topology(topology_name)
-  versions = f'jax {jax.__version__}, {check_installed(topology)}'
-  return Compiler(topology, Kept(default_folder(), versions), stages)
-
-
 def ask(name: str, topology_name: str, times: bool) -> dict[str, Any]:
   """Compiles a config as it is, with the fewest microbatches that fit.
 
@@ -77,51 +70,32 @@ def ask(name: str, topology_name: str, times: bool) -> dict[str, Any]:
     times: whether to compile to the end, for the seconds of a step.
   """
   stages, topology = Stages(), find_topology(topology_name)
-  compiler = compiler_for(topology_name, stages)
+  versions = f'jax {jax.__version__}, {check_installed(topology)}'
+  compiler = Compiler(topology, Kept(default_folder(), versions), stages)
   config = get_config(name)
-  row = {
-    'config': name,
-    'topology': topology_name,
-    'estimated_by': f'jax {jax.__version__}, {check_installed(topology)}',
-  }
-  examples, rest = divmod(config.batch_size, topology.num_devices)
-  if rest:
+  row = {'config': name, 'topology': topology_name, 'estimated_by': versions}
+  if config.batch_size % topology.num_devices:
     return row | {'fits': False, 'why': 'the batch cannot be divided'}
-
-  def memory_of(setting: Setting) -> Memory:
-    stages.note(f'{name} on {topology_name}: {setting}')
-    programs = compiler.lower(fitting.with_setting(config, setting))
-    update = compiler.memory(programs.update, 'Memory of the update')
-    return Memory(update.peak, update.fits)
-
-  def seconds_of(setting: Setting) -> tuple[Memory, float | None]:
-    programs = compiler.lower(fitting.with_setting(config, setting))
-    update = compiler.whole(programs.update, 'Compiling the update')
-    return Memory(update.peak, update.fits), None
-
-  compile_update = compiler.whole if times else compiler.memory
-  tried = fitting.search(
+  stages.note(f'{name} on {topology_name}')
+  best, *_ = try_settings(
     [fitting.own_setting(config)._replace(microbatches=1)],
-    fitting.possible_microbatches(examples),
-    memory_of,
-    seconds_of,
+    config,
+    topology,
+    compiler,
+    stages,
     most_whole=int(times),
   )
-  best = tried[0]
   if not best.memory.fits:
     return row | {'fits': False, 'why': f'{_gib(best.memory.peak)} GiB'}
   config = fitting.with_setting(config, best.setting)
-  programs = compiler.lower(config)
-  said = estimate(
-    config,
-    topology,
-    programs,
-    compile_update(programs.update, 'Compiling the update'),
-    compiler.memory(programs.evaluation, 'Memory of the evaluation'),
-    operations=forward_operations(config),
-  )
+  said = preflight(config, topology, compiler, memory_only=not times)
+  return row | _row(said)
+
+
+def _row(said: dict[str, Any]) -> dict[str, Any]:
+  """What the table takes of what preflight says."""
   step = said.get('step', {})
-  return row | {
+  return {
     'fits': said['fits'],
     'settings': said['settings'],
     'batch': said['batch'],

@@ -21,6 +21,7 @@ from experiments.parallelism import (
   check_batch_size,
 )
 from experiments.precision import computing_in
+from experiments.steps import Collectives, Update, make_update
 from experiments.tasks import make_task
 from experiments.tasks.task import Task
 from experiments.train_state import Batch, Metrics, TrainState, state_shapes
@@ -88,6 +89,30 @@ class Experiment(NamedTuple):
   template: TrainState
 
 
+def update_of(
+  config: ml_collections.ConfigDict,
+  binding: 'Binding | Experiment',
+  collectives: Collectives,
+) -> Update:
+  """Returns the update of a run, to be compiled for devices.
+
+  Args:
+    config: of the run.
+    binding: what the config names.
+    collectives: of the devices.
+  """
+  return make_update(
+    binding.task.model,
+    binding.task.loss_function,
+    binding.optimizer,
+    binding.schedule,
+    seed=config.seed,
+    collectives=collectives,
+    microbatches=config.microbatches,
+    ema_decay=config.ema_decay,
+  )
+
+
 def build_experiment(
   config: ml_collections.ConfigDict, data_dir: str | None
 ) -> Experiment:
@@ -103,7 +128,7 @@ def build_experiment(
   """
   config = fill_defaults(config)
   task, schedule, optimizer = bind(config, data_dir)
-  _check_run_options(config)
+  check_run_options(config)
   parallelism = choose('parallelism', PARALLELISMS, config.parallelism)
   with one_at_a_time(config.data.name, data_dir):
     dataset = task.data.load()
@@ -126,7 +151,18 @@ def build_experiment(
   )
 
 
-def _check_run_options(config: ml_collections.ConfigDict) -> None:
+def check_run_options(
+  config: ml_collections.ConfigDict, devices: int | None = None
+) -> None:
+  """Checks how steps are to be computed; what is not of a run's parts.
+
+  Args:
+    config: of a run.
+    devices: their number; None for those here.
+
+  Raises:
+    ValueError: a value is out of its range, or does not go with another.
+  """
   if config.microbatches < 1:
     raise ValueError(
       f'config.microbatches must be at least 1, got {config.microbatches}.'
@@ -136,7 +172,7 @@ def _check_run_options(config: ml_collections.ConfigDict) -> None:
       f'config.ema_decay must be in [0, 1), got {config.ema_decay}. A usual '
       'value is 0.9999; 0 keeps no average.'
     )
-  check_batch_size(config.batch_size, config.microbatches)
+  check_batch_size(config.batch_size, config.microbatches, devices)
   rematerialize = config.get('encoder', {}).get('rematerialize')
   if config.parallelism.get('layer_by_layer') and rematerialize == 'none':
     raise ValueError(

@@ -1,7 +1,7 @@
 """Compiles a config for TPUs or GPUs that are not here: does it fit, how fast.
 
   python -m experiments.preflight --config=experiments/configs/imagenet.py \\
-    --config.compute_dtype=bfloat16 --topology=v4-32
+    --topology=v4-32
   python -m experiments.preflight --config=... --topology=v4-8 --fit
   python -m experiments.preflight --config=... --topology=v4-8 --memory
   python -m experiments.preflight --config=... --topology=h100:8 --json

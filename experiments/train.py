@@ -25,13 +25,13 @@ from experiments.experiment import (
   Experiment,
   build_experiment,
   open_checkpoints,
+  update_of,
 )
 from experiments.health import Debug, HealthWatch
 from experiments.interruption import Interruption
 from experiments.parallelism import ALONE, configure_backend
 from experiments.reporting.writing import FinalReport
 from experiments.run_lock import RunLock
-from experiments.steps import Collectives, Update, make_update
 from experiments.tasks.open_values import settle
 from experiments.train_state import TrainState, init_state
 from experiments.transfer import load_source
@@ -137,7 +137,7 @@ def _make_watchers(
       workdir,
       experiment.parallelism,
       processes.say,
-      _make_update(config, experiment, ALONE) if nans else None,
+      update_of(config, experiment, ALONE) if nans else None,
     ),
     profiler=construct(
       'profile', Profiler, config.profile, workdir, given=first
@@ -163,7 +163,7 @@ def _train(
     processes.say(f'Step {first_step} was the last: only evaluating.')
     return evaluate(train_state)
   update = parallelism.update(
-    _make_update(config, experiment, parallelism.collectives)
+    update_of(config, experiment, parallelism.collectives)
   )
   batches = train_batches(
     experiment.dataset,
@@ -235,23 +235,6 @@ def _counts(watchers: _Watchers) -> dict[str, float]:
     'train/skipped_examples': float(watchers.faults.skipped(TRAINING)),
     'train/bad_steps': float(watchers.health.bad_steps),
   }
-
-
-def _make_update(
-  config: ml_collections.ConfigDict,
-  experiment: Experiment,
-  collectives: Collectives,
-) -> Update:
-  return make_update(
-    experiment.task.model,
-    experiment.task.loss_function,
-    experiment.optimizer,
-    experiment.schedule,
-    seed=config.seed,
-    collectives=collectives,
-    microbatches=config.microbatches,
-    ema_decay=config.ema_decay,
-  )
 
 
 def _start(

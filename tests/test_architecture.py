@@ -64,7 +64,10 @@ MAY_IMPORT = {
     'perceiver_jax.layers',
     'perceiver_jax.position_encoding',
   ],
-  'perceiver_jax.kernels.latent_attention': ['perceiver_jax.kernels.target'],
+  'perceiver_jax.kernels.latent_attention': [
+    'perceiver_jax.kernels.target',
+    'perceiver_jax.kernels.tiles',
+  ],
   'perceiver_jax.recomputed_attention': [
     'perceiver_jax.layers',
     'perceiver_jax.portability',
@@ -865,6 +868,7 @@ MAY_IMPORT = {
     'experiments.optimizers',
     'experiments.parallelism',
     'experiments.precision',
+    'experiments.steps',
     'experiments.tasks',
     'experiments.tasks.task',
     'experiments.train_state',
@@ -1257,7 +1261,6 @@ MAY_IMPORT = {
     'experiments.processes',
     'experiments.reporting.writing',
     'experiments.run_lock',
-    'experiments.steps',
     'experiments.tasks.open_values',
     'experiments.train_state',
     'experiments.transfer',

@@ -15,14 +15,13 @@ from experiments.compiling.stages import Stages
 from experiments.compiling.topologies import GpuHosts, Topology
 from experiments.configuration import choose, fill_defaults
 from experiments.data.dataset import array_spec, batch_spec
-from experiments.experiment import bind
+from experiments.experiment import bind, check_run_options, update_of
 from experiments.measuring.operations import count_forward
 from experiments.parallelism import (
   PARALLELISMS,
-  check_batch_size,
   device_bytes,
 )
-from experiments.steps import make_evaluation, make_update
+from experiments.steps import make_evaluation
 from experiments.train_state import init_shapes, state_shapes
 from perceiver_jax.attention import plain_attention
 
@@ -128,12 +127,13 @@ def lower(
     ValueError: the config is wrong, or its batch cannot be divided.
   """
   config = fill_defaults(config)
-  check_batch_size(config.batch_size, config.microbatches, len(devices))
-  task, schedule, optimizer = bind(config, None)
+  check_run_options(config, len(devices))
+  binding = bind(config, None)
+  task = binding.task
   example = {**task.data.example, 'weight': array_spec()}
   shapes = state_shapes(
     task.model,
-    optimizer,
+    binding.optimizer,
     batch_spec(task.data.example, 1),
     has_ema=config.ema_decay > 0.0,
   )
@@ -141,16 +141,7 @@ def lower(
   way = choose('parallelism', PARALLELISMS, config.parallelism, devices)
   state = way.template(shapes)
   batch = way.batch_template(global_batch)
-  update = make_update(
-    task.model,
-    task.loss_function,
-    optimizer,
-    schedule,
-    seed=config.seed,
-    collectives=way.collectives,
-    microbatches=config.microbatches,
-    ema_decay=config.ema_decay,
-  )
+  update = update_of(config, binding, way.collectives)
   evaluation = make_evaluation(
     task.model,
     task.loss_function,

@@ -1,5 +1,7 @@
 """Tries settings of a config on a topology, with its compiler."""
 
+from collections.abc import Sequence
+
 import ml_collections
 
 from experiments.compiling import fitting
@@ -34,22 +36,49 @@ def fit(
     ValueError: the config is wrong, or its batch cannot be divided.
   """
   own = fitting.own_setting(config)
-  share = config.batch_size // topology.num_devices
   # The whole state on each device, for what it takes.
   whole = own._replace(microbatches=1, shards=None)
   state = compiler.lower(fitting.with_setting(config, whole)).state
   is_small = state < _SMALL_STATE * topology.hardware.memory
+  settings = fitting.families(
+    own,
+    1 if is_small else topology.num_neighbours,
+    takes_dtypes=config.get('baseline', {}).get('name') != 'resnet',
+  )
+  return try_settings(
+    settings, config, topology, compiler, stages, most_whole=_MOST_WHOLE
+  )
+
+
+def try_settings(
+  settings: Sequence[Setting],
+  config: ml_collections.ConfigDict,
+  topology: Topology,
+  compiler: Compiler,
+  stages: Stages,
+  *,
+  most_whole: int,
+) -> list[fitting.Tried]:
+  """Tries some settings with the fewest microbatches; see `fitting.search`.
+
+  Args:
+    settings: with one microbatch.
+    config: whose settings are changed.
+    topology: to fit.
+    compiler: for it.
+    stages: where it says what it tries.
+    most_whole: settings to compile to the end at the most.
+
+  Raises:
+    ValueError: the config is wrong, or its batch cannot be divided.
+  """
   trials = _Trials(config, topology, compiler, stages)
   return fitting.search(
-    fitting.families(
-      own,
-      1 if is_small else topology.num_neighbours,
-      takes_dtypes=config.get('baseline', {}).get('name') != 'resnet',
-    ),
-    fitting.possible_microbatches(share),
+    settings,
+    fitting.possible_microbatches(config.batch_size // topology.num_devices),
     trials.memory_of,
     trials.seconds_of,
-    most_whole=_MOST_WHOLE,
+    most_whole=most_whole,
   )
 
 

@@ -23,6 +23,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from perceiver_jax.kernels import target
+from perceiver_jax.kernels.tiles import product
 
 # Lanes of a register: blocks are as wide as a multiple of them.
 _LANES = 128
@@ -250,17 +251,11 @@ def _cost(program: _Program, batch: int, *, products: int) -> pl.CostEstimate:
   )
 
 
-def _product(a: jax.Array, b: jax.Array, axis_a: int, axis_b: int) -> jax.Array:
-  """Of matrices, summed over an axis of each; float32."""
-  axes = (((axis_a,), (axis_b,)), ((), ()))
-  return jax.lax.dot_general(a, b, axes, preferred_element_type=jnp.float32)
-
-
 def _weights(
   key: jax.Array, query: jax.Array, bias: jax.Array | None
 ) -> tuple[jax.Array, jax.Array]:
   """Weights `[M, n]`, up to a factor of each query, and these, `[1, n]`."""
-  scores = _product(key, query, 1, 1)
+  scores = product(key, query, (1, 1))
   if bias is not None:
     scores += bias.T
   highest = jnp.maximum(scores.max(axis=0, keepdims=True), _LOWEST)
@@ -291,7 +286,7 @@ def _forward_kernel(
   for qk, v, bias in _heads(program, bias_ref):
     value = value_ref[:, v]
     weights, factor = _weights(key_ref[:, qk], query_ref[:, qk], bias)
-    mixed = _product(value.T, weights.astype(value.dtype), 1, 0)  # [Dv, n]
+    mixed = product(value.T, weights.astype(value.dtype), (1, 0))  # [Dv, n]
     attended_ref[:, v] = (mixed * factor).T.astype(attended_ref.dtype)
 
 
@@ -312,12 +307,12 @@ def _backward_kernel(
     attended_bar = attended_bar_ref[:, v]
     weights, factor = _weights(key, query, bias)
     weights *= factor
-    weights_bar = _product(value_ref[:, v], attended_bar, 1, 1)  # [M, n]
+    weights_bar = product(value_ref[:, v], attended_bar, (1, 1))  # [M, n]
     mean_bar = (weights * weights_bar).sum(axis=0, keepdims=True)
     scores_bar = (weights * (weights_bar - mean_bar)).astype(query.dtype)
-    value_bar = _product(weights.astype(query.dtype), attended_bar, 1, 0)
-    key_bar = _product(scores_bar, query, 1, 0) * _scale(query)
-    query_bar = _product(key.T, scores_bar, 1, 0) * _scale(query)  # [Dk, n]
+    value_bar = product(weights.astype(query.dtype), attended_bar, (1, 0))
+    key_bar = product(scores_bar, query, (1, 0)) * _scale(query)
+    query_bar = product(key.T, scores_bar, (1, 0)) * _scale(query)  # [Dk, n]
     query_bar_ref[:, qk] = query_bar.T.astype(query.dtype)
     _add(program, key_bar_ref, sums[:1], qk, key_bar)
     _add(program, value_bar_ref, sums[1:], v, value_bar)
