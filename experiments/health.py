@@ -185,8 +185,11 @@ def first_bad_operation(
     place = error.__traceback__
     places = []
     while place is not None:
-      filename = place.tb_frame.f_code.co_filename
-      if any(name in filename for name in ('perceiver_jax', 'experiments')):
+      # Not by the file's name: whole checkouts are called perceiver_jax, and
+      # have an environment inside.
+      package, *_ = place.tb_frame.f_globals['__name__'].split('.')
+      if package in ('perceiver_jax', 'experiments'):
+        filename = place.tb_frame.f_code.co_filename
         places.append(f'{filename}:{place.tb_lineno}')
       place = place.tb_next
     what = str(error).splitlines()[0]

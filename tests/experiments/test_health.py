@@ -165,7 +165,7 @@ def test_the_operation_is_found(steps, tmp_path):
   found = first_bad_operation(UPDATE, state, BAD)
   assert 'encountered in log' in found
   # The last place in code of ours; here, that of the update.
-  assert 'experiments/' in found
+  assert 'experiments/' in found and 'site-packages' not in found
   assert 'all numbers are finite' in first_bad_operation(UPDATE, state, GOOD)
   said = []
   check(watch_of(tmp_path, said, rerun=UPDATE, bad_steps=1), 2, steps)
