@@ -21,9 +21,6 @@ from experiments.compiling.topologies import Topology
 COLLECTIVES = 'collectives'
 _MOST_PARTS = 10
 _SECONDS_OF_A_DAY = 86_400
-# Of the best rate, what the schedules of our kernels reach at the papers'
-# shapes, docs/performance.md.
-_KERNEL_SHARE = 0.75
 # Of a group of n devices, each sends so many times the bytes of the whole array
 # in the usual algorithms, rings among them.
 _SENT = {
@@ -172,7 +169,7 @@ def _kernel(kernel: Kernel, topology: Topology) -> float:
   """Seconds of a kernel, by its operations and bytes."""
   hardware = topology.hardware
   return max(
-    kernel.operations / (_KERNEL_SHARE * hardware.rate),
+    kernel.operations / ((hardware.kernel_share or 1.0) * hardware.rate),
     kernel.moved / hardware.bandwidth,
   )
 

@@ -27,6 +27,8 @@ class Chip(NamedTuple):
     devices: of jax on a chip.
     ring: chips along an axis from which on its ends are connected.
     most_chips: of one slice.
+    kernel_share: of the best rate, what the schedules of our attention kernels
+      reach at ImageNet's shape; None where there are none.
   """
 
   name: str
@@ -41,6 +43,7 @@ class Chip(NamedTuple):
   devices: int
   ring: int
   most_chips: int
+  kernel_share: float | None
 
 
 class Gpu(NamedTuple):
@@ -72,6 +75,7 @@ class Gpu(NamedTuple):
 # matrix units. Networks: 'How to Scale Your Model', jax-ml.github.io/
 # scaling-book, for v5p; 6.4 and 25.6 Tbit/s for the 256 chips of a pod of v5e
 # and v6e; nobody publishes those of v3 and v4, taken to be 25 Gbit/s a chip.
+# Shares of kernels: docs/performance.md; v5p has the cores of v4.
 CHIPS = {
   chip.name: chip
   for chip in (
@@ -88,6 +92,7 @@ CHIPS = {
       devices=2,
       ring=32,
       most_chips=1024,
+      kernel_share=None,
     ),
     Chip(
       name='v4',
@@ -102,6 +107,7 @@ CHIPS = {
       devices=1,
       ring=4,
       most_chips=4096,
+      kernel_share=0.66,
     ),
     Chip(
       name='v5e',
@@ -116,6 +122,7 @@ CHIPS = {
       devices=1,
       ring=16,
       most_chips=256,
+      kernel_share=0.77,
     ),
     Chip(
       name='v5p',
@@ -130,6 +137,7 @@ CHIPS = {
       devices=1,
       ring=4,
       most_chips=6144,
+      kernel_share=0.66,
     ),
     Chip(
       name='v6e',
@@ -144,6 +152,7 @@ CHIPS = {
       devices=1,
       ring=16,
       most_chips=256,
+      kernel_share=0.46,
     ),
   )
 }

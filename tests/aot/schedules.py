@@ -1,6 +1,6 @@
 """Cycles that a TPU's kernels take, from the compiler's own schedules.
 
-  python -m tests.aot.schedules v4
+  python -m tests.aot.schedules v4 [latent]
 
 A core runs a bundle of instructions a cycle, unless it waits for memory or for
 its matrix units. The compiler writes them down when libtpu is told to as it is
@@ -13,7 +13,15 @@ import pathlib
 import re
 import sys
 import tempfile
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.experimental.pallas.ops.tpu.splash_attention import (
+  splash_attention_kernel,
+  splash_attention_mask,
+)
 
 _LINE = re.compile(r'^ *(?:0x)?[0-9a-f]+ +(\w*)\s*:')
 _LAST_STEP = re.compile(r'scmp\.ge\.s32\.totalorder %\S+, (\d+) /\* loop exit')
@@ -76,26 +84,89 @@ def read_schedule(text: str) -> Schedule:
   return Schedule(every, some, products, steps)
 
 
-def main(generation: str) -> None:
-  """Prints, as JSON, `read_schedule` of the kernels of ImageNet's shape."""
+def main(generation: str, part: str = 'cross-attend') -> None:
+  """Prints, as JSON, schedules at ImageNet's shape."""
   with tempfile.TemporaryDirectory() as folder:
     os.environ['LIBTPU_INIT_ARGS'] = (
       f'--xla_jf_dump_to={folder} --xla_jf_dump_llo_text=true '
       '--xla_jf_dump_llo_pass_label_regex=.*final_bundles'
     )
-    import jax.numpy as jnp
+    dumps = pathlib.Path(folder)
+    found = {'cross-attend': _cross_attend, 'latent': _latent}[part]
+    print(json.dumps(found(generation, dumps)))
 
-    from tests.aot.test_kernels import compile_attend, shapes_of
 
-    shapes = shapes_of((3, 258), 512, 50176, jnp.bfloat16, 8, masked=False)
-    compile_attend(generation, shapes, (0,))
-    kernels = {}
-    for path in pathlib.Path(folder).glob('*absorbed*-final_bundles.txt'):
-      if 'schedule-analysis' not in path.name:
-        name = re.search(r'absorbed[a-z_]*[a-z]', path.name)[0]
-        kernels[name] = read_schedule(path.read_text())
-  print(json.dumps(kernels))
+def _cross_attend(generation: str, dumps: pathlib.Path) -> dict[str, Schedule]:
+  """The schedule of each kernel, by its name."""
+  from tests.aot.test_kernels import compile_attend, shapes_of
+
+  shapes = shapes_of((3, 258), 512, 50176, jnp.bfloat16, 8, masked=False)
+  compile_attend(generation, shapes, (0,))
+  return {
+    re.search(r'absorbed[a-z_]*[a-z]', path.name)[0]: schedule
+    for path, schedule in _schedules(dumps, 'absorbed')
+  }
+
+
+def _latent(generation: str, dumps: pathlib.Path) -> list[dict[str, Any]]:
+  """Schedules of our kernels and splash attention's, and cycles around them."""
+  from experiments.compiling.costs import count_costs
+  from experiments.compiling.hlo import parse
+  from perceiver_jax.kernels import latent_attention
+  from tests.aot.test_latent_attention import SHAPES, lower_attend
+
+  compiled = []
+  for attend, name in (
+    (latent_attention.attend, 'latent'),
+    (_splash, 'splash'),
+  ):
+    program = lower_attend(attend, generation, SHAPES['imagenet']).compile()
+    costs = count_costs(parse(program.as_text()))
+    compiled.append(
+      {
+        'kernels': [each for _, each in _schedules(dumps, name)],
+        'rest': sum(sum(kinds.values()) for kinds in costs.parts.values()),
+      }
+    )
+  return compiled
+
+
+def _splash(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
+  """jax's own kernel for TPUs, in its fastest form at 512 latents."""
+  _, num_latents, num_heads, channels = query.shape
+  everything = splash_attention_mask.FullMask((num_latents, num_latents))
+  whole = dict.fromkeys(
+    (
+      'block_q',
+      'block_kv',
+      'block_kv_compute',
+      'block_q_dkv',
+      'block_kv_dkv',
+      'block_kv_dkv_compute',
+    ),
+    num_latents,
+  )
+  kernel = splash_attention_kernel.make_splash_mha(
+    splash_attention_mask.MultiHeadMask([everything] * num_heads),
+    block_sizes=splash_attention_kernel.BlockSizes(
+      **whole, use_fused_bwd_kernel=True
+    ),
+    head_shards=1,
+    q_seq_shards=1,
+  )
+  heads_outside = (
+    x.transpose(0, 2, 1, 3) for x in (query * channels**-0.5, key, value)
+  )
+  return jax.vmap(kernel)(*heads_outside).transpose(0, 2, 1, 3)
+
+
+def _schedules(
+  dumps: pathlib.Path, name: str
+) -> Iterator[tuple[pathlib.Path, Schedule]]:
+  for path in dumps.glob(f'*{name}*-final_bundles.txt'):
+    if 'schedule-analysis' not in path.name:
+      yield path, read_schedule(path.read_text())
 
 
 if __name__ == '__main__':
-  main(sys.argv[1])
+  main(*sys.argv[1:])

@@ -65,7 +65,7 @@ def test_seconds_of_a_step_are_those_of_its_parts():
   assert step['parts'] == pytest.approx(
     {
       'matrix products': 3000 / clock,
-      'kernels': 1.97e9 / (0.75 * rate),
+      'kernels': 1.97e9 / (0.77 * rate),
       'element by element': 470 / clock,
       'moving data': 330 / clock,
       # A sum over 4 sends 3/2 of its bytes, over two links; a sum of which a
