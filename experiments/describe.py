@@ -24,7 +24,7 @@ from experiments import command_line
 from experiments.baselines.resnet import ResNet
 from experiments.baselines.transformer import Transformer
 from experiments.baselines.vit import VisionTransformer
-from experiments.data.dataset import batch_spec
+from experiments.data.dataset import all_outputs, batch_spec
 from experiments.experiment import bind
 from experiments.measuring.memory import activation_bytes, state_bytes
 from experiments.measuring.operations import count_forward, sum_parts
@@ -105,18 +105,14 @@ def _sizes(task: Task, batch: Batch) -> dict[str, Any]:
 
   # At this time all outputs are decoded at once.
   with hk.intercept_methods(record):
-    init_shapes(task.model, _all_outputs(batch))
+    init_shapes(task.model, all_outputs(batch))
   return sizes
-
-
-def _all_outputs(batch: Batch) -> Batch:
-  return {name: x for name, x in batch.items() if name != 'output_points'}
 
 
 def _operations(
   task: Task, params: hk.Params, state: hk.State, batch: Batch
 ) -> dict[str, Any]:
-  every = _all_outputs(batch)
+  every = all_outputs(batch)
   with plain_attention():
     parts = count_forward(task.model, params, state, every)
   as_run = count_forward(task.model, params, state, every)

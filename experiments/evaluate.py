@@ -31,6 +31,7 @@ def main() -> None:
     experiment,
     config.batch_size,
     construct('data_faults', DataFaults, config.data_faults),
+    microbatches=config.microbatches,
   )
   results = evaluate(experiment.parallelism.place_state(train_state))
   processes.say(json.dumps({'step': step, **results}))

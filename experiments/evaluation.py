@@ -23,13 +23,16 @@ class Evaluation:
     experiment: Experiment,
     batch_size: int,
     faults: DataFaults | None = None,
+    *,
+    microbatches: int = 1,
   ):
     """Compiles the evaluation for the devices.
 
     Args:
       experiment: whose metrics they are, on its held-out examples.
-      batch_size: global, divisible by the devices.
+      batch_size: global, divisible by the devices and the microbatches.
       faults: what to do about examples that cannot be read; None stops.
+      microbatches: see `make_evaluation`.
     """
     task, parallelism = experiment.task, experiment.parallelism
     self._parallelism = parallelism
@@ -44,6 +47,7 @@ class Evaluation:
         task.loss_function,
         collect,
         collectives=parallelism.collectives,
+        microbatches=microbatches,
       )
     )
 

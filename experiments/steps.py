@@ -163,6 +163,7 @@ def make_evaluation(
   collect: Collect | None = None,
   *,
   collectives: Collectives,
+  microbatches: int = 1,
 ) -> Callable[[hk.Params, hk.State, Batch], tuple[Metrics, Mapping]]:
   """Returns the evaluation of a batch, to be compiled for the devices.
 
@@ -172,15 +173,25 @@ def make_evaluation(
     collect: takes predictions and batch; returns arrays `[B, ...]` that are
       given back beside the metrics. None gives back none.
     collectives: of the devices that it will run on.
+    microbatches: parts into which a device's batch is divided, as for the
+      update, so that what trains can be evaluated.
   """
 
   def evaluation(
     params: hk.Params, state: hk.State, batch: Batch
   ) -> tuple[Metrics, Mapping[str, jax.Array]]:
-    predictions, _ = model.apply(params, state, None, batch, is_training=False)
-    predictions = _at_least_float32(predictions)
-    _, metrics = loss_function(predictions, batch)
-    kept = {} if collect is None else collect(predictions, batch)
+    def evaluate(part: Batch) -> tuple[Metrics, Mapping[str, jax.Array]]:
+      predictions, _ = model.apply(params, state, None, part, is_training=False)
+      predictions = _at_least_float32(predictions)
+      _, metrics = loss_function(predictions, part)
+      return metrics, {} if collect is None else collect(predictions, part)
+
+    if microbatches == 1:
+      metrics, kept = evaluate(batch)
+    else:
+      metrics, kept = jax.lax.map(evaluate, _divide(batch, microbatches))
+      metrics = jax.tree.map(lambda x: x.sum(axis=0), metrics)
+      kept = _undivide(kept)
     return collectives.sum(metrics), kept
 
   return evaluation
@@ -228,6 +239,13 @@ def _divide(batch: Batch, parts: int) -> Batch:
   """
   return jax.tree.map(
     lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), batch
+  )
+
+
+def _undivide(parts: Mapping[str, jax.Array]) -> Mapping[str, jax.Array]:
+  """Examples in the order that they had before `_divide`."""
+  return jax.tree.map(
+    lambda x: x.swapaxes(0, 1).reshape(-1, *x.shape[2:]), parts
   )
 
 

@@ -158,7 +158,12 @@ def _train(
   """The loop. Returns the results of the last step, or nothing."""
   parallelism, health = experiment.parallelism, watchers.health
   first_step, last_step = int(train_state.step), config.train_steps
-  evaluate = Evaluation(experiment, config.batch_size, watchers.faults)
+  evaluate = Evaluation(
+    experiment,
+    config.batch_size,
+    watchers.faults,
+    microbatches=config.microbatches,
+  )
   if first_step >= last_step:
     processes.say(f'Step {first_step} was the last: only evaluating.')
     return evaluate(train_state)

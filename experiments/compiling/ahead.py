@@ -14,7 +14,7 @@ from experiments.compiling.compilation import (
 from experiments.compiling.stages import Stages
 from experiments.compiling.topologies import GpuHosts, Topology
 from experiments.configuration import choose, fill_defaults
-from experiments.data.dataset import array_spec, batch_spec
+from experiments.data.dataset import all_outputs, array_spec, batch_spec
 from experiments.experiment import bind, check_run_options, update_of
 from experiments.measuring.operations import count_forward
 from experiments.parallelism import (
@@ -147,10 +147,12 @@ def lower(
     task.loss_function,
     task.dataset_metrics and task.dataset_metrics.collect,
     collectives=way.collectives,
+    microbatches=config.microbatches,
   )
+  every_output = way.batch_template(all_outputs(global_batch))
   return Programs(
     way.update(update).lower(state, batch),
-    way.evaluation(evaluation).lower(state.params, state.state, batch),
+    way.evaluation(evaluation).lower(state.params, state.state, every_output),
     device_bytes(state),
     _bytes(global_batch) // len(devices),
   )

@@ -99,6 +99,11 @@ def batch_spec(example: Mapping[str, Any], batch_size: int) -> Example:
   )
 
 
+def all_outputs(example: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns a training example or batch as evaluations have it."""
+  return {name: x for name, x in example.items() if name != 'output_points'}
+
+
 def array_spec(*shape: int, dtype: Any = np.float32) -> jax.ShapeDtypeStruct:
   """Returns the shape and dtype of an array of an example."""
   return jax.ShapeDtypeStruct(shape, dtype)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import export
 
-from experiments.data.dataset import batch_spec
+from experiments.data.dataset import all_outputs, batch_spec
 from experiments.handing_on.weights import from_table, to_table
 from experiments.tasks.task import Task
 from perceiver_jax.portability import traced_for
@@ -18,8 +18,6 @@ from perceiver_jax.portability import traced_for
 PLATFORMS = ('cpu', 'cuda', 'rocm', 'tpu')
 # Of predictions that are one array, not several by name.
 OUTPUT = 'predictions'
-# In training, the numbers of the outputs that are asked for.
-_CHOSEN_OUTPUTS = 'output_points'
 # What the serialised form can hold, with room for the program.
 _MOST_BYTES = 2**31 - 2**27
 
@@ -86,7 +84,7 @@ def inputs_of(
     params: of the model, or their shapes.
     state: of the model, or its shapes.
   """
-  example = _evaluation_example(task)
+  example = all_outputs(task.data.example)
   predict = _predict(task)
   exported = export.export(
     jax.jit(lambda inputs, table: predict(table, inputs))
@@ -102,7 +100,7 @@ def inputs_of(
 
 def _predict(task: Task) -> Callable[[Arrays, Arrays], Arrays]:
   """Returns a function of weights and of the inputs that are read."""
-  example = _evaluation_example(task)
+  example = all_outputs(task.data.example)
 
   def predict(weights: Arrays, inputs: Arrays) -> Arrays:
     batch_size = next(iter(inputs.values())).shape[0]
@@ -118,12 +116,6 @@ def _predict(task: Task) -> Callable[[Arrays, Arrays], Arrays]:
     return {OUTPUT: predictions}
 
   return predict
-
-
-def _evaluation_example(task: Task) -> dict[str, Any]:
-  example = dict(task.data.example)
-  example.pop(_CHOSEN_OUTPUTS, None)
-  return example
 
 
 def _shapes(tree: Any) -> Any:

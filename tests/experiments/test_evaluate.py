@@ -63,14 +63,31 @@ def experiment(task):
   )
 
 
-@pytest.mark.parametrize('batch_size', [1, 3, 5, 8])
-def test_each_example_counts_once(batch_size):
-  evaluate = Evaluation(experiment(task(MEDIAN)), batch_size)
+@pytest.mark.parametrize(
+  ('batch_size', 'microbatches'),
+  [(1, 1), (3, 1), (5, 1), (8, 1), (3, 3), (8, 2), (8, 4)],
+)
+def test_each_example_counts_once(batch_size, microbatches):
+  evaluate = Evaluation(
+    experiment(task(MEDIAN)), batch_size, microbatches=microbatches
+  )
   assert evaluate(STATE) == {
     'eval/mean': pytest.approx(3 * np.mean(VALUES)),
     'eval/median': 12.0,  # With copies of the last example it would be more.
     'eval/count': 5.0,
   }
+
+
+def test_the_model_sees_a_microbatch_at_a_time():
+  seen, (model, *rest) = set(), task(MEDIAN)
+
+  def apply(params, state, rng, batch, **options):
+    seen.add(batch['value'].shape)
+    return model.apply(params, state, rng, batch, **options)
+
+  recording = Task(model._replace(apply=apply), *rest)
+  Evaluation(experiment(recording), 6, microbatches=3)(STATE)
+  assert seen == {(2,)}
 
 
 def test_without_metrics_of_the_dataset():

@@ -19,7 +19,7 @@ from experiments.compiling.compilation import (
 from experiments.compiling.estimates import estimate
 from experiments.compiling.fitting import Memory, Setting, Tried
 from experiments.compiling.topologies import find_topology
-from experiments.configs import digits
+from experiments.configs import digits, kinetics
 
 ROOT = pathlib.Path(__file__).parents[2]
 GIB = 2**30
@@ -212,6 +212,21 @@ def test_the_state_and_batch_of_a_device_are_counted():
   # 8 images of 28 x 28 numbers, labels and weights of 4 bytes each.
   assert programs.batch == 8 * 4 * (28 * 28 + 1 + 1)
   assert 'stablehlo.dot_general' in programs.evaluation.as_text()
+
+
+def test_an_evaluation_has_all_outputs_where_a_step_has_some():
+  config = kinetics.get_config()
+  config.batch_size = 2
+  config.encoder.self_attends_per_block = 1
+  programs = lower(config, jax.devices()[:1])
+  update, evaluation = (
+    jax.tree.leaves(program.args_info[0])
+    for program in (programs.update, programs.evaluation)
+  )
+  assert len(update) > len(evaluation)
+  _, kept = programs.evaluation.out_info
+  # An error of each example, over all its pixels.
+  assert kept['image'].shape[-1] == 2
 
 
 def test_a_batch_that_cannot_be_divided_says_what_to_do():
