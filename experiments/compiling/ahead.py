@@ -14,7 +14,11 @@ from experiments.compiling.compilation import (
 from experiments.compiling.stages import Stages
 from experiments.compiling.topologies import GpuHosts, Topology
 from experiments.configuration import choose, fill_defaults
-from experiments.data.dataset import all_outputs, array_spec, batch_spec
+from experiments.data.dataset import (
+  array_spec,
+  batch_spec,
+  evaluation_example,
+)
 from experiments.experiment import bind, check_run_options, update_of
 from experiments.measuring.operations import count_forward
 from experiments.parallelism import (
@@ -130,14 +134,22 @@ def lower(
   check_run_options(config, len(devices))
   binding = bind(config, None)
   task = binding.task
-  example = {**task.data.example, 'weight': array_spec()}
+  if task.loss_function is None:
+    raise ValueError(
+      f'The task {config.task!r} has a model but no loss: there are no steps '
+      'to compile; experiments.describe tells what the model takes.'
+    )
+  weight = {'weight': array_spec()}
   shapes = state_shapes(
     task.model,
     binding.optimizer,
     batch_spec(task.data.example, 1),
     has_ema=config.ema_decay > 0.0,
   )
-  global_batch = batch_spec(example, config.batch_size)
+  global_batch = batch_spec(task.data.example | weight, config.batch_size)
+  held_out = batch_spec(
+    evaluation_example(task.data) | weight, config.batch_size
+  )
   way = choose('parallelism', PARALLELISMS, config.parallelism, devices)
   state = way.template(shapes)
   batch = way.batch_template(global_batch)
@@ -149,10 +161,11 @@ def lower(
     collectives=way.collectives,
     microbatches=config.microbatches,
   )
-  every_output = way.batch_template(all_outputs(global_batch))
   return Programs(
     way.update(update).lower(state, batch),
-    way.evaluation(evaluation).lower(state.params, state.state, every_output),
+    way.evaluation(evaluation).lower(
+      state.params, state.state, way.batch_template(held_out)
+    ),
     device_bytes(state),
     _bytes(global_batch) // len(devices),
   )

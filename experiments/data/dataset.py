@@ -99,6 +99,14 @@ def batch_spec(example: Mapping[str, Any], batch_size: int) -> Example:
   )
 
 
+def evaluation_example(data: DataSpec) -> dict[str, Any]:
+  """Returns shape and dtype of each array of a held-out example."""
+  example = all_outputs(data.example)
+  if data.has_recordings:
+    example['recording'] = array_spec(dtype=np.int32)
+  return example
+
+
 def all_outputs(example: Mapping[str, Any]) -> dict[str, Any]:
   """Returns a training example or batch as evaluations have it."""
   return {name: x for name, x in example.items() if name != 'output_points'}

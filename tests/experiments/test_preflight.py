@@ -19,7 +19,7 @@ from experiments.compiling.compilation import (
 from experiments.compiling.estimates import estimate
 from experiments.compiling.fitting import Memory, Setting, Tried
 from experiments.compiling.topologies import find_topology
-from experiments.configs import digits, kinetics
+from experiments.configs import audioset, digits, kinetics, starcraft
 
 ROOT = pathlib.Path(__file__).parents[2]
 GIB = 2**30
@@ -227,6 +227,20 @@ def test_an_evaluation_has_all_outputs_where_a_step_has_some():
   _, kept = programs.evaluation.out_info
   # An error of each example, over all its pixels.
   assert kept['image'].shape[-1] == 2
+
+
+def test_an_evaluation_knows_the_recordings_of_its_clips():
+  config = audioset.get_config()
+  config.batch_size = 2
+  config.encoder.self_attends_per_block = 1
+  programs = lower(config, jax.devices()[:1])
+  _, kept = programs.evaluation.out_info
+  assert kept['recording'].shape[-1] == 2
+
+
+def test_a_model_without_a_loss_is_one_line():
+  with pytest.raises(ValueError, match="'entity_encoding' has a model but no"):
+    lower(starcraft.get_config(), jax.devices()[:1])
 
 
 def test_a_batch_that_cannot_be_divided_says_what_to_do():
