@@ -5,6 +5,7 @@
 # Python.  make browser: tests of pages, with a Chromium that is installed.
 # make golden: check the golden files anew.
 # make aot: programs compiled for TPUs and GPUs that are not here.
+# make aot-slow: published models too, as docs/accelerators.md says; about an hour.
 # make soak: a long run, killed again and again, against an unbroken one.
 # make docs: tables of docs/.     make site: the documentation as a web site.
 # Everything happens in .venv, made from requirements.txt.
@@ -30,7 +31,7 @@ FAST := tests/test_support_window.py tests/perceiver_jax/test_layers.py \
   tests/experiments/test_compiled_step.py tests/experiments/test_optimizers.py \
   tests/experiments/test_parallelism.py tests/experiments/test_checkpoints.py
 
-.PHONY: train test test-slow test-oldest test-newest browser aot lint soak docs site \
+.PHONY: train test test-slow test-oldest test-newest browser aot aot-slow lint soak docs site \
   golden clean
 
 train: $(VENV)/.installed
@@ -52,7 +53,11 @@ browser: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/browser
 
 aot: $(AOT)/.installed
-	$(AOT)/bin/python $(PYTEST) tests/aot
+	$(AOT)/bin/python $(PYTEST) -m 'not slow' tests/aot
+
+# One process: a compilation takes all cores, and gigabytes.
+aot-slow: $(AOT)/.installed
+	$(AOT)/bin/python -m pytest -m slow tests/aot
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
