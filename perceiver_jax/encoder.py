@@ -14,15 +14,19 @@ import haiku as hk
 import jax
 
 from perceiver_jax.byte_array import ByteArray, check_byte_array
-from perceiver_jax.layers import check_dropout_rate
+from perceiver_jax.layers import AFFINE, check_dropout_rate
 from perceiver_jax.portability import target_platform
 from perceiver_jax.transformer import CrossAttend, SelfAttend
 
 # What the gradient of a latent layer computes again instead of keeping it; the
-# values are policies of `jax.checkpoint`: what it keeps.
+# values are policies of `jax.checkpoint`: what it keeps. A product with a
+# parameter is kept with its bias where it has one.
 REMATERIALIZATIONS = {
   'none': None,
-  'elementwise': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+  'elementwise': jax.checkpoint_policies.save_from_both_policies(
+    jax.checkpoint_policies.save_only_these_names(AFFINE),
+    jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+  ),
   'layers': jax.checkpoint_policies.nothing_saveable,
 }
 

@@ -10,9 +10,12 @@ import dataclasses
 import haiku as hk
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from perceiver_jax.portability import target_platform
 
+# What `jax.checkpoint` can be told to keep: products with parameters.
+AFFINE = 'affine'
 LECUN_NORMAL = hk.initializers.VarianceScaling(1.0)
 
 
@@ -80,6 +83,8 @@ def _affine(x: jax.Array, w: jax.Array, b: jax.Array) -> jax.Array:
 def _affine_fwd(x, w, b):
   narrow = w.astype(x.dtype)
   result = x @ narrow + _last_axis(b.astype(x.dtype), x.ndim)
+  # With its bias, so that a gradient need not add that again.
+  result = checkpoint_name(result, AFFINE)
   return result, (x, narrow, w[:0], b)  # None of its rows: only the dtype of w.
 
 

@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 
 from perceiver_jax.byte_array import ByteArray, permute
-from perceiver_jax.encoder import Encoder, LatentBlock, is_layer_stack
+from perceiver_jax.encoder import (
+  REMATERIALIZATIONS,
+  Encoder,
+  LatentBlock,
+  is_layer_stack,
+)
 from perceiver_jax.models import PerceiverClassifier
 from perceiver_jax.portability import traced_for
 from perceiver_jax.position_encoding import (
@@ -456,6 +461,31 @@ def test_rematerialised_layers_give_the_same_gradient_in_less_memory():
     most = memory / 0.8  # Each keeps less than the one before.
 
 
+def test_biases_are_not_added_again():
+  def encode(latents, rematerialize):
+    return LatentBlock(num_layers=1, num_heads=2, rematerialize=rematerialize)(
+      latents, is_training=True
+    )
+
+  block = hk.without_apply_rng(hk.transform(encode))
+  latents = jnp.ones((2, 8, 16))
+  params = block.init(jax.random.key(0), latents, 'none')
+
+  def vectors_added(rematerialize):
+    def loss(params):
+      return jnp.sin(block.apply(params, latents, rematerialize)).sum()
+
+    with traced_for(TPU):
+      text = jax.jit(jax.grad(loss)).lower(params).as_text()
+    return text.count('(tensor<1x1x16xf32>) -> tensor<2x8x16xf32>')
+
+  none, elementwise, layers = map(vectors_added, REMATERIALIZATIONS)
+  # Scales and offsets of two norms; biases of queries, keys, values, both
+  # outputs and the hidden layer, of which the last output is never wanted.
+  assert elementwise - none == 4
+  assert layers - elementwise == 5
+
+
 def test_unknown_rematerialisation():
   with pytest.raises(ValueError, match=r"rematerialize.*'layers'.*got 'all'"):
     hk.testing.transform_and_run(
@@ -473,7 +503,7 @@ def test_layers_one_by_one_for_tpus_compute_what_scans_do(rematerialize):
     return Encoder(
       num_latents=8,
       latent_channels=16,
-      cross_attends=(1, 0, 1, 0, 0),
+      cross_attends=(1, 0, 1),
       self_attends_per_block=2,
       self_attend_heads=2,
       rematerialize=rematerialize,
