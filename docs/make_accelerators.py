@@ -15,13 +15,10 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import jax
-
 from docs.accelerators_text import HEAD, NOTES
 from experiments.compiling import fitting
-from experiments.compiling.ahead import Compiler
-from experiments.compiling.compilation import Kept, default_folder
-from experiments.compiling.compilers import check_installed, use_cpu
+from experiments.compiling.ahead import installed_compiler
+from experiments.compiling.compilers import use_cpu
 from experiments.compiling.stages import Stages
 from experiments.compiling.topologies import find_topology
 from experiments.compiling.trials import try_settings
@@ -70,8 +67,7 @@ def ask(name: str, topology_name: str, times: bool) -> dict[str, Any]:
     times: whether to compile to the end, for the seconds of a step.
   """
   stages, topology = Stages(), find_topology(topology_name)
-  versions = f'jax {jax.__version__}, {check_installed(topology)}'
-  compiler = Compiler(topology, Kept(default_folder(), versions), stages)
+  compiler, versions = installed_compiler(topology, stages)
   config = get_config(name)
   row = {'config': name, 'topology': topology_name, 'estimated_by': versions}
   if config.batch_size % topology.num_devices:

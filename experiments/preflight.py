@@ -22,15 +22,17 @@ import pathlib
 import sys
 from typing import Any
 
-import jax
 import ml_collections
 from absl import flags
 
 from experiments import command_line
 from experiments.compiling import fitting, page
-from experiments.compiling.ahead import Compiler, forward_operations
-from experiments.compiling.compilation import Kept, default_folder
-from experiments.compiling.compilers import check_installed, notes, use_cpu
+from experiments.compiling.ahead import (
+  Compiler,
+  forward_operations,
+  installed_compiler,
+)
+from experiments.compiling.compilers import notes, use_cpu
 from experiments.compiling.estimates import estimate
 from experiments.compiling.stages import Stages
 from experiments.compiling.topologies import Topology, find_topology
@@ -126,10 +128,9 @@ def main() -> None:
     )
   topology = find_topology(_TOPOLOGY.value, _SLICES.value)
   config = command_line.config()
-  versions = f'jax {jax.__version__}, {check_installed(topology)}'
-  folder = pathlib.Path(_KEPT.value) if _KEPT.value else default_folder()
+  folder = pathlib.Path(_KEPT.value) if _KEPT.value else None
   stages = Stages()
-  compiler = Compiler(topology, Kept(folder, versions), stages)
+  compiler, versions = installed_compiler(topology, stages, folder)
   result: dict[str, Any] = {
     'config': command_line.config_name() or command_line.workdir().name,
     'estimated_by': versions,

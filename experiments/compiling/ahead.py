@@ -1,6 +1,7 @@
 """The programs of a config, for devices that are not here."""
 
 import math
+import pathlib
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +11,9 @@ from experiments.compiling.compilation import (
   Compiled,
   Kept,
   compile_program,
+  default_folder,
 )
+from experiments.compiling.compilers import check_installed
 from experiments.compiling.stages import Stages
 from experiments.compiling.topologies import GpuHosts, Topology
 from experiments.configuration import choose, fill_defaults
@@ -116,6 +119,24 @@ class Compiler:
       compiled = compile_program(program, options)
     self._kept.keep(key, compiled)
     return compiled
+
+
+def installed_compiler(
+  topology: Topology, stages: Stages, folder: pathlib.Path | None = None
+) -> tuple[Compiler, str]:
+  """Returns the compiler that is installed here, and the versions it is of.
+
+  Args:
+    topology: to compile for.
+    stages: what it says meanwhile.
+    folder: of compilations of earlier calls; None for the default.
+
+  Raises:
+    ValueError: it is not installed, or not in the version that jax asks for.
+  """
+  versions = f'jax {jax.__version__}, {check_installed(topology)}'
+  kept = Kept(folder or default_folder(), versions)
+  return Compiler(topology, kept, stages), versions
 
 
 def lower(

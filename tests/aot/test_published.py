@@ -8,10 +8,8 @@ import shlex
 
 import pytest
 
-from docs.make_accelerators import ROOT, get_config, read_rows
-from experiments.compiling.ahead import Compiler
-from experiments.compiling.compilation import Kept, default_folder
-from experiments.compiling.compilers import check_installed
+from docs.make_accelerators import ROWS, get_config, read_rows
+from experiments.compiling.ahead import installed_compiler
 from experiments.compiling.fitting import Setting, with_setting
 from experiments.compiling.stages import Stages
 from experiments.compiling.topologies import find_topology
@@ -28,10 +26,7 @@ COMMANDS = [
 
 def memory(config, topology_name):
   """What an update of a config needs, as early as the compiler says it."""
-  topology = find_topology(topology_name)
-  versions = check_installed(topology)
-  kept = Kept(default_folder(), versions)
-  compiler = Compiler(topology, kept, Stages())
+  compiler, _ = installed_compiler(find_topology(topology_name), Stages())
   programs = compiler.lower(config)
   return compiler.memory(programs.update, 'Memory of the update')
 
@@ -58,7 +53,7 @@ def test_rows_fit_as_documented(row):
 
 @pytest.mark.parametrize(('document', 'topology', 'words'), COMMANDS)
 def test_commands_fit(document, topology, words):
-  text = (ROOT / document).read_text().replace('\\\n', ' ')
+  text = (ROWS.parents[1] / document).read_text().replace('\\\n', ' ')
   commands = [
     line
     for line in text.splitlines()
