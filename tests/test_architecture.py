@@ -1157,6 +1157,7 @@ MAY_IMPORT = {
   'experiments.compiling.fitting': ['perceiver_jax.encoder'],
   'experiments.compiling.ahead': [
     'experiments.compiling.compilation',
+    'experiments.compiling.compilers',
     'experiments.compiling.stages',
     'experiments.compiling.topologies',
     'experiments.configuration',
@@ -1191,7 +1192,6 @@ MAY_IMPORT = {
   'experiments.preflight': [
     'experiments.command_line',
     'experiments.compiling.ahead',
-    'experiments.compiling.compilation',
     'experiments.compiling.compilers',
     'experiments.compiling.estimates',
     'experiments.compiling.fitting',
