@@ -82,7 +82,9 @@ def ask(name: str, topology_name: str, times: bool) -> dict[str, Any]:
     most_whole=int(times),
   )
   if not best.memory.fits:
-    return row | {'fits': False, 'why': f'{_gib(best.memory.peak)} GiB'}
+    peak = best.memory.peak
+    why = 'the compiler fails' if peak is None else f'{_gib(peak)} GiB'
+    return row | {'fits': False, 'why': why}
   config = fitting.with_setting(config, best.setting)
   said = preflight(config, topology, compiler, memory_only=not times)
   return row | _row(said)

@@ -141,8 +141,7 @@ def main() -> None:
     tried = fit(config, topology, compiler, stages)
     result['tried'] = [page.tried_row(each) for each in tried]
     if not tried[0].memory.fits:
-      least = min(tried, key=lambda each: each.memory.peak)
-      raise ValueError(page.nothing_fits(least, topology))
+      raise ValueError(page.nothing_fits(tried, topology))
     config = fitting.with_setting(config, tried[0].setting)
   result |= preflight(config, topology, compiler, memory_only=_MEMORY.value)
   if _FIT.value and command_line.CONFIG.value is not None:

@@ -26,6 +26,10 @@ _NEEDED = (
 )
 
 
+class CompilerFailure(ValueError):
+  """A compiler gives up on a program, for another reason than memory."""
+
+
 class Compiled(NamedTuple):
   """What became of a compilation.
 
@@ -108,7 +112,7 @@ def compile_program(
     options: of the compiler.
 
   Raises:
-    ValueError: the compiler fails for another reason.
+    CompilerFailure: the compiler fails for another reason.
   """
   start = time.perf_counter()
   try:
@@ -116,7 +120,7 @@ def compile_program(
   except jax.errors.JaxRuntimeError as error:
     peak = needed_bytes(str(error))
     if peak is None:
-      raise ValueError(
+      raise CompilerFailure(
         f'The compiler fails: {str(error).splitlines()[0][:300]}'
       ) from error
     return Compiled(False, peak, 0, '', time.perf_counter() - start)

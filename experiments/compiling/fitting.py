@@ -45,11 +45,11 @@ class Memory(NamedTuple):
   """What a setting needs, as a compiler says.
 
   Attributes:
-    peak: bytes on a device.
+    peak: bytes on a device; None where the compiler fails.
     fits: whether that is there.
   """
 
-  peak: int
+  peak: int | None
   fits: bool
 
 

@@ -49,13 +49,20 @@ def tried_row(tried: Tried) -> dict[str, Any]:
   }
 
 
-def nothing_fits(least: Tried, topology: Topology) -> str:
+def nothing_fits(tried: Sequence[Tried], topology: Topology) -> str:
   """Returns a message for when nothing that was tried fits.
 
   Args:
-    least: what needs the least memory.
-    topology: that it does not fit.
+    tried: settings that were compiled.
+    topology: that none of them fits.
   """
+  known = [each for each in tried if each.memory.peak is not None]
+  if not known:
+    return (
+      f'The compiler for {topology.description()} fails for each setting that '
+      'was tried; without --fit it says why.'
+    )
+  least = min(known, key=lambda each: each.memory.peak)
   return (
     f'Nothing that was tried fits on {topology.description()}. The least that '
     f'a device needs is {_gib(least.memory.peak)} of '
@@ -191,11 +198,12 @@ def _tried_lines(found: Mapping[str, Any]) -> list[str]:
     'the most promising.',
   ]
   for row in found['tried']:
-    verdict = '' if row['fits'] else '  too large'
+    is_known = row['peak'] is not None
+    gib = _gib(row['peak']) if is_known else ''
+    verdict = '  too large' if is_known else '  the compiler fails'
+    verdict = '' if row['fits'] else verdict
     seconds = '' if row['seconds'] is None else f'{row["seconds"]:,.2f} s'
-    lines.append(
-      f'  {_gib(row["peak"]):>8} {seconds:>9}  {row["text"]}{verdict}'
-    )
+    lines.append(f'  {gib:>8} {seconds:>9}  {row["text"]}{verdict}')
   if 'command' in found:
     lines += ['The fastest that fits, told of below:', f'  {found["command"]}']
   return lines

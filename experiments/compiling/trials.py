@@ -6,7 +6,7 @@ import ml_collections
 
 from experiments.compiling import fitting
 from experiments.compiling.ahead import Compiler, Programs
-from experiments.compiling.compilation import Compiled
+from experiments.compiling.compilation import Compiled, CompilerFailure
 from experiments.compiling.estimates import seconds_of
 from experiments.compiling.fitting import Memory, Setting
 from experiments.compiling.stages import Stages
@@ -101,11 +101,14 @@ class _Trials:
     """Returns what update and evaluation need."""
     programs = self._lower(setting)
     ask = self._compiler.memory
-    compiled = ask(programs.update, 'Memory of the update')
-    memory = self._memory(compiled)
-    if memory.fits:
-      evaluation = ask(programs.evaluation, 'Memory of the evaluation')
-      memory = self._memory(max(compiled, evaluation, key=lambda x: x.peak))
+    try:
+      compiled = ask(programs.update, 'Memory of the update')
+      memory = self._memory(compiled)
+      if memory.fits:
+        evaluation = ask(programs.evaluation, 'Memory of the evaluation')
+        memory = self._memory(max(compiled, evaluation, key=lambda x: x.peak))
+    except CompilerFailure as failure:
+      return self._failed(failure)
     fits = 'fits' if memory.fits else 'does not fit'
     self._stages.note(f'  {memory.peak / _GIB:,.2f} GiB: {fits}')
     return memory
@@ -113,7 +116,10 @@ class _Trials:
   def seconds_of(self, setting: Setting) -> tuple[Memory, float | None]:
     """Returns the memory and the time of an update."""
     update = self._lower(setting).update
-    compiled = self._compiler.whole(update, 'Compiling the update')
+    try:
+      compiled = self._compiler.whole(update, 'Compiling the update')
+    except CompilerFailure as failure:
+      return self._failed(failure), None
     memory = self._memory(compiled)
     if not memory.fits:
       self._stages.note('  does not fit, compiled to the end')
@@ -122,6 +128,11 @@ class _Trials:
     if seconds is not None:
       self._stages.note(f'  {seconds:,.3f} s a step')
     return memory, seconds
+
+  def _failed(self, failure: CompilerFailure) -> Memory:
+    # Another setting may be none of its problems.
+    self._stages.note(f'  {failure}')
+    return Memory(None, fits=False)
 
   def _memory(self, compiled: Compiled) -> Memory:
     most = fitting.MOST_MEMORY * self._topology.hardware.memory

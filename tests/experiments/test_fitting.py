@@ -6,7 +6,7 @@ import types
 import pytest
 
 from experiments.compiling import fitting, page
-from experiments.compiling.compilation import Compiled
+from experiments.compiling.compilation import Compiled, CompilerFailure
 from experiments.compiling.fitting import Memory, Setting
 from experiments.compiling.stages import Stages
 from experiments.compiling.topologies import find_topology
@@ -100,8 +100,7 @@ def test_where_nothing_fits_the_least_is_told():
   tried, _, timed = search(usable=1)
   assert not timed
   assert not any(each.memory.fits for each in tried)
-  least = min(tried, key=lambda each: each.memory.peak)
-  text = page.nothing_fits(least, find_topology('v5e-4'))
+  text = page.nothing_fits(tried, find_topology('v5e-4'))
   assert text.startswith('Nothing that was tried fits on v5e-4')
   assert 'needs is 1.12 of 15.75 GiB (bfloat16, rematerialize layers' in text
 
@@ -156,6 +155,30 @@ class MadeUpCompiler:
 
   def whole(self, config, name):
     return self.memory(config, name)._replace(text=self.hlo.read_text())
+
+
+class FailingCompiler(MadeUpCompiler):
+  """Gives up on whole batches."""
+
+  def memory(self, config, name):
+    if config is not None and config.microbatches == 1:
+      raise CompilerFailure('The compiler fails: INVALID_ARGUMENT')
+    return super().memory(config, name)
+
+
+def test_a_compiler_that_fails_is_asked_for_something_else(capsys):
+  config = digits.get_config()
+  config.compute_dtype, config.microbatches = 'bfloat16', 1
+  config.parallelism = dict(name='pmap')
+  topology = find_topology('v5e-4')
+  tried = fit(config, topology, FailingCompiler(), Stages())
+  assert tried[0].memory.fits and tried[0].setting.microbatches > 1
+  failed = [each for each in tried if each.memory.peak is None]
+  assert {each.setting.microbatches for each in failed} == {1}
+  assert not any(each.memory.fits for each in failed)
+  assert 'The compiler fails: INVALID_ARGUMENT' in capsys.readouterr().err
+  text = page.nothing_fits(failed, topology)
+  assert text.startswith('The compiler for v5e-4')
 
 
 def test_a_state_that_is_large_is_divided_too(capsys):
