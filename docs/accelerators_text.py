@@ -67,7 +67,7 @@ the config and the microbatches of the table,
 
 ```sh
 python -m experiments.train --config=experiments/configs/imagenet.py \\
-  --config.microbatches=8 --data_dir=DATA --workdir=runs/imagenet
+  --config.microbatches=4 --data_dir=DATA --workdir=runs/imagenet
 ```
 
 on a host of its own (v4-8, v6e-8), and the same with
@@ -78,7 +78,10 @@ Days are of the published number of steps, without evaluations, data and waiting
 NOTES = """
 A topology or a config that is not listed was not compiled: ask `preflight`. Where
 the seconds say "more than", only the memory was asked for, and the number is the
-papers' operations at the best rate, which no run reaches.
+papers' operations at the best rate, which no run reaches. GPUs were compiled for
+without cuDNN's attention, whose library was not there; kinetics has two
+microbatches there because the compiler of jax 0.10.2 fails with one
+("Reshape input and output shapes must be the same").
 
 `compute_dtype` is bfloat16 in these configs: products, and what is kept for the
 gradient; parameters, norms, softmax, positions, losses and sums over devices are

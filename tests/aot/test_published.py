@@ -18,9 +18,9 @@ pytestmark = pytest.mark.slow
 
 # Commands for accelerators, by the document and the devices that it names.
 COMMANDS = [
-  ('README.md', 'v4-8', '--config.microbatches=8 --data_dir'),
+  ('README.md', 'v4-8', '--config.microbatches=4 --data_dir'),
   ('README.md', 'v4-8', 'experiments.preflight'),
-  ('docs/accelerators.md', 'v4-8', '--config.microbatches=8 --data_dir'),
+  ('docs/accelerators.md', 'v4-8', '--config.microbatches=4 --data_dir'),
 ]
 
 
