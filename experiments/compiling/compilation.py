@@ -13,7 +13,7 @@ import pathlib
 import re
 import time
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -23,6 +23,14 @@ _UNITS = {'K': 2**10, 'M': 2**20, 'G': 2**30, 'T': 2**40}
 _NEEDED = (
   re.compile(r'temporaries \(([\d.]+)([KMGT]?)\)'),
   re.compile(r'Used ([\d.]+)([KMGT]?) of'),
+)
+
+
+_EFFORT = (
+  'jax_optimization_level',
+  'jax_memory_fitting_level',
+  'jax_exec_time_optimization_effort',
+  'jax_memory_fitting_effort',
 )
 
 
@@ -71,7 +79,9 @@ class Kept:
       options: of the compiler.
       place: name of the topology.
     """
-    said = json.dumps([self._versions, place, sorted(options.items())])
+    said = json.dumps(
+      [self._versions, place, sorted(options.items()), _settings()], default=str
+    )
     text = lowered.as_text()
     return hashlib.sha256(f'{said}\n{text}'.encode()).hexdigest()
 
@@ -94,6 +104,14 @@ class Kept:
     except OSError:
       with contextlib.suppress(OSError):
         unfinished.unlink()
+
+
+def _settings() -> list[Any]:
+  """What else decides how a program is compiled: jax's and XLA's settings."""
+  return [
+    *(jax.config.values.get(name) for name in _EFFORT),
+    *(os.environ.get(name) for name in ('XLA_FLAGS', 'LIBTPU_INIT_ARGS')),
+  ]
 
 
 def default_folder() -> pathlib.Path:

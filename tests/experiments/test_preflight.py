@@ -198,6 +198,29 @@ def test_what_was_compiled_is_found_again(tmp_path):
   assert kept.find(key) is None
 
 
+@pytest.mark.parametrize('name', ['XLA_FLAGS', 'LIBTPU_INIT_ARGS'])
+def test_other_settings_of_the_compiler_are_another_key(
+  tmp_path, monkeypatch, name
+):
+  lowered = jax.jit(lambda x: x + 1).lower(1.0)
+  kept = Kept(tmp_path, 'jax 1')
+  before = kept.key(lowered, {}, 'v4:2x2x4')
+  monkeypatch.setenv(name, '--xla_flag=1')
+  assert kept.key(lowered, {}, 'v4:2x2x4') != before
+
+
+def test_another_effort_of_the_compiler_is_another_key(tmp_path):
+  lowered = jax.jit(lambda x: x + 1).lower(1.0)
+  kept = Kept(tmp_path, 'jax 1')
+  before = kept.key(lowered, {}, 'v4:2x2x4')
+  old = jax.config.jax_optimization_level
+  jax.config.update('jax_optimization_level', 'O1')
+  try:
+    assert kept.key(lowered, {}, 'v4:2x2x4') != before
+  finally:
+    jax.config.update('jax_optimization_level', old)
+
+
 def test_a_folder_that_cannot_be_written_keeps_nothing(tmp_path):
   (tmp_path / 'file').touch()
   kept = Kept(tmp_path / 'file' / 'folder', '')
