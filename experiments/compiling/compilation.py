@@ -13,7 +13,7 @@ import pathlib
 import re
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 
@@ -24,14 +24,14 @@ _NEEDED = (
   re.compile(r'temporaries \(([\d.]+)([KMGT]?)\)'),
   re.compile(r'Used ([\d.]+)([KMGT]?) of'),
 )
-
-
-_EFFORT = (
+# What else decides how a program is compiled, beside the options of one call.
+_SETTINGS = (
   'jax_optimization_level',
   'jax_memory_fitting_level',
   'jax_exec_time_optimization_effort',
   'jax_memory_fitting_effort',
 )
+_FLAGS = ('XLA_FLAGS', 'LIBTPU_INIT_ARGS')
 
 
 class CompilerFailure(ValueError):
@@ -74,13 +74,17 @@ class Kept:
   ) -> str:
     """Returns what tells a compilation from all others.
 
+    jax's settings of effort and the compilers' environment are part of it.
+
     Args:
       lowered: the program.
       options: of the compiler.
       place: name of the topology.
     """
+    settings = [getattr(jax.config, name) for name in _SETTINGS]
+    flags = [os.environ.get(name) for name in _FLAGS]
     said = json.dumps(
-      [self._versions, place, sorted(options.items()), _settings()], default=str
+      [self._versions, place, sorted(options.items()), settings, flags]
     )
     text = lowered.as_text()
     return hashlib.sha256(f'{said}\n{text}'.encode()).hexdigest()
@@ -104,14 +108,6 @@ class Kept:
     except OSError:
       with contextlib.suppress(OSError):
         unfinished.unlink()
-
-
-def _settings() -> list[Any]:
-  """What else decides how a program is compiled: jax's and XLA's settings."""
-  return [
-    *(jax.config.values.get(name) for name in _EFFORT),
-    *(os.environ.get(name) for name in ('XLA_FLAGS', 'LIBTPU_INIT_ARGS')),
-  ]
 
 
 def default_folder() -> pathlib.Path:
