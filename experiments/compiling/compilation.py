@@ -24,7 +24,8 @@ _NEEDED = (
   re.compile(r'temporaries \(([\d.]+)([KMGT]?)\)'),
   re.compile(r'Used ([\d.]+)([KMGT]?) of'),
 )
-# What else decides how a program is compiled, beside the options of one call.
+# What else decides how a program is compiled, beside the options of one call;
+# not every release of jax has each.
 _SETTINGS = (
   'jax_optimization_level',
   'jax_memory_fitting_level',
@@ -81,7 +82,7 @@ class Kept:
       options: of the compiler.
       place: name of the topology.
     """
-    settings = [getattr(jax.config, name) for name in _SETTINGS]
+    settings = [getattr(jax.config, name, None) for name in _SETTINGS]
     flags = [os.environ.get(name) for name in _FLAGS]
     said = json.dumps(
       [self._versions, place, sorted(options.items()), settings, flags]
