@@ -5,7 +5,9 @@
 
 What the compilers said is in docs/accelerators.jsonl, a row for each config and
 topology. --compile adds the rows that it lacks; to ask anew, remove rows. With
---times programs are compiled to their end, which takes many minutes for each.
+--times updates are compiled to their end, which takes minutes for each, for the
+seconds of a step that rows lack. JAX_OPTIMIZATION_LEVEL=O1 makes that quicker,
+and is named in the row.
 """
 
 import argparse
@@ -17,13 +19,13 @@ from typing import Any
 
 from docs.accelerators_text import HEAD, NOTES
 from experiments.compiling import fitting
-from experiments.compiling.ahead import installed_compiler
+from experiments.compiling.ahead import forward_operations, installed_compiler
 from experiments.compiling.compilers import use_cpu
+from experiments.compiling.estimates import estimate
 from experiments.compiling.stages import Stages
-from experiments.compiling.topologies import find_topology
+from experiments.compiling.topologies import GpuHosts, find_topology
 from experiments.compiling.trials import try_settings
 from experiments.configuration import fill_defaults
-from experiments.preflight import preflight
 
 ROWS = pathlib.Path(__file__).parent / 'accelerators.jsonl'
 CONFIGS = (
@@ -58,12 +60,16 @@ def read_rows() -> list[dict[str, Any]]:
   return [json.loads(line) for line in ROWS.read_text().splitlines()]
 
 
-def ask(name: str, topology_name: str, times: bool) -> dict[str, Any]:
+def ask(
+  name: str, topology_name: str, known: dict[str, Any] | None, times: bool
+) -> dict[str, Any]:
   """Compiles a config as it is, with the fewest microbatches that fit.
 
   Args:
     name: of the config.
     topology_name: of what it is compiled for.
+    known: the row that is there, with the fewest microbatches that may fit;
+      None to look for them.
     times: whether to compile to the end, for the seconds of a step.
   """
   stages, topology = Stages(), find_topology(topology_name)
@@ -74,11 +80,12 @@ def ask(name: str, topology_name: str, times: bool) -> dict[str, Any]:
     return row | {'fits': False, 'why': 'the batch cannot be divided'}
   stages.note(f'{name} on {topology_name}')
   best, *_ = try_settings(
-    [fitting.own_setting(config)._replace(microbatches=1)],
+    [fitting.own_setting(config)],
     config,
     topology,
     compiler,
     stages,
+    fewest=known['settings']['microbatches'] if known else 1,
     most_whole=int(times),
   )
   if not best.memory.fits:
@@ -86,7 +93,15 @@ def ask(name: str, topology_name: str, times: bool) -> dict[str, Any]:
     why = 'the compiler fails' if peak is None else f'{_gib(peak)} GiB'
     return row | {'fits': False, 'why': why}
   config = fitting.with_setting(config, best.setting)
-  said = preflight(config, topology, compiler, memory_only=not times)
+  programs = compiler.lower(config)
+  said = estimate(
+    config,
+    topology,
+    programs,
+    (compiler.whole if times else compiler.memory)(programs.update, 'Update'),
+    compiler.memory(programs.evaluation, 'Memory of the evaluation'),
+    operations=forward_operations(config),
+  )
   return row | _row(said)
 
 
@@ -116,15 +131,15 @@ def table(rows: Sequence[dict[str, Any]], topology: str) -> Iterator[str]:
   yield f'\n### {topology}\n'
   yield (
     '| config | examples each | microbatches | GiB | seconds a step | '
-    'share of peak | days |'
+    'share of peak | days | compiled in |'
   )
-  yield '|---|---:|---:|---:|---:|---:|---:|'
+  yield '|---|---:|---:|---:|---:|---:|---:|---:|'
   for name in CONFIGS:
     row = known.get(name)
     if row is None:
       continue
     if not row['fits']:
-      yield _line(name, f'does not fit: {row["why"]}', *[''] * 5)
+      yield _line(name, f'does not fit: {row["why"]}', *[''] * 6)
     else:
       yield _line(
         name,
@@ -135,13 +150,15 @@ def table(rows: Sequence[dict[str, Any]], topology: str) -> Iterator[str]:
       )
 
 
-def _times(row: dict[str, Any]) -> tuple[str, str, str]:
+def _times(row: dict[str, Any]) -> tuple[str, ...]:
   if row['seconds'] is None:
-    return f'more than {row["least_seconds"]:.2f}', 'not asked', ''
+    return f'more than {row["least_seconds"]:.2f}', '', '', ''
+  level = row['estimated_by'].partition(', optimization level ')[2]
   return (
     f'{row["seconds"]:.2f}',
     f'{row["share_of_peak"]:.0%}',
     f'{row["days"]:.1f}',
+    f'{row["compile_seconds"]} s{", " if level else ""}{level}',
   )
 
 
@@ -153,6 +170,23 @@ def _line(*cells: str) -> str:
   return f'| {" | ".join(cells)} |'
 
 
+def _add_row(name: str, topology: str, times: bool) -> None:
+  """Asks for a row, or for what it lacks, and writes it in its place."""
+  rows = {(row['config'], row['topology']): row for row in read_rows()}
+  known = rows.get((name, topology))
+  if known is not None and not (times and _lacks_times(known)):
+    return
+  rows[name, topology] = ask(name, topology, known, times)
+  text = ''.join(f'{json.dumps(row)}\n' for row in rows.values())
+  ROWS.write_text(text)
+
+
+def _lacks_times(row: dict[str, Any]) -> bool:
+  # No compiler estimates the times of GPUs.
+  is_gpu = isinstance(find_topology(row['topology']), GpuHosts)
+  return row['fits'] and row['seconds'] is None and not is_gpu
+
+
 def main() -> None:
   """Prints the page, or adds rows to it."""
   parser = argparse.ArgumentParser()
@@ -162,13 +196,9 @@ def main() -> None:
   arguments = parser.parse_args()
   if arguments.compile is not None:
     use_cpu()
-    known = {(row['config'], row['topology']) for row in read_rows()}
     for topology in arguments.compile or TOPOLOGIES:
       for name in arguments.config or CONFIGS:
-        if (name, topology) not in known:
-          row = ask(name, topology, arguments.times)
-          with ROWS.open('a') as file:
-            file.write(json.dumps(row) + '\n')
+        _add_row(name, topology, arguments.times)
     return
   rows = read_rows()
   print(HEAD, end='')

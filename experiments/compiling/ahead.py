@@ -13,7 +13,7 @@ from experiments.compiling.compilation import (
   compile_program,
   default_folder,
 )
-from experiments.compiling.compilers import check_installed
+from experiments.compiling.compilers import check_installed, effort
 from experiments.compiling.stages import Stages
 from experiments.compiling.topologies import GpuHosts, Topology
 from experiments.configuration import choose, fill_defaults
@@ -124,7 +124,7 @@ class Compiler:
 def installed_compiler(
   topology: Topology, stages: Stages, folder: pathlib.Path | None = None
 ) -> tuple[Compiler, str]:
-  """Returns the compiler that is installed here, and the versions it is of.
+  """Returns the compiler that is installed here, and its version and effort.
 
   Args:
     topology: to compile for.
@@ -136,7 +136,7 @@ def installed_compiler(
   """
   versions = f'jax {jax.__version__}, {check_installed(topology)}'
   kept = Kept(folder or default_folder(), versions)
-  return Compiler(topology, kept, stages), versions
+  return Compiler(topology, kept, stages), versions + effort()
 
 
 def lower(

@@ -68,6 +68,15 @@ def check_installed(topology: Topology) -> str:
   return f'{package} {version}'
 
 
+def effort() -> str:
+  """Returns what is said of a compiler that works less than by default.
+
+  jax takes the level from JAX_OPTIMIZATION_LEVEL, for every program.
+  """
+  level = getattr(jax.config, 'jax_optimization_level', 'UNKNOWN')
+  return '' if level == 'UNKNOWN' else f', optimization level {level}'
+
+
 def notes(topology: Topology) -> list[str]:
   """Returns lines on what holds for these devices besides."""
   if not isinstance(topology, GpuHosts):

@@ -172,7 +172,7 @@ def search(
   """Tries settings.
 
   Args:
-    settings: with one microbatch; each is tried with the fewest microbatches
+    settings: whose microbatches do not matter; each is tried with the fewest
       that fit.
     microbatches: that may be, ascending.
     memory_of: what a setting needs; takes seconds.

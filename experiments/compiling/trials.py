@@ -58,24 +58,27 @@ def try_settings(
   stages: Stages,
   *,
   most_whole: int,
+  fewest: int = 1,
 ) -> list[fitting.Tried]:
   """Tries some settings with the fewest microbatches; see `fitting.search`.
 
   Args:
-    settings: with one microbatch.
+    settings: whose microbatches do not matter.
     config: whose settings are changed.
     topology: to fit.
     compiler: for it.
     stages: where it says what it tries.
     most_whole: settings to compile to the end at the most.
+    fewest: microbatches to begin with.
 
   Raises:
     ValueError: the config is wrong, or its batch cannot be divided.
   """
   trials = _Trials(config, topology, compiler, stages)
+  examples = config.batch_size // topology.num_devices
   return fitting.search(
     settings,
-    fitting.possible_microbatches(config.batch_size // topology.num_devices),
+    [n for n in fitting.possible_microbatches(examples) if n >= fewest],
     trials.memory_of,
     trials.seconds_of,
     most_whole=most_whole,

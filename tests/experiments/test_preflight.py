@@ -221,6 +221,16 @@ def test_another_effort_of_the_compiler_is_another_key(tmp_path):
     jax.config.update('jax_optimization_level', old)
 
 
+def test_another_effort_of_the_compiler_is_named():
+  assert compilers.effort() == ''
+  level = jax.config.jax_optimization_level
+  try:
+    jax.config.update('jax_optimization_level', 'O1')
+    assert compilers.effort() == ', optimization level O1'
+  finally:
+    jax.config.update('jax_optimization_level', level)
+
+
 def test_a_folder_that_cannot_be_written_keeps_nothing(tmp_path):
   (tmp_path / 'file').touch()
   kept = Kept(tmp_path / 'file' / 'folder', '')
