@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Submits slurm.sbatch, as a job with the name of its workdir: of several jobs of
-# one name one runs at a time, and each continues the one before. Runs in other
+# Submits slurm.sbatch, as a job named after its workdir: of several jobs of one
+# name one runs at a time, and each continues the one before. Runs in other
 # workdirs do not wait. docs/launching.md says it in words. In the repository:
 #
 #   bash experiments/launch/slurm.sh [--OPTION-OF-sbatch ...] -- \
