@@ -3,6 +3,8 @@
 # the oldest jax and Haiku that setup.py admits.  make test-newest: the tests
 # with the newest releases that it admits; PYTHON=python3.13 for those of another
 # Python.  make browser: tests of pages, with a Chromium that is installed.
+# make slurm, make gcloud, make image: the launchers on a Slurm, gcloud's own code
+# and a container, where these are installed.
 # make golden: check the golden files anew.
 # make aot: programs compiled for TPUs and GPUs that are not here.
 # make aot-slow: published models too, as docs/accelerators.md says; about an hour.
@@ -31,8 +33,8 @@ FAST := tests/test_support_window.py tests/perceiver_jax/test_layers.py \
   tests/experiments/test_compiled_step.py tests/experiments/test_optimizers.py \
   tests/experiments/test_parallelism.py tests/experiments/test_checkpoints.py
 
-.PHONY: train test test-slow test-oldest test-newest browser aot aot-slow lint soak docs site \
-  golden clean
+.PHONY: train test test-slow test-oldest test-newest browser slurm gcloud image \
+  aot aot-slow lint soak docs site golden clean
 
 train: $(VENV)/.installed
 	$(BIN)/python -m experiments.train --config=experiments/configs/digits.py
@@ -51,6 +53,16 @@ test-newest: $(NEWEST)/.installed
 
 browser: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/browser
+
+# Daemons of its own, on ports of this machine; as root, or as their user.
+slurm: $(VENV)/.installed
+	$(BIN)/python -m pytest tests/slurm
+
+gcloud: $(VENV)/.installed
+	$(BIN)/python -m pytest tests/gcloud
+
+image:
+	bash tests/image/build.sh
 
 aot: $(AOT)/.installed
 	$(AOT)/bin/python $(PYTEST) -m 'not slow' tests/aot

@@ -13,7 +13,9 @@ def cloud(tmp_path):
   return tmp_path, make_cloud(tmp_path)
 
 
-@pytest.mark.parametrize('name', ['tpu_vm.sh', 'slurm.sh', 'slurm.sbatch'])
+@pytest.mark.parametrize(
+  'name', ['tpu_vm.sh', 'slurm.sh', 'slurm.sbatch', 'pod.sh']
+)
 def test_shell_files_parse(name):
   result = subprocess.run(
     ['bash', '-n', FOLDER / name], capture_output=True, text=True, check=False
@@ -22,7 +24,7 @@ def test_shell_files_parse(name):
   assert not result.stderr
 
 
-@pytest.mark.parametrize('name', ['tpu_vm.sh', 'slurm.sbatch', 'jobset.yaml'])
+@pytest.mark.parametrize('name', ['tpu_vm.sh', 'slurm.sbatch', 'pod.sh'])
 def test_what_is_started_exists(name):
   text = (FOLDER / name).read_text()
   (module,) = set(re.findall(r'-m (experiments\.\w+)', text))
