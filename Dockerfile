@@ -1,4 +1,4 @@
-# An image that runs experiments, for Kubernetes; docs/launching.md says how.
+# An image that runs experiments, for Kubernetes; docs/kubernetes.md says how.
 #
 #   docker build --build-arg EXTRA=cuda --tag NAME .    # for TPUs EXTRA=tpu
 #

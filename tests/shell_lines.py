@@ -18,8 +18,9 @@ from tests.test_architecture import FILES, IMPORTS
 
 # What others make, and what shells have: taken as it is.
 FOREIGN = {
-  '.', 'cd', 'cp', 'done', 'for', 'gcloud', 'git', 'jupyter', 'kubectl',
-  'mkdir', 'scancel', 'ssh', 'tail', 'tensorboard', 'tfds', 'curl', 'open',
+  '.', 'cd', 'cp', 'curl', 'docker', 'done', 'export', 'for', 'gcloud', 'git',
+  'jupyter', 'kubectl', 'mkdir', 'open', 'scancel', 'squeue', 'srun', 'ssh',
+  'ssh-add', 'tail', 'tensorboard', 'tfds',
 }  # fmt: skip
 # Stands for something: PATH, NAME, HOST:PORT,COUNT,INDEX, MODEL.png, ...
 _PLACEHOLDER = re.compile(r'[A-Z_]{2,}|\.\.\.')
@@ -66,13 +67,17 @@ def check(words: list[str]) -> None:
   elif program in ('bash', 'sbatch', 'pytest', 'ruff'):
     for word in arguments[:1]:
       assert (ROOT / word).exists() or word in ('check', 'format'), word
+    if '--' in arguments:
+      _check_module('experiments.train', arguments[arguments.index('--') + 1 :])
   else:
     assert program in FOREIGN, f'{program} is not known: {words}.'
 
 
 def _check_module(module: str, arguments: list[str]) -> None:
   if not module.startswith(('experiments', 'tests', 'docs')):
-    assert module in ('venv', 'pip'), module
+    assert module in ('venv', 'pip', 'uv'), module
+    if arguments[:1] == ['pip']:
+      _check_pip(arguments[1:])
     return
   file = ROOT / f'{module.replace(".", "/")}.py'
   assert module in FILES or file.is_file(), f'There is no {module}.'
@@ -166,6 +171,8 @@ def _check_pip(arguments: list[str]) -> None:
   for word, following in zip(arguments, [*arguments[1:], ''], strict=True):
     if word in ('-r', '--requirement'):
       assert (ROOT / following).is_file(), following
+    if word.startswith('--constraint='):
+      assert (ROOT / word.partition('=')[2]).is_file(), word
     if extras := re.fullmatch(r'\.\[([\w,]+)\]', word):
       source = (ROOT / 'setup.py').read_text()
       known = set(re.findall(r"^    '(\w+)': ", source, re.M))

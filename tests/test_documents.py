@@ -255,6 +255,8 @@ DIGITS = 'python -m experiments.train --config=experiments/configs/digits.py'
     ('make trian', 'trian'),
     ("pip install -e '.[gpu]'", 'gpu'),
     ('bash experiments/launch/no.sh', 'no.sh'),
+    ('bash experiments/launch/slurm.sh --nodes=2 -- --wrokdir=a', 'wrokdir'),
+    ('python3 -m uv pip install --constraint=no.txt .', 'no.txt'),
     ('rm -r a', 'rm'),
   ],
 )

@@ -4,7 +4,7 @@
 #
 # A run that was asked to stop ends well, but has not finished. The pod then ends
 # badly, so that the run starts again: elsewhere, or after the maintenance. See
-# docs/launching.md.
+# docs/kubernetes.md.
 
 set -euo pipefail
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Submits slurm.sbatch, as a job named after its workdir: of several jobs of one
 # name one runs at a time, and each continues the one before. Runs in other
-# workdirs do not wait. docs/launching.md says it in words. In the repository:
+# workdirs do not wait. docs/slurm.md says it in words. In the repository:
 #
 #   bash experiments/launch/slurm.sh [--OPTION-OF-sbatch ...] -- \
 #     --config=... --workdir=...
@@ -41,7 +41,7 @@ if ! command -v sbatch > /dev/null; then
 fi
 if ! command -v "$PYTHON" > /dev/null; then
   refuse "There is no $PYTHON in $PWD. Be in the repository, make .venv there \
-as docs/launching.md says, or set PYTHON."
+as docs/slurm.md says, or set PYTHON."
 fi
 
 # The same folder, written in another way, is the same run.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs an experiment on a Cloud TPU VM slice: see docs/launching.md.
+# Runs an experiment on a Cloud TPU VM slice: see docs/tpu_vm.md.
 #
 #   bash experiments/launch/tpu_vm.sh create    make the slice
 #   bash experiments/launch/tpu_vm.sh install   copy the code, mount the bucket
@@ -20,7 +20,7 @@ set -euo pipefail
 : "${BUCKET:=}"
 : "${ZONE:=europe-west4-b}"
 : "${NAME:=perceiver}"
-# docs/launching.md has the runtime of each generation.
+# docs/tpu_vm.md has the runtime of each generation.
 : "${ACCELERATOR:=v5litepod-32}"
 : "${RUNTIME:=v2-alpha-tpuv5-lite}"
 # Spot machines cost less and may be taken away at any time: yes or no.

@@ -2,7 +2,7 @@
 
 `kubernetes/jobset-*.json.gz` are JobSet's own schemas (openAPIV3Schema of its
 custom resource, descriptions left out), of the oldest version that
-docs/launching.md admits and of a later one. They hold those of a pod and of a
+docs/kubernetes.md admits and of a later one. They hold those of a pod and of a
 claim, too.
 """
 

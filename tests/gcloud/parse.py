@@ -29,6 +29,8 @@ def complaint(parser, arguments):
     parser.parse_args(arguments)
   except SystemExit:
     return sys.stderr.getvalue()[before:] or 'refused'
+  except Exception as error:  # Such as a name that cannot be a project's.
+    return repr(error)
   return ''
 
 

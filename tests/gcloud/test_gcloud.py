@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import shutil
+import string
 import subprocess
 
 import pytest
@@ -66,15 +67,22 @@ def test_gcloud_takes_what_tpu_vm_says(sdk, tmp_path, queued, reach):
   assert complaints(sdk, commands) == [''] * len(commands)
 
 
+def commands_of(document):
+  """Those of gcloud, with the values that the document exports before."""
+  values = {}
+  for block in document.blocks:
+    if block.language != 'sh':
+      continue
+    for program, *words in shell_lines.commands(block.code):
+      words = [string.Template(word).safe_substitute(values) for word in words]
+      if program == 'export':
+        values |= dict(word.split('=', 1) for word in words)
+      if program == 'gcloud':
+        yield words
+
+
 def test_gcloud_takes_what_documents_say(sdk):
-  commands = [
-    words[1:]
-    for path in DOCUMENTS
-    for block in read(path).blocks
-    if block.language == 'sh'
-    for words in shell_lines.commands(block.code)
-    if words[0] == 'gcloud'
-  ]
+  commands = [x for path in DOCUMENTS for x in commands_of(read(path))]
   assert len(commands) > 5
   said = complaints(sdk, commands)
   assert {
