@@ -146,7 +146,7 @@ def test_chips_are_those_of_the_topology():
 def test_the_image_holds_what_pods_start():
   ignored = (ROOT / '.dockerignore').read_text().split()
   kept = {line[1:] for line in ignored if line.startswith('!')}
-  assert ignored[ignored.index('*') :]  # Nothing else is copied.
+  assert '*' in ignored  # Nothing else is copied.
   text = (ROOT / 'Dockerfile').read_text()
   copied = re.search(r'^COPY (.*) \./$', text, re.M)[1].split()
   assert kept == {'experiments', 'perceiver_jax', *copied}
