@@ -54,7 +54,7 @@ test-newest: $(NEWEST)/.installed
 browser: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/browser
 
-# Daemons of its own, on ports of this machine; as root, or as their user.
+# Daemons of its own, on free ports of this machine.
 slurm: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/slurm
 
