@@ -100,31 +100,6 @@ def test_keep_carries_a_run_over_a_preemption(cloud):
   assert commands.count('create') >= 3
 
 
-def test_keep_asks_in_the_queue_again(cloud):
-  (cloud[0] / 'waits').touch()
-  (cloud[0] / 'next').write_text('ACTIVE\n')
-  keeper = subprocess.Popen(
-    ['bash', str(FOLDER / 'tpu_vm.sh'), 'keep'],
-    cwd=cloud[0] / 'checkout',
-    env=cloud[1] | {'QUEUED': 'yes'},
-    stdout=subprocess.PIPE,
-    text=True,
-  )
-  log_until(cloud, 'waiting')
-  pid = pid_of_run(cloud)
-  (cloud[0] / 'waits').unlink()
-  (cloud[0] / 'next').write_text('ACTIVE\n')
-  (cloud[0] / 'place').write_text('SUSPENDED\n')
-  (cloud[0] / 'state').write_text('PREEMPTED\n')
-  os.kill(pid, signal.SIGTERM)
-  output, _ = keeper.communicate(timeout=30)
-  assert keeper.returncode == 0
-  assert output.count('In the queue: ACCEPTED.') == 2
-  assert 'The run has finished.' in output
-  asked = [line.split()[3] for line in record(cloud) if ' queued-' in line]
-  assert [x for x in asked if x != 'describe'] == ['create', 'delete', 'create']
-
-
 def test_keep_gives_up_on_a_run_that_fails(cloud):
   (cloud[0] / 'fails').touch()
   result = tpu_vm(cloud, 'keep')
@@ -168,6 +143,31 @@ def test_a_request_that_failed_is_taken_back(cloud):
   assert 'The request ended, FAILED: deleting it.' in result.stderr
   assert 'queued-resources delete slice --force' in record(cloud)[-1]
   assert not (cloud[0] / 'place').exists()
+
+
+def test_keep_asks_in_the_queue_again(cloud):
+  (cloud[0] / 'waits').touch()
+  (cloud[0] / 'next').write_text('ACTIVE\n')
+  keeper = subprocess.Popen(
+    ['bash', str(FOLDER / 'tpu_vm.sh'), 'keep'],
+    cwd=cloud[0] / 'checkout',
+    env=cloud[1] | {'QUEUED': 'yes'},
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+  log_until(cloud, 'waiting')
+  pid = pid_of_run(cloud)
+  (cloud[0] / 'waits').unlink()
+  (cloud[0] / 'next').write_text('ACTIVE\n')
+  (cloud[0] / 'place').write_text('SUSPENDED\n')
+  (cloud[0] / 'state').write_text('PREEMPTED\n')
+  os.kill(pid, signal.SIGTERM)
+  output, _ = keeper.communicate(timeout=30)
+  assert keeper.returncode == 0
+  assert output.count('In the queue: ACCEPTED.') == 2
+  assert 'The run has finished.' in output
+  asked = [line.split()[3] for line in record(cloud) if ' queued-' in line]
+  assert [x for x in asked if x != 'describe'] == ['create', 'delete', 'create']
 
 
 @pytest.mark.parametrize(
