@@ -63,7 +63,8 @@ def encoded_shape(encoded: bytes, name: str) -> tuple[int, int]:
     ValueError: the bytes do not begin like an image.
   """
   try:
-    width, height = PIL.Image.open(io.BytesIO(encoded)).size
+    file = io.BytesIO(encoded)
+    width, height = PIL.Image.open(file, formats=('JPEG', 'PNG')).size
   except (OSError, SyntaxError) as error:
     raise ValueError(_undecodable(encoded, name)) from error
   return height, width

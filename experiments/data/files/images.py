@@ -1,4 +1,9 @@
-"""Files of images: whatever Pillow reads, as RGB and upright."""
+"""Files of images, as RGB and upright.
+
+Pillow finds a file's format by its content, whatever it is called. Only the
+formats of a list are tried: others may start a program, as Ghostscript for EPS,
+or read further files.
+"""
 
 import pathlib
 
@@ -9,6 +14,7 @@ import PIL.ImageOps
 EXTENSIONS = (
   '.jpg',
   '.jpeg',
+  '.jfif',
   '.png',
   '.webp',
   '.bmp',
@@ -18,35 +24,118 @@ EXTENSIONS = (
   '.ppm',
   '.pgm',
 )
+# Pillow's names of what the endings say.
+FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'GIF', 'TIFF', 'PPM')
+# Decoding takes some bytes for each pixel, and a small file may have many.
+MOST_PIXELS = 2**26
+# What whole numbers of more than 8 bits reach at most, as cameras and scanners
+# write them.
+_BRIGHTEST = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))
 
 
-def read_image(path: pathlib.Path) -> PIL.Image.Image:
+def read_image(
+  path: pathlib.Path, least_side: int | None = None
+) -> PIL.Image.Image:
   """Reads an image as RGB, upright as its camera was held.
 
-  Grey becomes three equal channels, 16 bits become 8, what is transparent
-  becomes white; of a moving picture it is the first frame.
+  Grey becomes three equal channels, what is transparent becomes white; of a
+  moving picture it is the first frame. Values of more than 8 bits are brought
+  to 8: white is the least of 2^8 - 1, 2^10 - 1, ..., 2^16 - 1 that none of them
+  exceeds, of fractions also 1; others are spread from their least to their
+  largest.
+
+  Args:
+    path: of the file.
+    least_side: that suffices: a larger image may be made smaller by a whole
+      factor while it is decoded, with no side below this one. None is its full
+      size, of which at most 2^26 pixels are read.
 
   Raises:
-    ValueError: the file is no image, or is damaged; the message names it.
+    ValueError: the file is no image, is too large, or is damaged; the message
+      names it.
   """
   try:
-    with PIL.Image.open(path) as opened:
-      image = PIL.ImageOps.exif_transpose(opened)
-      if image.mode.startswith('I'):
-        eight_bits = np.clip(np.asarray(image) / 257.0, 0, 255)
-        image = PIL.Image.fromarray(eight_bits.round().astype(np.uint8))
-      if image.has_transparency_data:
-        image = image.convert('RGBA')
-        white = PIL.Image.new('RGBA', image.size, 'white')
-        image = PIL.Image.alpha_composite(white, image)
-      return image.convert('RGB')
-  except (
-    OSError,
-    SyntaxError,
-    ValueError,
-    PIL.Image.DecompressionBombError,
-  ) as error:
+    # A file rather than a path: of a path Pillow maps plain TIFF into memory,
+    # and then mistakes the rows of those that are stored turned.
+    with (
+      path.open('rb') as file,
+      PIL.Image.open(file, formats=FORMATS) as image,
+    ):
+      _check_size(image, least_side, path)
+      PIL.ImageOps.exif_transpose(image, in_place=True)
+      return _rgb(_reduced(image, least_side))
+  except _TooLargeError:
+    raise
+  except PIL.Image.DecompressionBombError as error:
+    raise _too_large(path, str(error)) from error
+  # What Pillow raises for a damaged file is not documented.
+  except Exception as error:
     raise ValueError(
       f'{path} is no image, or is damaged ({error}). Get it again, or take it '
       'out.'
     ) from error
+
+
+class _TooLargeError(ValueError):
+  """An image has more pixels than are read."""
+
+
+def _too_large(path: pathlib.Path, what: str) -> _TooLargeError:
+  return _TooLargeError(
+    f'{path} is too large: {what}. At most {MOST_PIXELS:,} pixels are read: '
+    'make it smaller, or take it out.'
+  )
+
+
+def _check_size(
+  image: PIL.Image.Image, least_side: int | None, path: pathlib.Path
+) -> None:
+  """Has a JPEG decoded smaller; raises an error where many pixels remain."""
+  if least_side is not None:
+    # Of other formats this does nothing.
+    image.draft(None, _smaller(image.size, least_side))
+  if image.width * image.height > MOST_PIXELS:
+    raise _too_large(path, f'{image.width:,} x {image.height:,} pixels')
+
+
+def _smaller(size: tuple[int, int], least_side: int) -> tuple[int, int]:
+  """Returns a size of the same aspect whose short side is the one given."""
+  scale = least_side / min(size)
+  return tuple(max(1, round(side * scale)) for side in size)
+
+
+def _reduced(image: PIL.Image.Image, least_side: int | None) -> PIL.Image.Image:
+  """Averages pixels where far more are there than suffice."""
+  factor = min(image.size) // least_side if least_side else 1
+  # Palettes cannot be averaged.
+  if factor < 2 or image.mode not in ('L', 'RGB', 'RGBA', 'CMYK'):
+    return image
+  return image.reduce(factor)
+
+
+def _rgb(image: PIL.Image.Image) -> PIL.Image.Image:
+  if image.mode.startswith(('I', 'F')):
+    image = PIL.Image.fromarray(_eight_bits(np.asarray(image)))
+  if image.has_transparency_data:
+    image = image.convert('RGBA')
+    white = PIL.Image.new('RGBA', image.size, 'white')
+    image = PIL.Image.alpha_composite(white, image)
+  # A copy, which outlives the file.
+  return image.convert('RGB')
+
+
+def _eight_bits(values: np.ndarray) -> np.ndarray:
+  """Returns uint8 of wider numbers.
+
+  Raises:
+    ValueError: one is not finite.
+  """
+  values = values.astype(np.float64)
+  if not np.isfinite(values).all():
+    raise ValueError('a pixel that is not finite')
+  least, most = values.min(), values.max()
+  fractions = (1,) if (values % 1.0).any() else ()
+  suited = [white for white in (*fractions, *_BRIGHTEST) if most <= white]
+  black, white = (0.0, suited[0]) if suited and least >= 0 else (least, most)
+  scale = 255.0 / (white - black) if white > black else 0.0
+  return np.round((values - black) * scale).astype(np.uint8)

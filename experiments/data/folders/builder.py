@@ -142,7 +142,8 @@ class Folders(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     data_dir: where TFDS keeps prepared data; None for its own default.
   """
 
-  VERSION = tfds.core.Version('1.0.0')
+  # Of what the readers of files make of them.
+  VERSION = tfds.core.Version('1.1.0')
 
   def __init__(
     self,

@@ -25,6 +25,8 @@ from experiments.data.views import Image, to_pixels
 
 # Along a side: at most 256 in all.
 _MOST_PATCHES = 16
+# Decoded are so many times the pixels along a side that resizing asks for.
+_SPARE = 2
 # Images of one colour have no deviation to divide by.
 _LEAST_STDDEV = 0.01
 
@@ -110,7 +112,9 @@ def image_folder(
   return folder_data(
     FileKind(
       EXTENSIONS,
-      read=lambda path: {'image': squash(read_image(path), image_size)},
+      read=lambda path: {
+        'image': squash(read_image(path, _SPARE * image_size), image_size)
+      },
       features={'image': array_feature(shape, np.uint8)},
       options={'kind': 'images', 'image_size': image_size},
       augment=train_example,
@@ -148,7 +152,9 @@ def _suited(
   """What suits the training images."""
   surveyed = survey(
     folder.files['train'],
-    lambda path: _measure(read_image(path), max_image_size),
+    lambda path: _measure(
+      read_image(path, _SPARE * max_image_size), max_image_size
+    ),
     skip_unreadable=skip_unreadable,
   )
   sides, pixels = zip(*surveyed, strict=True)
