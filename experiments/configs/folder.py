@@ -197,6 +197,7 @@ def _timeseries(config: ml_collections.ConfigDict) -> None:
     num_steps=placeholder(int),
     max_steps=4096,
     num_channels=placeholder(int),
+    channels=placeholder(tuple),
     mean=placeholder(tuple),
     stddev=placeholder(tuple),
     max_speed_change=0.1,

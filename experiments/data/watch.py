@@ -187,7 +187,7 @@ def read_motion(path: pathlib.Path, num_steps: int) -> np.ndarray:
     ValueError: it cannot be read, is too short or has other columns; the
       message names the file.
   """
-  motion = read_series(path)
+  motion = read_series(path).astype(np.float32)
   if motion.shape[1] != len(_MEAN):
     raise ValueError(
       f'{path} has {motion.shape[1]} columns; expected are {len(_MEAN)}: '

@@ -271,7 +271,7 @@ def test_damaged_shapes(tmp_path, name, content):
 
 # Measurements.
 
-NUMBERS = np.array([[1.5, -2.0], [3.0, 4.25], [5.0, 1e-3]], np.float32)
+NUMBERS = np.array([[1.5, -2.0], [3.0, 4.25], [5.0, 1e-3]])
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_tables_of_every_kind(tmp_path, name, text):
   path.write_text(text, encoding='utf-8')
   series = read_series(path)
   np.testing.assert_array_equal(series, NUMBERS)
-  assert series.dtype == np.float32
+  assert series.dtype == np.float64
 
 
 def test_arrays_of_every_kind(tmp_path):

@@ -1,5 +1,6 @@
 """Files in folders, ROOT/{train,test}/CLASS/FILE: found, read and looked at."""
 
+import math
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -276,3 +277,13 @@ def whole_patches(size: int, patch_of: Callable[[int], int]) -> int:
 def rounded(values: Sequence[float]) -> tuple[float, ...]:
   """Returns plain numbers of 5 digits, which a config holds."""
   return tuple(float(f'{value:.5g}') for value in values)
+
+
+def rounded_by(
+  values: Sequence[float], spreads: Sequence[float]
+) -> tuple[float, ...]:
+  """Returns plain numbers, right to a ten-thousandth of a spread each."""
+  return tuple(
+    round(float(value), 4 - math.floor(math.log10(spread)))
+    for value, spread in zip(values, spreads, strict=True)
+  )

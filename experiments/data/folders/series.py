@@ -13,7 +13,13 @@ import numpy as np
 from experiments.data.augmentation.series import augment_series, window
 from experiments.data.dataset import DataSpec, Example, array_spec
 from experiments.data.features import array_feature
-from experiments.data.files.series import EXTENSIONS, read_series
+from experiments.data.files.series import (
+  EXTENSIONS,
+  Measurements,
+  arranged,
+  read_measurements,
+  read_series,
+)
 from experiments.data.files.windows import window_starts
 from experiments.data.folders.builder import FileKind, folder_data
 from experiments.data.folders.listing import (
@@ -23,6 +29,7 @@ from experiments.data.folders.listing import (
   list_folder,
   quantile,
   rounded,
+  rounded_by,
   survey,
   whole_patches,
 )
@@ -31,6 +38,8 @@ from experiments.data.views import Series, View
 _MOST_PATCHES = 256
 # Bands of the positions are 1 apart, and this many.
 _MOST_RESOLUTION = 32
+# Of the values: what rounding makes of a channel that never changes.
+_LEAST_SPREAD = 1e-12
 # The longest twentieth of the files is cut.
 _WHOLE_SHARE = 0.95
 
@@ -43,6 +52,7 @@ def series_folder(
   num_steps: int | None,
   max_steps: int,
   num_channels: int | None,
+  channels: Sequence[str] | None,
   mean: Sequence[float] | None,
   stddev: Sequence[float] | None,
   max_speed_change: float,
@@ -61,6 +71,9 @@ def series_folder(
       patches.
     max_steps: that is chosen at most.
     num_channels: of all files; None for that of the training files.
+    channels: their names in order, where files name them: a file that has them
+      in another order is read in this one. None for those of the training
+      files, () where they name none.
     mean: of each channel; None for that of the training files.
     stddev: of each channel; None for that of the training files.
     max_speed_change: see `augment_series`, like those that follow.
@@ -78,15 +91,19 @@ def series_folder(
       f'data.max_speed_change must be in [0, 1), got {max_speed_change}.'
     )
   note = ''
-  if None in (classes, num_steps, num_channels, mean, stddev):
+  if None in (
+    *(classes, num_steps, num_channels, channels),
+    *(mean, stddev),
+  ):
     folder = list_folder(root, EXTENSIONS, classes)
     suited = _suited(folder, max_steps, skip_unreadable)
     classes = folder.classes
     num_steps = num_steps or suited.num_steps
     num_channels = num_channels or suited.num_channels
+    channels = suited.channels if channels is None else channels
     mean, stddev = mean or suited.mean, stddev or suited.stddev
     note = _note(num_steps, num_channels, suited.lengths) + files_note(folder)
-  kept = _Format(num_steps, num_channels, mean, stddev)
+  kept = _Format(num_steps, num_channels, tuple(channels), mean, stddev)
   augment = functools.partial(
     augment_series,
     num_steps=num_steps,
@@ -96,14 +113,20 @@ def series_folder(
   )
 
   def train_example(example: Example, rng: np.random.Generator) -> Example:
-    return kept.masked(*augment(kept.normalise(example), rng))
+    return kept.masked(*augment(example['series'], rng))
 
   return folder_data(
     FileKind(
       EXTENSIONS,
       read=kept.read,
       features={'series': array_feature((None, num_channels), np.float32)},
-      options={'kind': 'series', 'num_channels': num_channels},
+      options={
+        'kind': 'series',
+        'num_channels': num_channels,
+        'channels': list(kept.channels),
+        'mean': [float(value) for value in mean],
+        'stddev': [float(value) for value in stddev],
+      },
       augment=train_example,
       prepare=kept.prepare,
       view=kept.view,
@@ -127,6 +150,7 @@ class _Format(NamedTuple):
 
   num_steps: int
   num_channels: int
+  channels: tuple[str, ...]
   mean: Sequence[float]
   stddev: Sequence[float]
 
@@ -135,17 +159,15 @@ class _Format(NamedTuple):
     return patch_steps(self.num_steps)
 
   def read(self, path: pathlib.Path) -> Example:
-    series = read_series(path)
+    series = read_series(path, self.channels)
     if series.shape[1] != self.num_channels:
       raise ValueError(
         f'{path} has {series.shape[1]} channels; the training files have '
         f'{self.num_channels}.'
       )
-    return {'series': series}
-
-  def normalise(self, example: Example) -> np.ndarray:
-    offset, scale = np.array([self.mean, self.stddev], np.float32)
-    return (example['series'] - offset) / scale
+    # In double precision: what changes may be small beside what is there.
+    values = (series - np.array(self.mean)) / np.array(self.stddev)
+    return {'series': values.astype(np.float32)}
 
   def masked(self, values: np.ndarray, inside: np.ndarray) -> Example:
     mask = inside.reshape(-1, self.patch).any(axis=1)
@@ -156,16 +178,16 @@ class _Format(NamedTuple):
     return self.masked(*window(series, start=start, speed=1.0, num_steps=size))
 
   def prepare(self, example: Example) -> Example:
-    series = self.normalise(example)
+    series = example['series']
     return self.part(series, max(0, (len(series) - self.num_steps) // 2))
 
   def parts(self, example: Example) -> list[Example]:
-    series = self.normalise(example)
+    series = example['series']
     starts = window_starts(len(series), self.num_steps, self.num_steps)
     return [self.part(series, start) for start in starts]
 
   def view(self, example: Example) -> dict[str, View]:
-    offset, scale = np.array([self.mean, self.stddev], np.float32)
+    offset, scale = np.array([self.mean, self.stddev], np.float64)
     values = example['series'][: example['input_mask'].sum() * self.patch]
     return {'series': Series(values * scale + offset, None)}
 
@@ -175,6 +197,7 @@ class _Format(NamedTuple):
     return {
       'data.num_steps': self.num_steps,
       'data.num_channels': self.num_channels,
+      'data.channels': self.channels,
       'data.mean': self.mean,
       'data.stddev': self.stddev,
       'inputs.series.patch_shape': (self.patch,),
@@ -190,6 +213,7 @@ def patch_steps(num_steps: int) -> int:
 class _Suited(NamedTuple):
   num_steps: int
   num_channels: int
+  channels: tuple[str, ...]
   mean: tuple[float, ...]
   stddev: tuple[float, ...]
   lengths: list[int]
@@ -199,33 +223,42 @@ def _suited(folder: Folder, max_steps: int, skip_unreadable: bool) -> _Suited:
   """What suits the training files, and their lengths."""
   files = survey(
     folder.files['train'],
-    lambda path: (path, read_series(path)),
+    lambda path: (path, read_measurements(path)),
     skip_unreadable=skip_unreadable,
   )
-  num_channels = _common_channels(files)
-  steps = np.concatenate([series for _, series in files], dtype=np.float64)
+  num_channels, channels = _common_channels(files)
+  series = [arranged(path, found, channels) for path, found in files]
+  steps = np.concatenate(series)
   spread = steps.std(axis=0)
-  lengths = [len(series) for _, series in files]
+  # A channel that never changes is left at zero.
+  constant = spread <= _LEAST_SPREAD * np.abs(steps).max(axis=0)
+  spread = np.where(constant, 1.0, spread)
+  lengths = [len(each) for each in series]
   whole = min(int(quantile(lengths, _WHOLE_SHARE)), max_steps)
   return _Suited(
     whole_patches(whole, patch_steps),
     num_channels,
-    rounded(steps.mean(axis=0)),
-    # A channel that never changes is left at zero.
-    rounded(np.where(spread, spread, 1.0)),
+    channels,
+    rounded_by(steps.mean(axis=0), spread),
+    rounded(spread),
     lengths,
   )
 
 
-def _common_channels(files: Sequence[tuple[pathlib.Path, np.ndarray]]) -> int:
-  first, num_channels = files[0][0], files[0][1].shape[1]
-  for path, series in files:
-    if series.shape[1] != num_channels:
+def _common_channels(
+  files: Sequence[tuple[pathlib.Path, Measurements]],
+) -> tuple[int, tuple[str, ...]]:
+  """Returns how many channels all files have, and their names if any."""
+  first, (values, _) = files[0]
+  num_channels = values.shape[1]
+  for path, (values, _) in files:
+    if values.shape[1] != num_channels:
       raise ValueError(
         f'{first} has {num_channels} channels and {path} has '
-        f'{series.shape[1]}: all files need the same.'
+        f'{values.shape[1]}: all files need the same.'
       )
-  return num_channels
+  named = (names for _, (_, names) in files if names)
+  return num_channels, next(named, ())
 
 
 def _note(num_steps: int, num_channels: int, lengths: Sequence[int]) -> str:
