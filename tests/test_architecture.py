@@ -449,8 +449,11 @@ MAY_IMPORT = {
     'experiments.data.dataset',
   ],
   'experiments.data.files.meshes': [],
+  'experiments.data.files.ply': ['experiments.data.files.meshes'],
   'experiments.data.files.points': [
     'experiments.data.files.meshes',
+    'experiments.data.files.ply',
+    'experiments.data.files.tables',
   ],
   'experiments.data.furniture': [
     'experiments.data.augmentation.points',
