@@ -463,7 +463,8 @@ MAY_IMPORT = {
     'experiments.data.files.points',
     'experiments.data.views',
   ],
-  'experiments.data.files.media': [],
+  'experiments.data.files.containers': [],
+  'experiments.data.files.media': ['experiments.data.files.containers'],
   'experiments.data.files.films': [
     'experiments.data.files.media',
   ],
@@ -1299,7 +1300,11 @@ MAY_IMPORT = {
 ONLY_IN = {
   'apache_beam': ['experiments.data.sharded_builder'],
   'array_record': ['experiments.data.sharded_builder'],
-  'av': ['experiments.data.files.films', 'experiments.data.files.media'],
+  'av': [
+    'experiments.data.files.containers',
+    'experiments.data.files.films',
+    'experiments.data.files.media',
+  ],
   'absl': [
     'experiments.attention_maps',
     'experiments.benchmark',

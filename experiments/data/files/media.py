@@ -4,23 +4,31 @@ Times are in seconds from the start of the file, the same for its sound and its
 frames. PyAV brings FFmpeg's libraries along; no program is called.
 """
 
-import contextlib
-import os
-from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import av
 import numpy as np
 
+from experiments.data.files.containers import (
+  Path,
+  check_whole,
+  films,
+  first_stream,
+  opened,
+)
+
 SOUND_EXTENSIONS = (
   '.wav',
   '.flac',
   '.ogg',
+  '.oga',
   '.opus',
   '.mp3',
   '.m4a',
   '.aac',
+  '.aif',
   '.aiff',
+  '.au',
 )
 VIDEO_EXTENSIONS = (
   '.mp4',
@@ -29,19 +37,24 @@ VIDEO_EXTENSIONS = (
   '.avi',
   '.mov',
   '.m4v',
+  '.3gp',
   '.mpg',
   '.mpeg',
+  '.ts',
+  '.wmv',
+  '.flv',
 )
 # After a jump into the middle, a codec needs a moment to get its sound right.
 _SECONDS_BEFORE_START = 0.5
-# A file may end this much before its header says so.
-_MISSING_SECONDS = 1.0
-# Programs that write to a pipe state the largest sizes that there are.
-_UNKNOWN_RIFF_SIZE = 2**31 - 1
-# The tag that holds a stream's length in Matroska and WebM files.
-_LENGTH_TAG = 'DURATION'
-
-Path = str | os.PathLike[str]
+# What is decoded of one file at most: a small file may hold very much.
+_MOST_SAMPLES = 2**28
+_MOST_FRAME_BYTES = 2**31
+_MOST_PIXELS = 2**25
+# Samples beyond are clipped, as a player does; much larger ones are of a scale
+# that is not known.
+_LOUDEST = 4.0
+# Of a pixel's width to its height, as far as films have them.
+_LONGEST_PIXEL = 8
 
 
 class MediaHeader(NamedTuple):
@@ -65,13 +78,13 @@ def read_header(path: Path) -> MediaHeader:
     FileNotFoundError: there is no such file.
     ValueError: the file is not media.
   """
-  with _opened(path) as container:
+  with opened(path) as container:
     audio, video = container.streams.audio, container.streams.video
     length = container.duration
     return MediaHeader(
       seconds=None if length is None else length / av.time_base,
       sample_rate=audio[0].rate if audio else None,
-      short_side=min(video[0].width, video[0].height) if video else None,
+      short_side=min(_shown_size(video[0])) if video else None,
     )
 
 
@@ -96,15 +109,15 @@ def decode_audio(
 
   Raises:
     FileNotFoundError: there is no such file.
-    ValueError: the file is not media, has no sound, is damaged or ends before
-      `start`.
+    ValueError: the file is not media, has no sound, is damaged, ends before
+      `start`, is very long, or has samples that are no sound.
   """
   _check_interval(start, end)
-  with _opened(path) as container:
-    stream = _first(container.streams.audio, 'sound', path)
+  with opened(path) as container:
+    stream = first_stream(container.streams.audio, 'sound', path)
     origin = _seek(container, start)
     resampler = av.AudioResampler(format='fltp', rate=sample_rate)
-    chunks, first, last = [], None, 0.0
+    chunks, first, last, count = [], None, 0.0, 0
     for frame in container.decode(stream):
       time = last if frame.time is None else frame.time - origin
       if end is not None and time >= end:
@@ -112,8 +125,14 @@ def decode_audio(
       first = time if first is None else first
       last = time + frame.samples / frame.sample_rate
       chunks += resampler.resample(frame)
+      count += frame.samples
+      if count * max(1.0, sample_rate / frame.sample_rate) > _MOST_SAMPLES:
+        raise ValueError(
+          f'{path} is too long: more than {_MOST_SAMPLES:,} samples of sound. '
+          'Cut it into parts.'
+        )
     else:
-      _check_whole(stream, last, path)
+      check_whole(container, stream, last, path)
     chunks += resampler.resample(None)
     samples = [chunk.to_ndarray().mean(axis=0) for chunk in chunks]
   if first is None or last <= start:
@@ -122,7 +141,19 @@ def decode_audio(
   # What was decoded before `start` goes, and what is past `end`.
   skip = max(0, round((start - first) * sample_rate))
   stop = None if end is None else skip + round((end - start) * sample_rate)
+  _check_samples(samples, path)
   return np.clip(samples[skip:stop], -1.0, 1.0).astype(np.float32)
+
+
+def _check_samples(samples: np.ndarray, path: Path) -> None:
+  """Raises a ValueError where floating-point samples are no sound."""
+  loudest = np.abs(samples).max(initial=0.0)
+  # NaN is not less than anything.
+  if not loudest <= _LOUDEST:
+    raise ValueError(
+      f'{path} has samples up to {loudest:g}, and those of a sound are from -1 '
+      'to 1. Divide them by their scale, or take it out.'
+    )
 
 
 def has_video(path: Path) -> bool:
@@ -132,8 +163,8 @@ def has_video(path: Path) -> bool:
     FileNotFoundError: there is no such file.
     ValueError: the file is not media.
   """
-  with _opened(path) as container:
-    return bool(_films(container))
+  with opened(path) as container:
+    return bool(films(container))
 
 
 def decode_frames(
@@ -151,8 +182,8 @@ def decode_frames(
   Args:
     path: of a file, such as mp4, webm, mkv or avi.
     frame_rate: of the result, in Hz.
-    short_side: of the result, in pixels; the aspect stays. None is the size
-      that is stored.
+    short_side: of the result, in pixels; the aspect stays that of the film as
+      it is shown. None is its size.
     start: of the part to return, in seconds; the time of the first frame.
     end: of the part; None or a time past the end is the end of the video.
 
@@ -165,27 +196,29 @@ def decode_frames(
       `start`.
   """
   _check_interval(start, end)
-  with _opened(path) as container:
-    stream = _first(_films(container), 'video', path)
+  with opened(path) as container:
+    stream = first_stream(films(container), 'video', path)
     origin = _seek(container, start)
+    size = _size(stream, short_side, path)
     result: list[np.ndarray] = []
     held, shown, last = None, 0.0, 0.0  # A frame, from when to when.
     for frame in container.decode(stream):
       time = last if frame.time is None else frame.time - origin
       if held is not None:
         middle = (shown + time) / 2
-        _repeat(held, result, (middle - start) * frame_rate, short_side)
+        until = (middle - start) * frame_rate
+        _repeat(held, result, until, size, path)
       held, shown = frame, time
       last = time + _frame_seconds(frame, stream)
       if end is not None and time >= end:
         break
     else:
-      _check_whole(stream, last, path)
+      check_whole(container, stream, last, path)
     if held is None or last <= start:
       raise ValueError(f'{path} has no frames after {start} s.')
     length = last if end is None else min(last, end)
     count = max(1, round((length - start) * frame_rate))
-    _repeat(held, result, count - 1, short_side)
+    _repeat(held, result, count - 1, size, path)
   return np.stack(result[:count])
 
 
@@ -193,25 +226,60 @@ def _repeat(
   frame: av.VideoFrame,
   result: list[np.ndarray],
   until: float,
-  short_side: int | None,
+  size: tuple[int, int],
+  path: Path,
 ) -> None:
   """Appends a frame for every index up to `until`, converted once."""
   if len(result) > until:
     return
-  pixels = _pixels(frame, short_side)
+  pixels = _pixels(frame, size)
+  if (until + 1) * pixels.nbytes > _MOST_FRAME_BYTES:
+    raise ValueError(
+      f'{path} is too long: its frames take more than '
+      f'{_MOST_FRAME_BYTES / 1e9:.1f} GB. Cut it into parts, or take smaller '
+      'frames, or fewer a second.'
+    )
   while len(result) <= until:
     result.append(pixels)
 
 
-def _pixels(frame: av.VideoFrame, short_side: int | None) -> np.ndarray:
+def _shown_size(stream: Any) -> tuple[int, int]:
+  """Returns the width and height that a player shows: pixels may be oblong."""
+  shape = float(stream.sample_aspect_ratio or 1)
+  if not 1 / _LONGEST_PIXEL <= shape <= _LONGEST_PIXEL:
+    shape = 1.0
+  return round(stream.width * shape), stream.height
+
+
+def _size(stream: Any, short_side: int | None, path: Path) -> tuple[int, int]:
+  """Returns the width and height of frames, before they are turned."""
+  width, height = _shown_size(stream)
+  if not 0 < width * height <= _MOST_PIXELS:
+    raise ValueError(
+      f'{path} has frames of {width:,} x {height:,} pixels, and up to '
+      f'{_MOST_PIXELS:,} are read. Make it smaller, or take it out.'
+    )
+  if short_side is None:
+    return width, height
+  scale = short_side / min(width, height)
+  return round(width * scale), round(height * scale)
+
+
+def _pixels(frame: av.VideoFrame, size: tuple[int, int]) -> np.ndarray:
   """Converts a frame to uint8 RGB `[H, W, 3]`, upright."""
-  width, height = frame.width, frame.height
-  if short_side is not None:
-    scale = short_side / min(width, height)
-    width, height = round(width * scale), round(height * scale)
-  pixels = frame.reformat(width, height, format='rgb24').to_ndarray()
-  # Telephones store frames as the sensor saw them, and say how to turn them.
-  return np.rot90(pixels, round(frame.rotation / 90))
+  pixels = frame.reformat(*size, format='rgb24').to_ndarray()
+  # Telephones store frames as the sensor saw them, and say how to turn them;
+  # cameras that show oneself also mirror them.
+  matrix = frame.side_data.get('DISPLAYMATRIX')
+  if matrix is None:
+    return pixels
+  right, down = np.frombuffer(bytes(matrix), np.int32)[[0, 1, 3, 4]].reshape(
+    2, 2
+  )
+  if abs(right[0]) < abs(right[1]):
+    pixels = pixels.transpose(1, 0, 2)
+    right, down = down, right
+  return pixels[:: -1 if down[1] < 0 else 1, :: -1 if right[0] < 0 else 1]
 
 
 def _frame_seconds(frame: av.VideoFrame, stream: Any) -> float:
@@ -219,36 +287,6 @@ def _frame_seconds(frame: av.VideoFrame, stream: Any) -> float:
     return float(frame.duration * frame.time_base)
   rate = stream.average_rate or stream.guessed_rate
   return float(1 / rate) if rate else 0.0
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[av.container.InputContainer]:
-  """Opens a file; what goes wrong inside is an error that names it."""
-  path = os.fspath(path)
-  if not os.path.isfile(path):
-    raise FileNotFoundError(f'There is no media file {path}.')
-  try:
-    with av.open(path) as container:
-      _check_riff(path)
-      yield container
-  except av.FFmpegError as error:
-    raise ValueError(
-      f'{path} cannot be decoded ({error.strerror}, {os.path.getsize(path)} '
-      'bytes): it is damaged, cut short or no media file. Get it again, or '
-      'take it out.'
-    ) from error
-
-
-def _films(container: av.container.InputContainer) -> list[Any]:
-  """Returns the video streams that are no picture of a record's cover."""
-  cover = av.stream.Disposition.attached_pic
-  return [s for s in container.streams.video if not s.disposition & cover]
-
-
-def _first(streams: Sequence[Any], kind: str, path: Path) -> Any:
-  if not streams:
-    raise ValueError(f'{path} has no {kind}.')
-  return streams[0]
 
 
 def _seek(container: av.container.InputContainer, start: float) -> float:
@@ -262,42 +300,6 @@ def _seek(container: av.container.InputContainer, start: float) -> float:
 
 def _silence(seconds: float, sample_rate: int) -> np.ndarray:
   return np.zeros(max(0, round(seconds * sample_rate)), np.float32)
-
-
-def _check_whole(stream: Any, last: float, path: Path) -> None:
-  """Raises a ValueError where much less was decoded than the header states."""
-  stated = _stated_seconds(stream)
-  if last and stated is not None and last < stated - _MISSING_SECONDS:
-    raise ValueError(
-      f'{path} is cut short: its {stream.type} ends after {last:.1f} of the '
-      f'{stated:.1f} s that its header states. Get it again, or take it out.'
-    )
-
-
-def _stated_seconds(stream: Any) -> float | None:
-  """Returns the length that a file's header states of a stream, if it does."""
-  if stream.duration is not None:
-    return float(stream.duration * stream.time_base)
-  if _LENGTH_TAG not in stream.metadata:
-    return None
-  hours, minutes, seconds = stream.metadata[_LENGTH_TAG].split(':')
-  return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
-
-
-def _check_riff(path: str) -> None:
-  """Raises a ValueError where a wav or avi file is shorter than it states.
-
-  FFmpeg takes its length for that of the sound, and finds nothing missing.
-  """
-  with open(path, 'rb') as file:
-    head = file.read(8)
-  stated = int.from_bytes(head[4:], 'little')
-  size = os.path.getsize(path)
-  if head[:4] == b'RIFF' and size < 8 + stated < _UNKNOWN_RIFF_SIZE:
-    raise ValueError(
-      f'{path} is cut short: it has {size} of the {8 + stated} bytes that its '
-      'header states. Get it again, or take it out.'
-    )
 
 
 def _check_interval(start: float, end: float | None) -> None:
