@@ -259,7 +259,10 @@ def test_texts_of_two_tables(tmp_path):
     settle(config, None)
   config.data.skip_unreadable = True
   settled, note = settle(config, None)
-  assert note == 'text: 18 bytes of each, 2 classes, 2 + 1 texts'
+  assert note == (
+    "text: 18 bytes of each, 2 classes, 2 + 1 texts; a single example of 'a', "
+    "'b'"
+  )
   dataset = make_task(settled, None).data.load()
   example = dataset.prepare(dataset.evaluation[0])
   assert bytes((example['tokens'][:9] - 6).astype(np.uint8)) == b'six\ta tab'

@@ -22,7 +22,7 @@ def clean_text(data: bytes, place: str) -> bytes:
     place: where it stands, for messages.
 
   Raises:
-    ValueError: it is empty or no UTF-8.
+    ValueError: it is empty, no UTF-8, or has bytes of zero.
   """
   try:
     text = data.decode('utf-8-sig').strip()
@@ -30,6 +30,11 @@ def clean_text(data: bytes, place: str) -> bytes:
     raise ValueError(
       f'{place} is no UTF-8 ({error}). Convert it, or take it out.'
     ) from error
+  if '\0' in text:
+    raise ValueError(
+      f'{place} has bytes of zero: it is UTF-16, or no text. Convert it to '
+      'UTF-8, or take it out.'
+    )
   if not text:
     raise ValueError(f'{place} is empty. Write something, or take it out.')
   return text.encode()

@@ -9,6 +9,7 @@ TensorFlow even to list the files, and has no random access.)
 
 import hashlib
 import json
+import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -184,7 +185,8 @@ class Folders(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       files, self._read, skip_unreadable=self._skip_unreadable
     ):
       read += 1
-      name = file.path.relative_to(self._folder.root).as_posix()
+      # Bytes, since not all names are text.
+      name = os.fsencode(file.path.relative_to(self._folder.root))
       yield name, {**content, 'label': file.label}
     if not read:
       raise ValueError(nothing_read(files))

@@ -1,15 +1,21 @@
 """Files in folders, ROOT/{train,test}/CLASS/FILE: found, read and looked at."""
 
+import collections
 import math
+import os
 import pathlib
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 SPLITS = ('train', 'test')
-# Not hidden, and yet not the user's.
-_IGNORED = ('thumbs.db', 'desktop.ini')
+# Not hidden, and yet not the user's: made by systems and by storages.
+_IGNORED = (
+  *('thumbs.db', 'desktop.ini', '__macosx', '@eadir', '#recycle'),
+  *('#snapshot', '$recycle.bin', 'system volume information', 'lost+found'),
+)
 # Training files that shapes and statistics are taken from.
 _SURVEYED = 200
 _MOST_NAMED = 3
@@ -29,17 +35,21 @@ class Folder(NamedTuple):
     root: of all files.
     classes: names, sorted.
     files: of each split, sorted.
+    remarks: on what is there and is not read, in words.
   """
 
   root: pathlib.Path
   classes: tuple[str, ...]
   files: Mapping[str, Sequence[LabelledFile]]
+  remarks: Sequence[str] = ()
 
 
 def list_folder(
   root: str, extensions: Sequence[str], classes: Sequence[str] | None
 ) -> Folder:
   """Lists ROOT/{train,test}/CLASS/FILE; hidden files are left out.
+
+  Links are followed. Names of classes are the same in all their Unicode forms.
 
   Args:
     root: the folder.
@@ -48,13 +58,14 @@ def list_folder(
 
   Raises:
     FileNotFoundError: a folder is not there, or has no files.
-    ValueError: files are of other kinds or lie elsewhere, there are fewer than
-      two classes, or a class that the model does not know.
+    ValueError: files are of other kinds or lie elsewhere, a link leads nowhere,
+      there are fewer than two classes, or a class that the model does not know.
   """
   path = check_root(root)
   files = {split: _list_split(path, split, extensions) for split in SPLITS}
   labels = {split: [file.label for file in files[split]] for split in SPLITS}
-  return Folder(path, check_classes(root, labels, classes), files)
+  classes = check_classes(root, labels, classes)
+  return Folder(path, classes, files, _remarks(path, labels))
 
 
 def check_root(root: str) -> pathlib.Path:
@@ -123,10 +134,9 @@ def _list_split(
         f'{entry} lies outside the folders of classes: move it into '
         f'{folder}/CLASS/, or away.'
       )
-    for path in sorted(entry.rglob('*')):
-      if path.is_file() and not _is_hidden(path.relative_to(folder)):
-        known = path.suffix.lower() in extensions
-        (files if known else unknown).append(LabelledFile(path, entry.name))
+    for path in sorted(_files_below(entry)):
+      known = path.suffix.lower() in extensions
+      (files if known else unknown).append(LabelledFile(path, _label(entry)))
   if unknown:
     raise ValueError(
       f'{folder} has {len(unknown)} files that are not read: '
@@ -141,18 +151,66 @@ def _list_split(
   return files
 
 
+def _files_below(
+  folder: pathlib.Path, above: frozenset[pathlib.Path] = frozenset()
+) -> Iterator[pathlib.Path]:
+  """Yields the files of a folder and of those in it, be they links."""
+  above |= {folder.resolve()}
+  for path in _visible(folder):
+    if not path.exists():
+      raise ValueError(
+        f'{path} is a link that leads nowhere, to {os.readlink(path)}: mend it '
+        'or take it away.'
+      )
+    if path.is_file():
+      yield path
+    # A link to a folder that it lies in would have no end.
+    elif path.is_dir() and path.resolve() not in above:
+      yield from _files_below(path, above)
+
+
+def _label(folder: pathlib.Path) -> str:
+  """Returns the name of a class; systems differ in how they write an accent."""
+  try:
+    folder.name.encode()
+  except UnicodeEncodeError as error:
+    raise ValueError(
+      f'The name of the folder {os.fsencode(folder)!r} is no UTF-8: rename it.'
+    ) from error
+  return unicodedata.normalize('NFC', folder.name)
+
+
+def _remarks(
+  root: pathlib.Path, labels: Mapping[str, Sequence[str]]
+) -> list[str]:
+  """Says what is there and is not read, and which classes are nearly empty."""
+  others = [f'{each.name}/' for each in _visible(root) if each.is_dir()]
+  others = [name for name in others if name.rstrip('/') not in SPLITS]
+  remarks = [f'not read: {", ".join(others)}'] if others else []
+  empty = [
+    f'{split}/{entry.name}'
+    for split in SPLITS
+    for entry in _visible(root / split)
+    if _label(entry) not in labels[split]
+  ]
+  if empty:
+    remarks.append(f'without files: {_some(empty)}')
+  return [*remarks, *lone_classes(labels['train'])]
+
+
+def lone_classes(labels: Sequence[str]) -> list[str]:
+  """Says in words which classes have a single example, if any."""
+  counts = collections.Counter(labels)
+  lone = sorted(label for label, count in counts.items() if count == 1)
+  return [f'a single example of {_some(lone)}'] if lone else []
+
+
 def _visible(folder: pathlib.Path) -> list[pathlib.Path]:
-  return sorted(
-    path
-    for path in folder.iterdir()
-    if not _is_hidden(path.relative_to(folder))
-  )
+  return sorted(path for path in folder.iterdir() if not _is_hidden(path.name))
 
 
-def _is_hidden(path: pathlib.Path) -> bool:
-  return path.name.lower() in _IGNORED or any(
-    part.startswith('.') or part == '__MACOSX' for part in path.parts
-  )
+def _is_hidden(name: str) -> bool:
+  return name.startswith('.') or name.lower() in _IGNORED
 
 
 def _some(names: Sequence[str]) -> str:
@@ -245,7 +303,8 @@ def report_skipped(split: str, num_files: int, num_read: int) -> None:
 def files_note(folder: Folder) -> str:
   """Returns how many classes and files there are, in words."""
   train, test = (f'{len(folder.files[split]):,}' for split in SPLITS)
-  return f'{len(folder.classes)} classes, {train} + {test} files'
+  counts = f'{len(folder.classes)} classes, {train} + {test} files'
+  return '; '.join([counts, *folder.remarks])
 
 
 def check_patches(name: str, size: int, patch: int) -> None:

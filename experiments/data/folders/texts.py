@@ -1,7 +1,8 @@
 """Your own texts: ROOT/{train,test}/CLASS/FILE.txt, or lines of two files.
 
 The files ROOT/train.tsv and ROOT/test.tsv have a line for each text, its class
-first, then a tab.
+first, then a tab. A first line such as `label`, tab, `text` names the columns;
+cells in quotes are without them.
 """
 
 import pathlib
@@ -22,6 +23,7 @@ from experiments.data.folders.listing import (
   check_classes,
   check_root,
   list_folder,
+  lone_classes,
   quantile,
   read_files,
   report_skipped,
@@ -32,6 +34,12 @@ from experiments.data.typed_text import view_text, whole_files
 # The longest twentieth of the texts is cut.
 _WHOLE_SHARE = 0.95
 _SHORTEST = 16
+_MARK = b'\xef\xbb\xbf'  # Of UTF-8.
+_LABEL_NAMES = (b'label', b'labels', b'class', b'category', b'target', b'y')
+_TEXT_NAMES = (
+  *(b'text', b'texts', b'sentence', b'content', b'message', b'review'),
+  *(b'document', b'title', b'comment', b'tweet', b'x'),
+)
 
 
 def read_lines(path: pathlib.Path) -> list[LabelledFile]:
@@ -51,18 +59,37 @@ def read_lines(path: pathlib.Path) -> list[LabelledFile]:
     )
   lines = []
   for number, line in enumerate(path.read_bytes().split(b'\n'), start=1):
-    if not line.strip():
+    if not line.strip() or (number == 1 and _is_header(line)):
       continue
     label, tab, _ = line.partition(b'\t')
     if not tab:
       raise ValueError(
         f'{path}, line {number}: no tab. A line is CLASS, a tab and the text.'
       )
-    label = clean_text(label, f'{path}, line {number}').decode()
+    label = clean_text(_unquoted(label), f'{path}, line {number}').decode()
     lines.append(LabelledFile(path / str(number), label))
   if not lines:
     raise ValueError(f'{path} has no lines.')
   return lines
+
+
+def _is_header(line: bytes) -> bool:
+  """Whether a line names the columns, as far as names are known."""
+  cells = line.lower().removeprefix(_MARK).split(b'\t')
+  label, *others = [_unquoted(cell).strip() for cell in cells]
+  return label in _LABEL_NAMES and len(others) == 1 and others[0] in _TEXT_NAMES
+
+
+def _unquoted(cell: bytes) -> bytes:
+  """Returns a cell without the quotes that programs put around it."""
+  inner = cell.strip().removeprefix(_MARK)
+  if len(inner) < 2 or not (inner[:1] == inner[-1:] == b'"'):
+    return cell
+  inner = inner[1:-1]
+  # What has other quotes inside than doubled ones begins and ends with a quote.
+  if b'"' in inner.replace(b'""', b''):
+    return cell
+  return inner.replace(b'""', b'"')
 
 
 def text_folder(
@@ -103,8 +130,11 @@ def text_folder(
       _SHORTEST, min(int(quantile(lengths, _WHOLE_SHARE)), max_length)
     )
     counts = ' + '.join(f'{len(texts[split]):,}' for split in SPLITS)
-    note = (
-      f'text: {length} bytes of each, {len(classes)} classes, {counts} texts'
+    note = '; '.join(
+      [
+        f'text: {length} bytes of each, {len(classes)} classes, {counts} texts',
+        *lone_classes([label for _, label in texts['train']]),
+      ]
     )
 
   def example_of(text: bytes, example: Example) -> Example:
@@ -178,7 +208,7 @@ def _read(
     def read(place: pathlib.Path) -> bytes:
       line = contents[place.parent.stem][int(place.name) - 1]
       where = f'{place.parent}, line {place.name}'
-      return clean_text(line.partition(b'\t')[2], where)
+      return clean_text(_unquoted(line.partition(b'\t')[2]), where)
 
   else:
     folder = list_folder(root, EXTENSIONS, classes)
