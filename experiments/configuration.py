@@ -4,6 +4,7 @@ A section of a config is exactly the keyword arguments of one constructor; an
 error says which key is wrong, what is allowed, and suggests the nearest.
 """
 
+import copy
 import difflib
 import inspect
 import json
@@ -63,8 +64,11 @@ RUN_DEFAULTS = {
 def fill_defaults(
   config: ml_collections.ConfigDict,
 ) -> ml_collections.ConfigDict:
-  """Returns a copy that has all of `RUN_DEFAULTS`."""
-  filled = config.copy_and_resolve_references()
+  """Returns a copy that has all of `RUN_DEFAULTS`.
+
+  What the config leaves open keeps its type, so that flags can set it.
+  """
+  filled = copy.deepcopy(config)
   with filled.unlocked():
     for key, default in RUN_DEFAULTS.items():
       if key not in filled:

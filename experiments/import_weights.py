@@ -8,9 +8,10 @@
 
 FILE is a pickle released with the authors' code (.pystate, .pickle, .pkl), or
 the weights of a Perceiver of Hugging Face `transformers` (.safetensors; .bin
-and .pt where PyTorch is installed). Reading a pickle runs no code from it. Or
-it is what `experiments.export` wrote: the config.json beside it is then the
-default for --config, and the parameters are the same to the last bit.
+and .pt where PyTorch is installed). Reading a pickle runs no code from it, and
+takes no longer than parameters of its size do. Or it is what
+`experiments.export` wrote: the config.json beside it is then the default for
+--config, and the parameters are the same to the last bit.
 
 Released models differ in small ways, such as the kind of GELU: the config is
 set to what the weights need, each change is printed, and the config.json of the
@@ -42,10 +43,10 @@ from experiments.handing_on.weights import is_exported, read_weights
 from experiments.tasks.task import Task
 from experiments.train_state import TrainState, init_shapes
 from experiments.transfer import learned_grids
+from experiments.unpickling import load_apart
 from experiments.watching.summary import parameter_table
 from perceiver_jax import pretrained
 from perceiver_jax.resample import resample_positions
-from perceiver_jax.unpickle import load_arrays
 
 _SOURCE = flags.DEFINE_string('source', None, 'File with the weights.')
 _SOURCE_GRID = flags.DEFINE_list(
@@ -57,6 +58,8 @@ _SOURCE_GRID = flags.DEFINE_list(
 
 _PICKLES = ('.pystate', '.pickle', '.pkl')
 _TORCH = ('.bin', '.pt', '.pth')
+# Before, `weights_only` could be got round (CVE-2025-32434).
+_SAFE_TORCH = (2, 6)
 
 _Model = tuple[hk.MutableParams, hk.MutableState, optax.GradientTransformation]
 
@@ -80,7 +83,7 @@ def read_source(
     raise FileNotFoundError(f'There is no file {path}.')
   suffix = path.suffix.lower()
   if suffix in _PICKLES:
-    tree = load_arrays(path)
+    tree = load_apart(path)
     params, state = tree, {}
     if 'params' in tree and 'state' in tree:
       params, state = tree['params'], tree['state']
@@ -236,8 +239,23 @@ def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:
       f'Reading {path} needs PyTorch. Install it, or save the weights as '
       'safetensors.'
     ) from error
-  state_dict = torch.load(path, map_location='cpu', weights_only=True)
-  return {name: tensor.float().numpy() for name, tensor in state_dict.items()}
+  release = tuple(int(part) for part in torch.__version__.split('.')[:2])
+  if release < _SAFE_TORCH:
+    raise ValueError(
+      f'PyTorch {torch.__version__} may run code of {path}, even where it is '
+      'asked for weights only. Install 2.6 or later, or save the weights as '
+      'safetensors.'
+    )
+  try:
+    state_dict = torch.load(path, map_location='cpu', weights_only=True)
+    return {name: tensor.float().numpy() for name, tensor in state_dict.items()}
+  # What PyTorch raises for a damaged or a refused file is not documented.
+  except Exception as error:
+    reason = str(error).partition('\n')[0]
+    raise ValueError(
+      f'{path} is no mapping of tensors, or is damaged ({reason}). Get it '
+      'again.'
+    ) from error
 
 
 def _config_for(source: pathlib.Path) -> ml_collections.ConfigDict:

@@ -15,6 +15,7 @@ import pytest
 from experiments import optimizers
 from experiments.checkpointing.checkpoints import Checkpoints
 from experiments.configs import digits as digits_config
+from experiments.configs import folder as folder_config
 from experiments.configs import imagenet as imagenet_config
 from experiments.configuration import (
   RUN_DEFAULTS,
@@ -554,3 +555,11 @@ def test_imagenet_config_fails_only_for_want_of_the_data(variant, tmp_path):
 def test_unknown_variant():
   with pytest.raises(ValueError, match=r"'learned'.*got 'laerned'"):
     imagenet_config.get_config('laerned')
+
+
+def test_what_a_config_leaves_open_can_be_set():
+  filled = fill_defaults(folder_config.get_config('image'))
+  assert filled.data.get_type('image_size') is int
+  filled.data.image_size = 32
+  with pytest.raises(TypeError):
+    filled.data.image_size = 'large'

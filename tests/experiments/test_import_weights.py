@@ -5,6 +5,7 @@ import pathlib
 import pickle
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from experiments.configs import imagenet_io
 from experiments.configuration import read_config
 from experiments.data.imagenet import imagenet
 from experiments.experiment import open_checkpoints
-from experiments.import_weights import import_weights
+from experiments.import_weights import import_weights, read_source
 from experiments.tasks import classification, make_task
 from perceiver_jax.resample import resample_positions
 from tests.golden import parity
@@ -174,6 +175,28 @@ def test_files_that_cannot_be_read_are_named(name, content, message, tmp_path):
   golden = parity.load('huggingface', 'image_fourier')
   with pytest.raises(ValueError, match=message):
     import_weights(small_config(golden), tmp_path / name, tmp_path / 'run')
+
+
+@pytest.mark.parametrize(
+  ('version', 'message'),
+  [('2.5.1+cpu', 'Install 2.6 or later'), ('2.6.0', 'is no mapping of tensors')],
+)
+def test_pytorch_is_asked_only_where_it_is_safe(
+  version, message, tmp_path, monkeypatch
+):
+  asked = []
+
+  def load(path, map_location, weights_only):
+    asked.append(weights_only)
+    raise RuntimeError('a line\nand many more')
+
+  stand_in = types.SimpleNamespace(__version__=version, load=load)
+  monkeypatch.setitem(sys.modules, 'torch', stand_in)
+  (tmp_path / 'x.bin').write_bytes(b'PK')
+  with pytest.raises(ValueError, match=message) as error:
+    read_source(tmp_path / 'x.bin')
+  assert asked == ([True] if version == '2.6.0' else [])
+  assert 'x.bin' in str(error.value) and '\n' not in str(error.value)
 
 
 def test_the_command_says_what_is_wrong_and_writes_nothing(tmp_path):

@@ -49,6 +49,15 @@ def calls_one(node):
     return True
   if name == 'torch.load':
     return given.get('weights_only') != 'True'
+  # Readers that start programs, or open what a file names, unless told not to.
+  if name == 'PIL.Image.open':
+    return 'formats' not in given
+  if name == 'av.open':
+    return given.get('options') != '_OPTIONS' and "'w'" not in map(
+      ast.unparse, node.args
+    )
+  if name in ('trimesh.load', 'trimesh.load_mesh', 'trimesh.load_scene'):
+    return given.get('file_type') != "'stl'"
   if name == 'yaml.load':
     return given.get('Loader') != 'yaml.SafeLoader'
   return (
@@ -73,6 +82,14 @@ def calls_one(node):
     ('torch.load(x)', True),
     ('torch.load(x, weights_only=False)', True),
     ('torch.load(x, weights_only=True)', False),
+    ('PIL.Image.open(x)', True),
+    ("PIL.Image.open(x, formats=('PNG',))", False),
+    ('av.open(x)', True),
+    ('av.open(x, options=_OPTIONS)', False),
+    ("av.open(x, 'w', options={})", False),
+    ('trimesh.load(x)', True),
+    ("trimesh.load(x, file_type='obj')", True),
+    ("trimesh.load(x, file_type='stl')", False),
     ('pd.read_pickle(x)', True),
     ('yaml.load(x, Loader=yaml.Loader)', True),
     ('yaml.safe_load(x)', False),
