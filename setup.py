@@ -32,7 +32,7 @@ setuptools.setup(
   name='perceiver-haiku',
   version='0.1.0',
   description='Perceiver and Perceiver IO in JAX and Haiku',
-  long_description=pathlib.Path('README.md').read_text(),
+  long_description=pathlib.Path('README.md').read_text(encoding='utf-8'),
   long_description_content_type='text/markdown',
   license='Apache-2.0',
   packages=setuptools.find_namespace_packages(

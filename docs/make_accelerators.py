@@ -57,7 +57,9 @@ def get_config(name: str) -> Any:
 
 def read_rows() -> list[dict[str, Any]]:
   """Returns what the compilers said."""
-  return [json.loads(line) for line in ROWS.read_text().splitlines()]
+  return [
+    json.loads(line) for line in ROWS.read_text(encoding='utf-8').splitlines()
+  ]
 
 
 def ask(
@@ -178,7 +180,7 @@ def _add_row(name: str, topology: str, times: bool) -> None:
     return
   rows[name, topology] = ask(name, topology, known, times)
   text = ''.join(f'{json.dumps(row)}\n' for row in rows.values())
-  ROWS.write_text(text)
+  ROWS.write_text(text, encoding='utf-8')
 
 
 def _lacks_times(row: dict[str, Any]) -> bool:

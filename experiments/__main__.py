@@ -26,7 +26,9 @@ COMMANDS = {
 def first_line(command: str) -> str:
   """Returns what a command does, in a line; it is not imported."""
   path = pathlib.Path(__file__).parent / f'{command.replace(".", "/")}.py'
-  return ast.get_docstring(ast.parse(path.read_text())).partition('\n')[0]
+  return ast.get_docstring(
+    ast.parse(path.read_text(encoding='utf-8'))
+  ).partition('\n')[0]
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Flags that the commands share, and how they end on a user's mistake."""
 
 import contextlib
+import io
 import os
 import pathlib
 import sys
@@ -163,6 +164,10 @@ def run(command: Callable[[], None], *, takes_files: bool = False) -> None:
         raise
       _fail(error)
 
+  for stream in (sys.stdout, sys.stderr):
+    # In any locale; what is no text, as in some names of files, is spelled out.
+    if isinstance(stream, io.TextIOWrapper):
+      stream.reconfigure(encoding='utf-8', errors='backslashreplace')
   app.run(main, flags_parser=_parse_flags)
 
 

@@ -80,7 +80,9 @@ def write_config(
   config: ml_collections.ConfigDict, workdir: pathlib.Path
 ) -> None:
   """Writes the config of a run into its workdir."""
-  (workdir / CONFIG_FILE).write_text(config.to_json(indent=2) + '\n')
+  (workdir / CONFIG_FILE).write_text(
+    config.to_json(indent=2) + '\n', encoding='utf-8'
+  )
 
 
 def read_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
@@ -94,7 +96,9 @@ def read_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
     raise FileNotFoundError(
       f'There is no run in {workdir}, it has no {CONFIG_FILE}.'
     )
-  return fill_defaults(ml_collections.ConfigDict(json.loads(path.read_text())))
+  return fill_defaults(
+    ml_collections.ConfigDict(json.loads(path.read_text(encoding='utf-8')))
+  )
 
 
 def take_open_values(

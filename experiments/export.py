@@ -85,11 +85,13 @@ def write_export(
     write_weights(folder / WEIGHTS, run.params, run.state, run.step)
   if names := run.task.data.class_names:
     files['classes.txt'] = 'names of the classes, in the order of their logits'
-    (folder / 'classes.txt').write_text('\n'.join(names) + '\n')
+    (folder / 'classes.txt').write_text(
+      '\n'.join(names) + '\n', encoding='utf-8'
+    )
   write_config(run.config, folder)
   shutil.copyfile(load.__file__, folder / 'load.py')
   card = model_card(run, exported, files, weights_inside=weights_inside)
-  (folder / CARD).write_text(card)
+  (folder / CARD).write_text(card, encoding='utf-8')
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ answered all the same.
 
 import itertools
 import json
+import os
 import pathlib
 import sys
 from collections.abc import Iterator, Sequence
@@ -83,7 +84,11 @@ def name_of(files: Sequence[str], taken: set[str]) -> str:
 def main() -> None:
   """Answers each file."""
   configure_backend()
-  files, texts = command_line.files(), _TEXT.value
+  files = command_line.files()
+  # As the shell gave them: in some locales Python knows ASCII alone.
+  texts = [
+    os.fsencode(x).decode('utf-8', 'surrogateescape') for x in _TEXT.value
+  ]
   if not files and not texts:
     raise ValueError('Name files to look at, or give a --text.')
   run = chosen_run.load()

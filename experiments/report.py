@@ -54,7 +54,7 @@ def compare(workdirs: tuple[str, ...]) -> pathlib.Path:
   runs = [read_run(folder) for folder in folders]
   path = chosen_run.save_to(folders[0].absolute().parent / _COMPARISON_FILE)
   path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(comparison_page(runs))
+  path.write_text(comparison_page(runs), encoding='utf-8')
   return path
 
 

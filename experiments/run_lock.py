@@ -207,7 +207,7 @@ def _take(path: pathlib.Path, text: str) -> None:
 def _create(path: pathlib.Path, text: str) -> bool:
   """Whether the file was not there, and is now."""
   try:
-    with path.open('x') as file:
+    with path.open('x', encoding='utf-8') as file:
       file.write(text)
   except FileExistsError:
     return False
@@ -217,13 +217,13 @@ def _create(path: pathlib.Path, text: str) -> bool:
 def _replace(path: pathlib.Path, text: str) -> None:
   """At no time there is no file."""
   new = path.with_name(f'{path.name}.{_digest(text)}.new')
-  new.write_text(text)
+  new.write_text(text, encoding='utf-8')
   new.replace(path)
 
 
 def _read(path: pathlib.Path) -> str | None:
   try:
-    return path.read_text(errors='replace')
+    return path.read_text(errors='replace', encoding='utf-8')
   except FileNotFoundError:
     return None
 
@@ -277,7 +277,11 @@ def _disk_time(folder: pathlib.Path) -> float:
 def _machine() -> str:
   """What two processes that can see each other have in common."""
   try:
-    boot = pathlib.Path('/proc/sys/kernel/random/boot_id').read_text().strip()
+    boot = (
+      pathlib.Path('/proc/sys/kernel/random/boot_id')
+      .read_text(encoding='utf-8')
+      .strip()
+    )
     return f'{boot} {os.readlink("/proc/self/ns/pid")}'
   except OSError:
     return ''
@@ -286,7 +290,9 @@ def _machine() -> str:
 def _started(pid: int) -> str | None:
   """When a process began, or 'ended'; None if the system does not say."""
   try:
-    text = pathlib.Path(f'/proc/{pid}/stat').read_text(errors='replace')
+    text = pathlib.Path(f'/proc/{pid}/stat').read_text(
+      errors='replace', encoding='utf-8'
+    )
   except OSError:
     return None
   # Behind the name, which may hold anything: the state is the third field of

@@ -117,7 +117,7 @@ def read_model(folder: pathlib.Path) -> tuple[hk.Params, hk.State]:
 def has_broken_metrics(folder: pathlib.Path) -> bool:
   """Whether a checkpoint has metrics of an evaluation that cannot be read."""
   try:
-    json.loads((folder / METRICS / METRICS).read_text())
+    json.loads((folder / METRICS / METRICS).read_text(encoding='utf-8'))
   except FileNotFoundError:  # It was not evaluated.
     return False
   except (ValueError, OSError):

@@ -138,7 +138,9 @@ def read_example(
 
 def class_names() -> tuple[str, ...]:
   """Returns the WordNet ids of the 1,000 classes, which TFDS brings along."""
-  names = tfds.core.tfds_path('datasets/imagenet2012/labels.txt').read_text()
+  names = tfds.core.tfds_path('datasets/imagenet2012/labels.txt').read_text(
+    encoding='utf-8'
+  )
   return tuple(names.split())
 
 

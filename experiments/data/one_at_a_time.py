@@ -24,7 +24,9 @@ def one_at_a_time(name: str, data_dir: str | None) -> Iterator[None]:
   with contextlib.ExitStack() as stack:
     with contextlib.suppress(OSError):
       folder.mkdir(parents=True, exist_ok=True)
-      file = stack.enter_context((folder / f'.{name}.lock').open('w'))
+      file = stack.enter_context(
+        (folder / f'.{name}.lock').open('w', encoding='utf-8')
+      )
       try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
       except BlockingIOError:

@@ -70,7 +70,7 @@ class Shard:
       # TFDS holds all that it was given until the shard is written.
       example.clear()
     if unusable:
-      self.left_out.write_text('\n'.join(unusable) + '\n')
+      self.left_out.write_text('\n'.join(unusable) + '\n', encoding='utf-8')
 
 
 class ShardedBuilder(
@@ -206,7 +206,11 @@ def prepare(
   )
   folder = pathlib.Path(builder.data_dir)
   reports = sorted(folder.glob(_LEFT_OUT.format(0).replace('00000', '*')))
-  lines = [line for file in reports for line in file.read_text().splitlines()]
+  lines = [
+    line
+    for file in reports
+    for line in file.read_text(encoding='utf-8').splitlines()
+  ]
   if lines:
     print(
       f'{builder.info.full_name}: left out {len(lines):,} that cannot be used, '

@@ -59,7 +59,7 @@ def _section(docstring: str, title: str) -> str:
 def _read_notice() -> str:
   """Returns NOTICE, of the checkout or of the installed package."""
   if _NOTICE.is_file():
-    return _NOTICE.read_text()
+    return _NOTICE.read_text(encoding='utf-8')
   try:
     package = importlib.metadata.distribution(_PACKAGE)
   except importlib.metadata.PackageNotFoundError:

@@ -84,7 +84,7 @@ class _Process:
       stdin=subprocess.DEVNULL,
       stdout=subprocess.PIPE,
       stderr=subprocess.STDOUT,
-      text=True,
+      encoding='utf-8',
       errors='replace',
       # A terminal's Ctrl-C goes to its foreground group: it would come twice,
       # and the second stops a run at once.

@@ -82,7 +82,9 @@ def memory_in_use() -> dict[str, float]:
     if told:
       sizes[name] = float(max(told))
   status = pathlib.Path('/proc/self/status')
-  lines = status.read_text().splitlines() if status.exists() else []
+  lines = (
+    status.read_text(encoding='utf-8').splitlines() if status.exists() else []
+  )
   for line in lines:
     if line.startswith('VmRSS:'):  # Such as `VmRSS:    1234 kB`, of 1024 bytes.
       sizes['host_memory'] = 1024.0 * int(line.split()[1])

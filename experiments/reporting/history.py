@@ -55,7 +55,7 @@ class History(NamedTuple):
 def read_history(workdir: pathlib.Path) -> History:
   """Reads the metrics of a run; there are none where it has no file."""
   try:
-    text = (workdir / _FILE).read_text(errors='replace')
+    text = (workdir / _FILE).read_text(errors='replace', encoding='utf-8')
   except FileNotFoundError:
     return History([], 0)
   rows, broken = {}, 0

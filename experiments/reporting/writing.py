@@ -120,7 +120,7 @@ def write_report(
   text = run_page(files, seen, attention=attention, why_not=why_not)
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.with_suffix('.tmp')
-  temporary.write_text(text)
+  temporary.write_text(text, encoding='utf-8')
   temporary.replace(path)
 
 

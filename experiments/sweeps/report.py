@@ -63,14 +63,17 @@ def write_section(path: pathlib.Path, name: str, section: str) -> None:
     ValueError: the file has the first mark and not the last.
   """
   first, last = f'<!-- table {name} -->', f'<!-- end of table {name} -->'
-  text = path.read_text() if path.exists() else ''
+  text = path.read_text(encoding='utf-8') if path.exists() else ''
   before, mark, rest = text.partition(first)
   _, end, after = rest.partition(last)
   if mark and not end:
     raise ValueError(f'{path} has {first!r} and no {last!r} after it.')
   if not mark and before:
     before = before.rstrip('\n') + '\n\n'
-  path.write_text(f'{before}{first}\n\n{section}\n\n{last}{after or chr(10)}')
+  path.write_text(
+    f'{before}{first}\n\n{section}\n\n{last}{after or chr(10)}',
+    encoding='utf-8',
+  )
 
 
 def _finished(

@@ -57,7 +57,11 @@ class Result(NamedTuple):
 def read_result(folder: pathlib.Path) -> Result | None:
   """Returns what is known of the row in a folder; None if it never ended."""
   path = folder / _RESULT
-  return Result(**json.loads(path.read_text())) if path.is_file() else None
+  return (
+    Result(**json.loads(path.read_text(encoding='utf-8')))
+    if path.is_file()
+    else None
+  )
 
 
 def run_row(
@@ -89,7 +93,9 @@ def run_row(
   folder.mkdir(parents=True, exist_ok=True)
   print(f'{row.name}: training in {folder}', flush=True)
   result = _train(arguments, folder, data_dir)
-  (folder / _RESULT).write_text(json.dumps(result._asdict(), indent=2) + '\n')
+  (folder / _RESULT).write_text(
+    json.dumps(result._asdict(), indent=2) + '\n', encoding='utf-8'
+  )
   said = result.error or ', '.join(
     f'{name} {value:.4f}' for name, value in result.metrics.items()
   )
@@ -124,7 +130,7 @@ def _train(
   start = time.perf_counter()
   status, usage = _run(command, folder / _OUTPUT)
   seconds = time.perf_counter() - start
-  output = (folder / _OUTPUT).read_text()
+  output = (folder / _OUTPUT).read_text(encoding='utf-8')
   error, steps, metrics = None, 0, {}
   if status == 0:
     steps, metrics = _final_metrics(folder)
@@ -172,7 +178,7 @@ def _run(command: list[str], output: pathlib.Path) -> tuple[int, Any]:
 
 def _final_metrics(folder: pathlib.Path) -> tuple[int, dict[str, float]]:
   """Returns the last step, and its evaluation."""
-  lines = (folder / 'metrics.jsonl').read_text().splitlines()
+  lines = (folder / 'metrics.jsonl').read_text(encoding='utf-8').splitlines()
   row = json.loads(lines[-1]) if lines else {'step': 0}
   steps = read_config(folder).train_steps
   if row['step'] != steps:

@@ -46,7 +46,7 @@ def page(
     '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
     '<meta name="viewport" content="width=device-width, initial-scale=1">'
     f'<title>{title}</title><link rel="icon" href="data:,">'
-    f'<style>{_STYLE.read_text()}</style></head>\n'
+    f'<style>{_STYLE.read_text("utf-8")}</style></head>\n'
     f'<body><header><h1>{title}</h1><p class="subtitle">{subtitle}</p>'
     f'{top}<nav>{links}</nav></header>\n<main>{body}</main></body></html>\n'
   )

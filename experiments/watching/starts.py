@@ -56,7 +56,7 @@ def record_start(workdir: pathlib.Path, step: int) -> None:
   # A line that a crash cut short must not take this one with it.
   before = path.read_bytes() if path.exists() else b''
   cut = before and not before.endswith(b'\n')
-  with path.open('a') as file:
+  with path.open('a', encoding='utf-8') as file:
     file.write('\n' * bool(cut) + json.dumps(start) + '\n')
 
 
@@ -66,7 +66,11 @@ def read_starts(workdir: pathlib.Path) -> list[dict[str, Any]]:
   Lines that are no JSON object are left out.
   """
   try:
-    lines = (workdir / _FILE).read_text(errors='replace').splitlines()
+    lines = (
+      (workdir / _FILE)
+      .read_text(errors='replace', encoding='utf-8')
+      .splitlines()
+    )
   except FileNotFoundError:
     return []
   starts = []
@@ -121,7 +125,8 @@ def _git(root: pathlib.Path, *arguments: str) -> str:
   return subprocess.run(
     ['git', '-C', str(root), '--no-optional-locks', *arguments],
     capture_output=True,
-    text=True,
     timeout=_GIT_SECONDS,
     check=True,
+    encoding='utf-8',
+    errors='replace',
   ).stdout.strip()

@@ -134,5 +134,5 @@ def _import() -> Any:
 def _run_id(workdir: pathlib.Path) -> str:
   path = workdir / 'wandb_id'
   if not path.exists():
-    path.write_text(secrets.token_hex(4) + '\n')
-  return path.read_text().strip()
+    path.write_text(secrets.token_hex(4) + '\n', encoding='utf-8')
+  return path.read_text(encoding='utf-8').strip()

@@ -114,7 +114,7 @@ class _Lines:
 
   def __init__(self, workdir: pathlib.Path, step: int):
     path = workdir / 'metrics.jsonl'
-    text = path.read_text() if path.exists() else ''
+    text = path.read_text(encoding='utf-8') if path.exists() else ''
     # The run may have been killed while it wrote the last line.
     lines = [
       line for line in text.splitlines(keepends=True) if line.endswith('\n')
@@ -122,7 +122,7 @@ class _Lines:
     kept = ''.join(line for line in lines if _step_of(line, path) <= step)
     if kept != text:  # Otherwise it needs no room on the disk.
       temporary = path.with_suffix('.tmp')
-      temporary.write_text(kept)
+      temporary.write_text(kept, encoding='utf-8')
       temporary.replace(path)
     self._records = _Records(path)
 

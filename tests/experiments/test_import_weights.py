@@ -179,7 +179,7 @@ def test_files_that_cannot_be_read_are_named(name, content, message, tmp_path):
 
 @pytest.mark.parametrize(
   ('version', 'message'),
-  [('2.5.1+cpu', 'Install 2.6 or later'), ('2.6.0', 'is no mapping of tensors')],
+  [('2.5.1+cpu', 'Install 2.6 or later'), ('2.6.0', 'no mapping of tensors')],
 )
 def test_pytorch_is_asked_only_where_it_is_safe(
   version, message, tmp_path, monkeypatch
