@@ -42,12 +42,7 @@ def open_manager(
     if processes.is_first():
       _put_broken_metrics_aside(directory, say)
     return ocp.CheckpointManager(
-      directory,
-      item_handlers={
-        checkpoint_files.STATE: ocp.StandardCheckpointHandler(),
-        checkpoint_files.DATA: ocp.JsonCheckpointHandler(),
-      },
-      options=_options(keep_last, best_metric, best_mode),
+      directory, options=_options(keep_last, best_metric, best_mode)
     )
   except OSError as error:
     raise OSError(

@@ -16,6 +16,7 @@ import types
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from experiments.checkpointing import orbax_noise, save_failures
@@ -727,3 +728,21 @@ def test_what_a_run_does_not_keep_is_not_in_its_checkpoints():
   assert set(parts_of(train_state)) == names
   with_average = train_state._replace(ema=train_state.params)
   assert set(parts_of(with_average)) == {*names, 'ema'}
+
+
+def test_orbax_is_given_nothing_that_it_calls_deprecated(opened, monkeypatch):
+  deprecated, given = set(), set()
+  for name in ('CheckpointManager', 'CheckpointManagerOptions'):
+    original = getattr(ocp, name)
+    texts = f'{original.__doc__}\n{original.__init__.__doc__}'
+    deprecated.update(re.findall(r'^ *(\w+):\s+deprecated', texts, re.M))
+
+    def noted(*args, original=original, **given_now):
+      given.update(given_now)
+      return original(*args, **given_now)
+
+    monkeypatch.setattr(ocp, name, noted)
+  opened()
+  assert {'item_handlers', 'max_to_keep'} < deprecated
+  assert {'options', 'preservation_policy'} < given
+  assert not given & deprecated
