@@ -10,9 +10,18 @@ writes, into `export` in the run's folder or --save_to, the function
 the config, README.md, a model card that says what goes in and comes out, and
 load.py, which runs it without this package. What lies beside the function can
 become a run again, see `experiments.import_weights`.
+
+A function is promised to open with releases of jax that are up to six months
+newer; README.md and export.json in the folder say until when. After that
+
+  python -m experiments.export --renew=digits-for-you
+
+writes it anew with the jax that is there, from the weights beside it; no run is
+needed.
 """
 
 import contextlib
+import json
 import os
 import pathlib
 import shutil
@@ -22,13 +31,18 @@ from absl import flags
 
 from experiments import chosen_run, command_line, output
 from experiments.configuration import write_config
-from experiments.handing_on import load
 from experiments.handing_on.exporting import (
+  CARD,
+  MODEL,
+  ORIGIN,
   PLATFORMS,
+  WEIGHTS,
   check_platforms,
   export_model,
+  write_function,
 )
 from experiments.handing_on.model_card import model_card
+from experiments.handing_on.renewal import renew
 from experiments.handing_on.weights import write_weights
 from experiments.parallelism import configure_backend
 from experiments.trained import TrainedRun
@@ -44,7 +58,13 @@ _WEIGHTS = flags.DEFINE_enum(
   ['beside', 'inside'],
   'Whether weights are a file of their own or part of the exported function.',
 )
-MODEL, WEIGHTS, CARD = 'model.jaxexport', 'weights.safetensors', 'README.md'
+_RENEW = flags.DEFINE_string(
+  'renew',
+  None,
+  'Folder that was exported, whose function is written anew.',
+)
+# What is of a run, which a folder that is written anew has no need of.
+_OF_A_RUN = ('workdir', 'config', 'checkpoint', 'save_to', 'weights')
 
 
 def write_export(
@@ -68,6 +88,7 @@ def write_export(
   files = {
     MODEL: 'the function, serialised by `jax.export`',
     'load.py': 'loads and runs it',
+    ORIGIN: 'by which jax the function was written, and which ones open it',
     'config.json': 'what was trained, and how',
   }
   exported = export_model(
@@ -77,7 +98,7 @@ def write_export(
     platforms=platforms,
     weights_inside=weights_inside,
   )
-  (folder / MODEL).write_bytes(exported.serialize())
+  write_function(folder, exported)
   if weights_inside:
     files[MODEL] += ', with the weights'
   else:
@@ -89,7 +110,6 @@ def write_export(
       '\n'.join(names) + '\n', encoding='utf-8'
     )
   write_config(run.config, folder)
-  shutil.copyfile(load.__file__, folder / 'load.py')
   card = model_card(run, exported, files, weights_inside=weights_inside)
   (folder / CARD).write_text(card, encoding='utf-8')
 
@@ -129,6 +149,24 @@ def main() -> None:
   """Exports the run."""
   configure_backend()
   check_platforms(_PLATFORMS.value)
+  if _RENEW.value:
+    _renew(pathlib.Path(_RENEW.value))
+  else:
+    _export()
+
+
+def _renew(folder: pathlib.Path) -> None:
+  given = [f'--{name}' for name in _OF_A_RUN if flags.FLAGS[name].present]
+  if given:
+    raise ValueError(
+      f'--renew takes all from the folder itself: leave out {", ".join(given)}.'
+    )
+  renew(folder, _PLATFORMS.value if flags.FLAGS['platforms'].present else None)
+  result = {'folder': str(folder), **json.loads((folder / ORIGIN).read_text())}
+  output.print_result(result, _render_renewed)
+
+
+def _export() -> None:
   run = chosen_run.load()
   folder = chosen_run.save_to('export')
   with new_folder(folder) as unfinished:
@@ -144,6 +182,14 @@ def main() -> None:
     'files': {path.name: path.stat().st_size for path in folder.iterdir()},
   }
   output.print_result(result, _render)
+
+
+def _render_renewed(result: dict) -> str:
+  return (
+    f'{result["folder"]}/{MODEL} is written anew by jax {result["jax"]}, for '
+    f'{", ".join(result["platforms"])}: releases of jax from '
+    f'{result["opens_from"]} to {result["opens_until"]} open it.'
+  )
 
 
 def _render(result: dict) -> str:

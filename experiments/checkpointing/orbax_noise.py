@@ -5,6 +5,11 @@ import pathlib
 import sys
 import types
 
+import orbax.checkpoint
+
+# By its place, not its name: a path of ours may have a folder `orbax` too.
+_ORBAX = pathlib.Path(orbax.checkpoint.__file__).parents[1]
+
 
 def silence() -> None:
   """Drops them. Nothing else is dropped; calling it again changes nothing."""
@@ -14,7 +19,7 @@ def silence() -> None:
 
 
 def _is_not_of_orbax(record: logging.LogRecord) -> bool:
-  return 'orbax' not in pathlib.Path(record.pathname).parts
+  return not pathlib.Path(record.pathname).is_relative_to(_ORBAX)
 
 
 class _Hook:
@@ -37,8 +42,8 @@ class _Hook:
 def _is_of_asyncio_alone(traceback: types.TracebackType | None) -> bool:
   """Whether no code of anybody else was under way."""
   while traceback is not None:
-    path = pathlib.Path(traceback.tb_frame.f_code.co_filename)
-    if path.parent.name != 'asyncio':
+    package, *_ = traceback.tb_frame.f_globals['__name__'].split('.')
+    if package != 'asyncio':
       return False
     traceback = traceback.tb_next
   return True

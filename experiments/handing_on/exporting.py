@@ -1,7 +1,10 @@
 """A trained model as a function that needs neither this package nor Haiku."""
 
 import functools
+import json
 import math
+import pathlib
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,11 +14,16 @@ import jax.numpy as jnp
 from jax import export
 
 from experiments.data.dataset import all_outputs, batch_spec
+from experiments.handing_on import load
 from experiments.handing_on.weights import from_table, to_table
+from experiments.handing_on.window import own_window
 from experiments.tasks.task import Task
 from perceiver_jax.portability import traced_for
 
 PLATFORMS = ('cpu', 'cuda', 'rocm', 'tpu')
+# Files of the folder that is handed on. load.py reads them by name.
+MODEL, WEIGHTS, CARD = 'model.jaxexport', 'weights.safetensors', 'README.md'
+ORIGIN = 'export.json'
 # Of predictions that are one array, not several by name.
 OUTPUT = 'predictions'
 # What the serialised form can hold, with room for the program.
@@ -60,6 +68,39 @@ def export_model(
     predict, arguments = functools.partial(predict, table), arguments[1:]
   with traced_for(None):
     return export.export(jax.jit(predict), platforms=platforms)(*arguments)
+
+
+def write_function(folder: pathlib.Path, exported: export.Exported) -> None:
+  """Writes a function, by which jax it was made, and what runs it.
+
+  Raises:
+    OSError: the folder cannot be written.
+  """
+  (folder / MODEL).write_bytes(exported.serialize())
+  window = own_window()
+  origin = {
+    'jax': jax.__version__,
+    'platforms': list(exported.platforms),
+    'opens_from': window.first.isoformat(),
+    'opens_until': window.last.isoformat(),
+  }
+  (folder / ORIGIN).write_text(json.dumps(origin, indent=2) + '\n')
+  shutil.copyfile(load.__file__, folder / 'load.py')
+
+
+def exported_platforms(folder: pathlib.Path) -> list[str]:
+  """Returns the platforms that a function was written for.
+
+  Raises:
+    OSError: the folder does not say so.
+  """
+  try:
+    return json.loads((folder / ORIGIN).read_text())['platforms']
+  except FileNotFoundError as error:
+    raise FileNotFoundError(
+      f'{folder} has no {ORIGIN} that says what the model runs on: give '
+      '--platforms, as its README.md has them.'
+    ) from error
 
 
 def check_platforms(platforms: Sequence[str]) -> None:

@@ -6,7 +6,8 @@ run, and from what its data set says of itself.
 
 import importlib.metadata
 import platform
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import haiku as hk
@@ -17,9 +18,11 @@ from jax import export
 from experiments.handing_on.data_notes import DataNotes, data_notes
 from experiments.handing_on.markdown import block, bullets, items, options_of
 from experiments.handing_on.run_notes import result_notes, training_notes
+from experiments.handing_on.window import own_window
 from experiments.trained import TrainedRun
 
 _MOST_CLASSES = 30
+_AGAIN = 'Train it again, or go on'
 # What predictions of each task are.
 _OUTPUTS = {
   'classification': {
@@ -68,8 +71,7 @@ def model_card(
     files: what each file of the folder is, by its name.
     weights_inside: whether the weights are in the function.
   """
-  arguments, _ = jax.tree.unflatten(exported.in_tree, exported.in_avals)
-  inputs = arguments[-1]
+  inputs = _inputs(exported)
   outputs = jax.tree.unflatten(exported.out_tree, exported.out_avals)
   notes = data_notes(run.task.data.load)
   sections = [
@@ -81,12 +83,50 @@ def model_card(
     ('Training', [training_notes(run)]),
     ('Results', result_notes(run)),
     ('Limits', [_limits(exported)]),
-    ('Train it again, or go on', _again(run.config, weights_inside)),
+    (_AGAIN, _again(run.config, weights_inside)),
   ]
-  paragraphs = _summary(run)
-  for title, texts in sections:
-    paragraphs += [f'## {title}', *texts]
-  return '\n\n'.join(filter(None, paragraphs)) + '\n'
+  return _paragraphs(
+    [*_summary(run), *(_section(*section) for section in sections)]
+  )
+
+
+def renewed_card(
+  card: str, exported: export.Exported, config: ml_collections.ConfigDict
+) -> str:
+  """Returns a card whose function was written anew; the weights lie beside it.
+
+  Args:
+    card: as it was, perhaps with words of others.
+    exported: the new function.
+    config: of the run.
+
+  Returns:
+    The same, but for the sections that depend on which jax is there.
+  """
+  anew = {
+    'Use': _use(_inputs(exported), weights_inside=False),
+    'Limits': [_limits(exported)],
+    _AGAIN: _again(config, weights_inside=False),
+  }
+  summary, *sections = re.split(r'^## ', card, flags=re.MULTILINE)
+  paragraphs = [summary.strip()]
+  for section in sections:
+    title, _, text = section.partition('\n')
+    paragraphs.append(_section(title, anew.get(title, [text.strip()])))
+  return _paragraphs(paragraphs)
+
+
+def _section(title: str, texts: Sequence[str]) -> str:
+  return _paragraphs([f'## {title}', *texts]).rstrip()
+
+
+def _paragraphs(texts: Sequence[str]) -> str:
+  return '\n\n'.join(filter(None, texts)) + '\n'
+
+
+def _inputs(exported: export.Exported) -> Mapping[str, Any]:
+  arguments, _ = jax.tree.unflatten(exported.in_tree, exported.in_avals)
+  return arguments[-1]
 
 
 def _summary(run: TrainedRun) -> list[str]:
@@ -165,7 +205,7 @@ def _data(config: ml_collections.ConfigDict, notes: DataNotes) -> list[str]:
 
 
 def _limits(exported: export.Exported) -> str:
-  version = exported.calling_convention_version
+  window = own_window()
   return bullets(
     'The numbers above are of held-out examples of the same data. What the '
     'model makes of others was not measured.',
@@ -175,9 +215,12 @@ def _limits(exported: export.Exported) -> str:
     f'It runs on {", ".join(exported.platforms)}. Accelerators multiply with '
     'less than float32 unless told not to by '
     "`jax.config.update('jax_default_matmul_precision', 'highest')`.",
-    f'`model.jaxexport` was written by jax {jax.__version__}, calling '
-    f'convention {version}. jax promises that versions up to 6 months newer '
-    'and 3 weeks older read it; later, export the run again.',
+    f'`model.jaxexport` was written by jax {jax.__version__}. jax '
+    '[promises](https://docs.jax.dev/en/latest/export/export.html'
+    '#compatibility-guarantees) that its releases from '
+    f'{window.first} to {window.last} open it. Others may refuse: `load.py` '
+    'then says what to do, and `python -m experiments.export --renew=FOLDER` '
+    'writes it anew from the weights.',
   )
 
 

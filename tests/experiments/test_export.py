@@ -33,6 +33,7 @@ from experiments.handing_on.weights import (
   to_table,
   write_weights,
 )
+from experiments.handing_on.window import own_window
 from experiments.import_weights import import_weights
 from experiments.train_state import TrainState, init_shapes
 from experiments.trained import load_run
@@ -360,7 +361,8 @@ def test_the_card_says_what_the_run_says(saved, exported):
     '| `eval/accuracy` | 0.8125 |',
     'by `eval/accuracy` in 2 evaluations',
     'It runs on cpu, cuda, tpu.',
-    f'written by jax {jax.__version__}, calling convention',
+    f'written by jax {jax.__version__}. jax [promises](https://docs.jax.dev',
+    f'to {own_window().last} open it.',
     '--source=weights.safetensors',
   ):
     assert text in card
