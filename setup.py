@@ -26,6 +26,7 @@ _DEV = [
   'ruff>=0.15,<0.18',
   'scikit-learn>=1.6,<2',
   'selenium>=4.30,<5',
+  'setuptools>=77',  # `make` installs us with it; Python 3.12 brings none.
 ]
 
 setuptools.setup(

@@ -60,8 +60,11 @@ def check(words: list[str]) -> None:
     name = pathlib.Path(arguments[0]).name
     assert list(ROOT.rglob(name)), f'There is no {name}.'
   elif program == 'make':
-    known = re.findall(r'^([\w-]+):', (ROOT / 'Makefile').read_text(), re.M)
-    assert set(arguments) <= set(known), f'{arguments}: targets are {known}.'
+    makefile = (ROOT / 'Makefile').read_text()
+    known = re.findall(r'^([\w-]+):', makefile, re.M)
+    known += re.findall(r'^([A-Z]+ )[:?]=', makefile, re.M)
+    given = {re.sub('=.*', ' ', word) for word in arguments}
+    assert given <= set(known), f'{arguments}: targets are {known}.'
   elif program == 'pip':
     _check_pip(arguments)
   elif program in ('bash', 'sbatch', 'pytest', 'ruff'):

@@ -1,11 +1,14 @@
 """The releases that the project is for, and how it keeps to them."""
 
-import ast
 import pathlib
+import runpy
 import subprocess
 import sys
 
+import pytest
+import setuptools
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -69,29 +72,54 @@ def test_deprecated_jax_api_fails_a_test(tmp_path):
   )
 
 
-def lower_bounds():
+@pytest.fixture
+def asked(monkeypatch):
+  """What setup.py asks for: lists of requirements by extra; '' is without."""
+  given = {}
+  monkeypatch.setattr(setuptools, 'setup', lambda **words: given.update(words))
+  monkeypatch.chdir(ROOT)
+  runpy.run_path('setup.py')
+  named = {'': given['install_requires'], **given['extras_require']}
+  return {extra: list(map(Requirement, named[extra])) for extra in named}
+
+
+def lower_bounds(asked):
   """The oldest releases that setup.py admits."""
-  tree = ast.parse((ROOT / 'setup.py').read_text())
-  (asked,) = (
-    ast.literal_eval(node.value)
-    for node in ast.walk(tree)
-    if isinstance(node, ast.keyword) and node.arg == 'install_requires'
-  )
   return {
     requirement.name: Version(bound.version)
-    for requirement in map(Requirement, asked)
+    for requirement in asked['']
     for bound in requirement.specifier
     if bound.operator == '>='
   }
 
 
-def test_the_oldest_releases_are_those_of_setup():
+def test_the_oldest_releases_are_those_of_setup(asked):
   lines = (ROOT / 'requirements-oldest.txt').read_text().splitlines()
   pins = [Requirement(line) for line in lines if line[:1] != '#']
-  oldest = lower_bounds()
+  oldest = lower_bounds(asked)
   oldest['jaxlib'] = oldest['jax']  # Of the same version, by jax itself.
   for pin in pins:
     (bound,) = pin.specifier
     assert (
       bound.operator == '==' and Version(bound.version) == (oldest[pin.name])
     ), pin
+
+
+@pytest.mark.parametrize('python', ['3.11', '3.12', '3.13', '3.14'])
+def test_one_release_of_each_package_is_pinned_for_each_python(asked, python):
+  lines = (ROOT / 'requirements.txt').read_text().splitlines()
+  pins = [Requirement(line) for line in lines if line[:1] != '#']
+  here = {'python_version': python, 'python_full_version': f'{python}.0'}
+  pinned = {}
+  for pin in pins:
+    if pin.marker is None or pin.marker.evaluate(here):
+      (bound,) = pin.specifier
+      assert bound.operator == '=='
+      assert canonicalize_name(pin.name) not in pinned, pin
+      pinned[canonicalize_name(pin.name)] = bound.version
+  for requirement in (*asked[''], *asked['dev']):
+    version = pinned.get(canonicalize_name(requirement.name))
+    assert version and requirement.specifier.contains(version), (
+      f'setup.py asks for {requirement}, requirements.txt has {version}: run '
+      '`make requirements`.'
+    )
