@@ -149,7 +149,8 @@ def test_the_image_holds_what_pods_start():
   assert '*' in ignored  # Nothing else is copied.
   text = (ROOT / 'Dockerfile').read_text()
   copied = re.search(r'^COPY (.*) \./$', text, re.M)[1].split()
-  assert kept == {'experiments', 'perceiver_jax', *copied}
+  code = {'experiments', 'perceiver_jax', 'LICENSE', 'NOTICE'}
+  assert kept == {*code, *copied}
   assert all((ROOT / name).exists() for name in kept)
   extra = re.search(r'^ARG EXTRA=(\w+)$', text, re.M)[1]
   assert f"'{extra}': [" in (ROOT / 'setup.py').read_text()
