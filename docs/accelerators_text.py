@@ -24,11 +24,10 @@ by one), with `--memory` a tenth of that; what was compiled before is kept in
 and a second call takes seconds. ImageNet for a v4-32 takes four minutes on two
 cores, and 19 GiB of memory.
 
-**`JAX_OPTIMIZATION_LEVEL=O1`** in the environment, of `preflight` as of `train`,
-makes XLA's compilers do less: ImageNet takes not two minutes and 12 GiB, and its
-step 0.741 instead of 0.742 s; a step of the language model takes 3 % longer than
-without, one of Perceiver IO 5 %. It is jax's own setting; for CPUs it changes
-nothing.
+**`JAX_OPTIMIZATION_LEVEL=O1`** in the environment, jax's own setting, makes the
+compilers do less, for `preflight` as for `train`: Perceiver IO on ImageNet
+compiles in a third of the time, and a step takes 0.73 instead of 0.48 s. It is for
+trying things out; what it was is said on the page of `preflight`.
 
 | you have | `--topology` |
 |---|---|
@@ -83,9 +82,10 @@ Days are of the published number of steps, without evaluations, data and waiting
 
 NOTES = """
 A topology or a config that is not listed was not compiled: ask `preflight`. Where
-the last column says O1, `JAX_OPTIMIZATION_LEVEL=O1` was set. For GPUs no seconds
-are known, only that they are more than the papers' operations at the best rate,
-which no run reaches. GPUs were compiled for without cuDNN's attention, whose library was not there; kinetics has two
+the seconds say "more than", only the memory was asked for, or nobody knows them
+(GPUs): the number is the papers' operations at the best rate, which no run
+reaches. The last column is what two busy CPU cores took. GPUs were compiled for
+without cuDNN's attention, whose library was not there; kinetics has two
 microbatches there because the compiler of jax 0.10.2 fails with one
 ("Reshape input and output shapes must be the same").
 
