@@ -3,6 +3,7 @@
 import ast
 import json
 import pathlib
+import shlex
 import subprocess
 import sys
 
@@ -136,7 +137,7 @@ def test_debug_shows_where_it_comes_from():
 
 def test_a_closed_pipe_is_no_error():
   result = shell(
-    f'{sys.executable} -m experiments.describe '
+    f'{shlex.quote(sys.executable)} -m experiments.describe '
     '--config=experiments/configs/digits.py | true'
   )
   assert result.stderr == ''
