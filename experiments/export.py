@@ -162,7 +162,10 @@ def _renew(folder: pathlib.Path) -> None:
       f'--renew takes all from the folder itself: leave out {", ".join(given)}.'
     )
   renew(folder, _PLATFORMS.value if flags.FLAGS['platforms'].present else None)
-  result = {'folder': str(folder), **json.loads((folder / ORIGIN).read_text())}
+  result = {
+    'folder': str(folder),
+    **json.loads((folder / ORIGIN).read_text(encoding='utf-8')),
+  }
   output.print_result(result, _render_renewed)
 
 

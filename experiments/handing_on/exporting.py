@@ -84,7 +84,9 @@ def write_function(folder: pathlib.Path, exported: export.Exported) -> None:
     'opens_from': window.first.isoformat(),
     'opens_until': window.last.isoformat(),
   }
-  (folder / ORIGIN).write_text(json.dumps(origin, indent=2) + '\n')
+  (folder / ORIGIN).write_text(
+    json.dumps(origin, indent=2) + '\n', encoding='utf-8'
+  )
   shutil.copyfile(load.__file__, folder / 'load.py')
 
 
@@ -95,7 +97,9 @@ def exported_platforms(folder: pathlib.Path) -> list[str]:
     OSError: the folder does not say so.
   """
   try:
-    return json.loads((folder / ORIGIN).read_text())['platforms']
+    return json.loads((folder / ORIGIN).read_text(encoding='utf-8'))[
+      'platforms'
+    ]
   except FileNotFoundError as error:
     raise FileNotFoundError(
       f'{folder} has no {ORIGIN} that says what the model runs on: give '

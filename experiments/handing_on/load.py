@@ -53,7 +53,7 @@ def _batch_of_one(exported: export.Exported) -> tuple:
 
 
 def _what_to_do(folder: pathlib.Path, error: Exception) -> str:
-  made = json.loads((folder / 'export.json').read_text())
+  made = json.loads((folder / 'export.json').read_text(encoding='utf-8'))
   renew = 'export the run again: the weights are inside.'
   if (folder / 'weights.safetensors').exists():
     place = shlex.quote(str(folder))

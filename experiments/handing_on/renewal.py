@@ -52,11 +52,13 @@ def renew(folder: pathlib.Path, platforms: Sequence[str] | None) -> None:
     platforms=platforms or exported_platforms(folder),
     weights_inside=False,
   )
-  card = (folder / CARD).read_text()
+  card = (folder / CARD).read_text(encoding='utf-8')
   # Each file is whole, the old or the new one, whatever happens.
   with tempfile.TemporaryDirectory(dir=folder) as unfinished:
     new = pathlib.Path(unfinished)
     write_function(new, exported)
-    (new / CARD).write_text(renewed_card(card, exported, config))
+    (new / CARD).write_text(
+      renewed_card(card, exported, config), encoding='utf-8'
+    )
     for path in sorted(new.iterdir()):
       path.replace(folder / path.name)
