@@ -25,6 +25,7 @@ from tests.small_runs import random_run
 ROOT = pathlib.Path(__file__).parents[2]
 WRITTEN = pathlib.Path(__file__).with_name('exports')
 OLD, NEW = '0.8.1', '0.12.0.1'
+LONG_AGO = Window(datetime.date(2020, 1, 10), datetime.date(2020, 7, 31))
 
 
 def day(text):
@@ -121,12 +122,12 @@ def small_run():
 
 @pytest.fixture(scope='module')
 def aged(tmp_path_factory):
-  """What a jax of 2025 exported: its dates, and a function of an old jax."""
+  """What was exported long ago, by what its files say."""
   folder = tmp_path_factory.mktemp('exports') / 'small model'
   folder.mkdir()
   with pytest.MonkeyPatch.context() as patch:
     for module in (exporting, model_card):
-      patch.setattr(module, 'own_window', lambda: window_of((0, 8, 1)))
+      patch.setattr(module, 'own_window', lambda: LONG_AGO)
     write_export(
       small_run(), folder, platforms=['cpu', 'cuda'], weights_inside=False
     )
@@ -181,12 +182,12 @@ def test_a_function_that_is_written_anew_predicts_the_same(renewed):
 
 def test_the_card_and_the_folder_say_until_when(renewed):
   card = renewed.before[exporting.CARD].decode()
-  assert 'its releases from 2025-10-28 to 2026-05-18 open it' in card
+  assert 'its releases from 2020-01-10 to 2020-07-31 open it' in card
   now = window.own_window()
   changed = (renewed.folder / exporting.CARD).read_text()
   assert f'its releases from {now.first} to {now.last} open it' in changed
   assert f'was written by jax {jax.__version__}' in changed
-  assert '2026-05-18' not in changed and 'It runs on cpu, cuda. ' in changed
+  assert '2020-07' not in changed and 'It runs on cpu, cuda. ' in changed
   assert json.loads((renewed.folder / exporting.ORIGIN).read_text()) == {
     'jax': jax.__version__,
     'platforms': ['cpu', 'cuda'],
