@@ -29,3 +29,18 @@ def of_first(numbers: list[int]) -> list[int]:
   if jax.process_index() == 0:
     own[:] = numbers
   return multihost_utils.broadcast_one_to_all(own).tolist()
+
+
+def of_each(text: str) -> list[str]:
+  """Returns the texts of all processes to all, in their order."""
+  if jax.process_count() == 1:
+    return [text]
+  own = np.frombuffer(text.encode(), np.uint8)
+  lengths = multihost_utils.process_allgather(np.int32(own.size))
+  filled = np.zeros(lengths.max(), np.uint8)
+  filled[: own.size] = own
+  rows = multihost_utils.process_allgather(filled)
+  return [
+    row[:length].tobytes().decode()
+    for row, length in zip(rows, lengths, strict=True)
+  ]

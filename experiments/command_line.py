@@ -5,6 +5,7 @@ import io
 import os
 import pathlib
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -18,10 +19,13 @@ from experiments.configuration import (
   read_config,
   take_open_values,
 )
+from experiments.error_text import one_line
 
 _files: list[str] = []
 # What shells report of a program that a closed pipe has ended.
 _SIGPIPE_CODE = 141
+# Starting again does not help.
+_MISTAKE_CODE = 2
 
 
 class _WithDefaults(flags.ArgumentParser):
@@ -153,16 +157,17 @@ def run(command: Callable[[], None], *, takes_files: bool = False) -> None:
     # The libraries' notes go unseen; what matters we print ourselves.
     logging.set_verbosity(logging.ERROR)
     try:
-      processes.join(_MULTIHOST.value, _HEARTBEAT.value)
-      command()
+      with processes.joined(_MULTIHOST.value, _HEARTBEAT.value):
+        command()
     except BrokenPipeError:
       # Who reads the output, such as `head`, has had enough of it.
       os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-      sys.exit(_SIGPIPE_CODE)
-    except (ValueError, OSError) as error:
-      if DEBUG.value:
-        raise
-      _fail(error)
+      processes.leave(_SIGPIPE_CODE, 'nobody reads what it prints.')
+    except Exception as error:
+      if isinstance(error, ValueError | OSError) and not DEBUG.value:
+        _fail(error)
+      traceback.print_exc()
+      processes.leave(1, one_line(error))
 
   for stream in (sys.stdout, sys.stderr):
     # In any locale; what is no text, as in some names of files, is spelled out.
@@ -199,5 +204,5 @@ def _check_config_file() -> None:
 
 
 def _fail(error: Exception | str) -> NoReturn:
-  print(f'Error: {error}', file=sys.stderr)
-  sys.exit(2)
+  print(f'Error: {error}', file=sys.stderr, flush=True)
+  processes.leave(_MISTAKE_CODE, str(error))

@@ -32,6 +32,7 @@ from experiments.interruption import Interruption
 from experiments.parallelism import ALONE, configure_backend
 from experiments.reporting.writing import FinalReport
 from experiments.run_lock import RunLock
+from experiments.shared_workdir import check_shared
 from experiments.tasks.open_values import settle
 from experiments.train_state import TrainState, init_state
 from experiments.transfer import load_source
@@ -75,6 +76,7 @@ def train_and_evaluate(
   processes.say(describe_run(config, experiment, workdir))
   with contextlib.ExitStack() as stack:
     stack.enter_context(processes.only_first(_owned(workdir)))
+    check_shared(workdir)
     stack.enter_context(contextlib.closing(watchers.faults))
     watchers.tracking.start(config.to_dict(), workdir)
     changes = describe_config_changes(config, workdir)
@@ -192,7 +194,6 @@ def _train(
     ) as progress,
     contextlib.closing(watchers.profiler),
     contextlib.closing(batches),
-    processes.ending_together(),
   ):
     progress.say('Compiling the update; this takes a while.')
     batch = next(batches)

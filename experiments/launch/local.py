@@ -8,9 +8,10 @@ together with `--multihost=127.0.0.1:PORT,COUNT,INDEX`. Each process has
 `--devices` simulated CPU devices: to try out what is meant for many machines,
 not to go faster. Lines are printed with the number of their process.
 
-Ctrl-C and SIGTERM go on to all processes, which save a checkpoint and end. When
-one fails, the others have `--patience` seconds to notice. The exit code is that
-of the first that failed; 128 and more is a signal, as in a shell.
+Ctrl-C, SIGTERM and SIGHUP go on to all processes, which save a checkpoint and
+end. When one fails, the others have `--patience` seconds to notice. The exit
+code is that of the first that failed; 128 and more is a signal, as in a shell.
+When the launcher is killed, all end.
 """
 
 import argparse
@@ -61,7 +62,10 @@ def launch(
         running.append(
           _Process(
             index,
-            [sys.executable, '-m', module, multihost, *arguments],
+            [
+              *(sys.executable, '-m', 'experiments.launch.attached'),
+              *(module, multihost, *arguments),
+            ],
             environment,
           )
         )
@@ -81,7 +85,7 @@ class _Process:
     self._popen = subprocess.Popen(
       command,
       env=environment,
-      stdin=subprocess.DEVNULL,
+      stdin=subprocess.PIPE,  # See `attached.py`.
       stdout=subprocess.PIPE,
       stderr=subprocess.STDOUT,
       encoding='utf-8',
@@ -112,8 +116,10 @@ class _Process:
 
   def _print(self) -> None:
     for line in self._popen.stdout:
-      sys.stdout.write(f'[{self._index}] {line.rstrip()}\n')
-      sys.stdout.flush()
+      # A terminal may be closed; what runs is to save, and must not wait.
+      with contextlib.suppress(OSError):
+        sys.stdout.write(f'[{self._index}] {line.rstrip()}\n')
+        sys.stdout.flush()
 
 
 class _Stop:
@@ -125,7 +131,10 @@ class _Stop:
     self._previous = {}
 
   def __enter__(self) -> '_Stop':
-    for number in (signal.SIGINT, signal.SIGTERM):
+    watched = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # By nohup.
+      watched.append(signal.SIGHUP)
+    for number in watched:
       self._previous[number] = signal.signal(
         number, lambda number, frame: self._signals.append(number)
       )
@@ -190,7 +199,8 @@ def _free_port() -> int:
 
 
 def _say(text: str) -> None:
-  print(f'launch: {text}', file=sys.stderr, flush=True)
+  with contextlib.suppress(OSError):
+    print(f'launch: {text}', file=sys.stderr, flush=True)
 
 
 def _positive(text: str) -> int:
@@ -221,9 +231,8 @@ def main() -> None:
   parser.add_argument(
     '--patience',
     type=float,
-    default=120.0,
-    help='seconds the others have to end by themselves once one has failed; '
-    'jax notices a dead process after 100',
+    default=30.0,
+    help='seconds the others have to end by themselves once one has failed',
   )
   parser.add_argument(
     'arguments', nargs='*', metavar='-- --FLAG', help='of the command'

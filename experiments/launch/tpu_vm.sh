@@ -216,7 +216,7 @@ state() {
   tpu describe "$NAME" --format='value(state)' 2> /dev/null || echo MISSING
 }
 
-# Prints finished, running, or failed.
+# Prints finished, running, failed, or mistaken: starting again does not help.
 progress() {
   on 0 "cd ~/perceiver 2> /dev/null || exit 0
     if [ ! -f exit_code ]; then
@@ -227,23 +227,32 @@ progress() {
       fi
     elif [ \$(cat exit_code) = 0 ] && grep -q '^Final evaluation' run.log; then
       echo finished
+    elif [ \$(cat exit_code) = 2 ]; then
+      echo mistaken
     else
       echo failed
     fi" || echo unreachable
 }
 
 keep() {
-  local failures=0
+  local failures=0 found
   while true; do
     case $(state) in
       READY)
-        case $(progress) in
+        found=$(progress)
+        # What was found before this began may have been mended.
+        [[ $found != mistaken || $failures != 0 ]] || found=failed
+        case $found in
           finished)
             echo "The run has finished. Give the slice back: $0 delete"
             return 0
             ;;
           running) ;;
           unreachable) echo 'The slice does not answer.' ;;
+          mistaken)
+            echo "Starting it again would not help, see: $0 follow" >&2
+            return 2
+            ;;
           *)
             failures=$((failures + 1))
             if ((failures > FAILURES)); then

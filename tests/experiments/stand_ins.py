@@ -58,8 +58,8 @@ esac
 TRAIN = r"""#!/usr/bin/env bash
 echo "arguments: $*"
 if [ -f "$STAND_IN/fails" ]; then
-  echo 'Error: of the config'
-  exit 2
+  echo 'Error: it fails'
+  exit "$(cat "$STAND_IN/fails")"
 fi
 if [ -f "$STAND_IN/waits" ]; then
   trap 'echo "SIGTERM: saving"; exit 0' TERM

@@ -242,17 +242,14 @@ def test_a_sharded_run_killed_and_resumed_is_the_same_to_the_bit(
 
 def test_a_dead_process_ends_the_others(tmp_path, data_dir):
   process = start(tmp_path, data_dir, processes=2, devices=1)
-  read_until(process, rf'step 4/{STEPS}')
+  lines = read_until(process, rf'step 4/{STEPS}')
   os.kill(children(process)[1], signal.SIGKILL)
-  began = time.monotonic()
-  output = process.stdout.read()
-  assert process.wait(timeout=60) != 0
-  assert time.monotonic() - began < 40.0
-  # Ours, or jax's own where that is faster.
-  assert re.search(
-    'Another process of this run died or cannot be reached|another task died',
-    output,
-  ), output
+  lines += process.stdout.readlines()
+  output = ''.join(lines)
+  # Of the first that failed, as a shell counts; test_ends.py has the others'.
+  assert process.wait(timeout=60) == 128 + signal.SIGKILL
+  assert re.search(r'^\[0\] Error: Process 1 .* died', output, re.MULTILINE)
+  assert 'terminating those left' not in output  # It has ended by itself.
 
 
 def test_ctrl_c_stops_all_of_them_after_a_step(tmp_path, data_dir):
