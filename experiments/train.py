@@ -295,8 +295,11 @@ def _report(
 ) -> None:
   if results:
     processes.say(f'Final evaluation: {_format(results)}')
+  best = (
+    'none evaluated yet' if best_step is None else f'best: step {best_step}'
+  )
   processes.say(
-    f'In {workdir.absolute()}: checkpoints/ (best: step {best_step}), '
+    f'In {workdir.absolute()}: checkpoints/ ({best}), '
     'report.html, metrics.jsonl, config.json, tensorboard/.\n'
     f'Curves: tensorboard --logdir={workdir}'
   )

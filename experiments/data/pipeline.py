@@ -153,11 +153,12 @@ def evaluation_batches(
 def _follow_parent(worker: int, workers: int) -> None:
   """Lets a worker end with the run, and not before it.
 
-  Ctrl-C goes to all processes of a terminal, but stopping is for the run to do.
+  Ctrl-C goes to all processes of a terminal, as does the news that it closes,
+  but stopping is for the run to do.
   One that is killed cannot: its workers would wait for it for ever.
   """
   del worker, workers
-  for number in (signal.SIGINT, signal.SIGTERM):
+  for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_IGN)
   parent = os.getppid()
 
