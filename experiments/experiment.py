@@ -9,6 +9,7 @@ import jax
 import ml_collections
 import optax
 
+from experiments import processes
 from experiments.checkpointing.checkpoints import Checkpoints
 from experiments.configuration import choose, construct, fill_defaults
 from experiments.data.dataset import Dataset, blank_batch, check_not_empty
@@ -118,6 +119,8 @@ def build_experiment(
 ) -> Experiment:
   """Builds everything that a config names, checking it on the way.
 
+  All processes of a run build it, and wait for each other.
+
   Args:
     config: of a run.
     data_dir: where TFDS keeps prepared data; None for its own default.
@@ -133,6 +136,7 @@ def build_experiment(
   with one_at_a_time(config.data.name, data_dir):
     dataset = task.data.load()
   check_not_empty(dataset)
+  processes.await_all()
   batch = blank_batch(task.data.example)
   template = state_shapes(
     task.model, optimizer, batch, has_ema=config.ema_decay > 0.0

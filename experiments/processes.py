@@ -5,6 +5,7 @@ end together.
 """
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import re
@@ -26,6 +27,8 @@ _MEETING = 'perceiver_jax/meeting'
 # Machines of a cluster do not start at once.
 _BEGINNING_SECONDS = 300.0
 _PRINTING_SECONDS = 10.0
+# Nobody waits for a process that has died.
+_DAY_MILLISECONDS = 24 * 60 * 60 * 1000
 # What shells report of a program that Ctrl-C has ended.
 _SIGINT_CODE = 130
 # What an error says, of whatever kind, when others cannot be reached.
@@ -34,6 +37,8 @@ _COMMUNICATION = re.compile(
 )
 # As with jax's own connections, there is one such thing in a process.
 _peers: Peers | None = None
+# A barrier of jax's has another name each time.
+_times_ready = itertools.count()
 
 
 @contextlib.contextmanager
@@ -101,6 +106,17 @@ def say(text: str) -> None:
   """Prints a line, in the first process only."""
   if is_first():
     print(text, flush=True)
+
+
+def await_all() -> None:
+  """Waits until all processes are here: some may have data to prepare.
+
+  On CPUs, computing together fails unless all begin it within 30 seconds.
+  """
+  if _peers is not None:
+    distributed.global_state.client.wait_at_barrier(
+      f'perceiver_jax/ready/{next(_times_ready)}', _DAY_MILLISECONDS
+    )
 
 
 @contextlib.contextmanager

@@ -890,6 +890,7 @@ MAY_IMPORT = {
     'experiments.optimizers',
     'experiments.parallelism',
     'experiments.precision',
+    'experiments.processes',
     'experiments.steps',
     'experiments.tasks',
     'experiments.tasks.task',

@@ -122,6 +122,22 @@ def test_one_that_never_comes(begin):
   assert 'Fatal Python error' not in run.output(0)
 
 
+def test_one_that_prepares_data_for_long_is_waited_for(begin):
+  run = begin(
+    *LONG,
+    script='import contextlib, sys, time\n'
+    'from experiments import command_line, experiment, train\n'
+    '@contextlib.contextmanager\n'
+    'def slowly(*arguments):\n'
+    "  if any(each.endswith(',2,1') for each in sys.argv):\n"
+    '    time.sleep(45)\n'
+    '  yield\n'
+    'experiment.one_at_a_time = slowly\n'
+    'command_line.run(train.main)',
+  )
+  run.wait_for(r'\nstep 2/')
+
+
 def test_data_that_one_process_misses(begin, tmp_path):
   missing = f'--config.data.root={tmp_path}/nowhere'
   there = tmp_path / 'there'
