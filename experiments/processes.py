@@ -38,7 +38,7 @@ _COMMUNICATION = re.compile(
 # As with jax's own connections, there is one such thing in a process.
 _peers: Peers | None = None
 # A barrier of jax's has another name each time.
-_times_ready = itertools.count()
+_times_here = itertools.count()
 
 
 @contextlib.contextmanager
@@ -69,6 +69,9 @@ def joined(multihost: str | None, heartbeat_seconds: int) -> Iterator[None]:
     _peers = Peers(me, _meet(me, heartbeat_seconds), _follow)
   try:
     yield
+  except SystemExit:  # With a code that all of them come to.
+    _part()
+    raise
   except KeyboardInterrupt:
     leave(_SIGINT_CODE, 'stopped at once by Ctrl-C.')
   except Exception as error:
@@ -76,9 +79,7 @@ def joined(multihost: str | None, heartbeat_seconds: int) -> Iterator[None]:
     if _COMMUNICATION.search(str(error)):
       _give_up(f'Computing with the others failed: {one_line(error)}. {AGAIN}')
     raise
-  # Waits for the others; one that dies there still ends this one.
-  jax.distributed.shutdown()
-  _peers.part()
+  _part()
 
 
 def leave(code: int, what: str) -> NoReturn:
@@ -109,13 +110,13 @@ def say(text: str) -> None:
 
 
 def await_all() -> None:
-  """Waits until all processes are here: some may have data to prepare.
+  """Waits until all processes are here: some may have more to do.
 
   On CPUs, computing together fails unless all begin it within 30 seconds.
   """
   if _peers is not None:
     distributed.global_state.client.wait_at_barrier(
-      f'perceiver_jax/ready/{next(_times_ready)}', _DAY_MILLISECONDS
+      f'perceiver_jax/here/{next(_times_here)}', _DAY_MILLISECONDS
     )
 
 
@@ -212,6 +213,13 @@ def _meet(me: Member, heartbeat_seconds: int) -> Mapping[Member, Connection]:
     _MEETING, int(_BEGINNING_SECONDS * 1000)
   )
   return meet_first(host.strip('[]'), invitation, me, heartbeat_seconds)
+
+
+def _part() -> None:
+  """Ends well, when all do; one that dies here still ends this one."""
+  await_all()  # The first may have a report to write: jax would not wait long.
+  jax.distributed.shutdown()
+  _peers.part()
 
 
 def _follow(ending: Ending) -> None:

@@ -17,6 +17,9 @@ class Alone:
   def tell(self, what, code):
     self.told.append((what, code))
 
+  def part(self):
+    self.told.append('well')
+
 
 @pytest.fixture
 def ended(monkeypatch):
@@ -90,6 +93,18 @@ def test_ctrl_c_ends_all(ended):
     raise KeyboardInterrupt
   assert codes == [130]
   assert peers.told == [('failed: stopped at once by Ctrl-C.', 130)]
+
+
+def test_an_exit_code_of_a_command_is_no_failure(ended, monkeypatch):
+  peers, codes = ended
+  monkeypatch.setattr(processes, 'await_all', lambda: None)
+  with (
+    pytest.raises(SystemExit),
+    processes.joined('127.0.0.1:1,2,0', 100),
+  ):
+    raise SystemExit(1)
+  assert peers.told == ['well']
+  assert not codes
 
 
 def test_a_run_of_one_process_ends_as_usual():
