@@ -324,7 +324,7 @@ def main() -> None:
   if _SUITE.value == 'data':
     result = input_rate.measure(
       command_line.config(),
-      command_line.DATA_DIR.value,
+      command_line.data_dir(),
       batch_size=_EXAMPLES.value,
       batches=_REPEATS.value,
     )

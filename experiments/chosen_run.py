@@ -4,7 +4,7 @@ import pathlib
 
 from absl import flags
 
-from experiments import command_line
+from experiments import addresses, command_line
 from experiments.trained import TrainedRun, load_run
 
 CHECKPOINT = flags.DEFINE_string(
@@ -24,11 +24,12 @@ def load() -> TrainedRun:
     ValueError: there is no run, or no such checkpoint.
     OSError: it cannot be read.
   """
+  save_to('')  # What it refuses, it refuses before anything is read.
   return load_run(
     command_line.workdir(),
     config=command_line.config(),
     checkpoint=CHECKPOINT.value,
-    data_dir=command_line.DATA_DIR.value,
+    data_dir=command_line.data_dir(),
   )
 
 
@@ -38,4 +39,6 @@ def save_to(default: str) -> pathlib.Path:
   Args:
     default: file or folder, from the folder of the run.
   """
-  return pathlib.Path(_SAVE_TO.value or command_line.workdir() / default)
+  return addresses.local(
+    _SAVE_TO.value or command_line.workdir() / default, '--save_to'
+  )

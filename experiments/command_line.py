@@ -13,7 +13,7 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from experiments import processes
+from experiments import addresses, processes
 from experiments.configuration import (
   fill_defaults,
   read_config,
@@ -67,7 +67,7 @@ WORKDIR = flags.DEFINE_string(
   'Folder of the run: checkpoints, metrics, events. Default: '
   'runs/<config name>.',
 )
-DATA_DIR = flags.DEFINE_string(
+_DATA_DIR = flags.DEFINE_string(
   'data_dir',
   None,
   'Folder of prepared TFDS data sets. Default: that of TFDS, '
@@ -108,7 +108,7 @@ def config() -> ml_collections.ConfigDict:
       'that was begun by --workdir.'
     )
   try:
-    return read_config(pathlib.Path(WORKDIR.value))
+    return read_config(workdir())
   except FileNotFoundError as error:
     raise ValueError(f'{error} Name an experiment by --config.') from error
 
@@ -116,8 +116,23 @@ def config() -> ml_collections.ConfigDict:
 def workdir() -> pathlib.Path:
   """Returns --workdir, or `runs/<config name>[-<variant>]`."""
   if WORKDIR.value:
-    return pathlib.Path(WORKDIR.value)
+    return addresses.local(WORKDIR.value, '--workdir')
   return pathlib.Path('runs') / config_name().replace(':', '-')
+
+
+def data_dir() -> str | None:
+  """Returns --data_dir; None for the folder that TFDS takes by itself.
+
+  Raises:
+    ValueError: it is none of this machine.
+  """
+  for what, text in (
+    ('--data_dir', _DATA_DIR.value),
+    ('The variable TFDS_DATA_DIR', os.environ.get('TFDS_DATA_DIR')),
+  ):
+    if text:
+      addresses.local(text, what)
+  return _DATA_DIR.value
 
 
 def config_name() -> str:
@@ -196,6 +211,8 @@ def _check_config_file() -> None:
   if not flags.FLAGS['config'].present:
     return
   name = config_flags.get_config_filename(flags.FLAGS['config'])
+  if addresses.is_address(name):
+    _fail(f'--config={name} is an address. Copy the file, and name that.')
   path = pathlib.Path(name.partition(':')[0])
   if not path.is_file():
     shipped = pathlib.Path(__file__).parent / 'configs'

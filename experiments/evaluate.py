@@ -20,7 +20,7 @@ def main() -> None:
   """Evaluates the checkpoint that --checkpoint names."""
   configure_backend()
   config = command_line.config()
-  experiment = build_experiment(config, command_line.DATA_DIR.value)
+  experiment = build_experiment(config, command_line.data_dir())
   step, train_state = restore_run(
     config,
     command_line.workdir(),

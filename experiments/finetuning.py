@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import ml_collections
 import optax
 
+from experiments import addresses
 from experiments.configuration import construct, suggestion
 from experiments.tasks.task import Task
 
@@ -40,6 +41,10 @@ class Finetuning:
   skip: Sequence[str] = ()
   freeze: Sequence[str] = ()
   resample: Sequence[str] = ()
+
+  def __post_init__(self):
+    """Raises a ValueError where there can be no such workdir."""
+    addresses.local(self.workdir, 'config.finetuning.workdir')
 
 
 def freeze(

@@ -125,7 +125,7 @@ def main() -> None:
     raise ValueError(
       f'config.task is {config.task!r}; only optical_flow has such pictures.'
     )
-  experiment = build_experiment(config, command_line.DATA_DIR.value)
+  experiment = build_experiment(config, command_line.data_dir())
   workdir = command_line.workdir()
   step, train_state = restore_run(config, workdir, experiment.template, 'best')
 

@@ -31,7 +31,7 @@ import optax
 import safetensors.numpy
 from absl import flags
 
-from experiments import command_line
+from experiments import addresses, command_line
 from experiments.configuration import (
   fill_defaults,
   read_config,
@@ -276,7 +276,7 @@ def main() -> None:
   """Imports --source."""
   if not _SOURCE.value:
     raise ValueError('Name the file with the weights by --source=FILE.')
-  grid, source = _SOURCE_GRID.value, pathlib.Path(_SOURCE.value)
+  grid, source = _SOURCE_GRID.value, addresses.local(_SOURCE.value, '--source')
   import_weights(
     _config_for(source),
     source,

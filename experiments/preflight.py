@@ -18,14 +18,13 @@ the installed jax: pip install 'perceiver-haiku[preflight-tpu]', or
 [preflight-gpu], best in an environment of its own.
 """
 
-import pathlib
 import sys
 from typing import Any
 
 import ml_collections
 from absl import flags
 
-from experiments import command_line
+from experiments import addresses, command_line
 from experiments.compiling import fitting, page
 from experiments.compiling.ahead import (
   Compiler,
@@ -128,7 +127,9 @@ def main() -> None:
     )
   topology = find_topology(_TOPOLOGY.value, _SLICES.value)
   config = command_line.config()
-  folder = pathlib.Path(_KEPT.value) if _KEPT.value else None
+  folder = None
+  if _KEPT.value:
+    folder = addresses.local(_KEPT.value, '--compilation_cache')
   stages = Stages()
   compiler, versions = installed_compiler(topology, stages, folder)
   result: dict[str, Any] = {

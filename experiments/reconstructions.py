@@ -117,7 +117,7 @@ def main() -> None:
     raise ValueError(
       f'config.task is {config.task!r}; only autoencoding reconstructs.'
     )
-  experiment = build_experiment(config, command_line.DATA_DIR.value)
+  experiment = build_experiment(config, command_line.data_dir())
   workdir = command_line.workdir()
   step, state = restore_run(config, workdir, experiment.template, 'best')
   state = experiment.parallelism.place_state(state)

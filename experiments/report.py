@@ -14,7 +14,7 @@ import pathlib
 
 from absl import flags
 
-from experiments import chosen_run, command_line, output
+from experiments import addresses, chosen_run, command_line, output
 from experiments.data.dataset import Dataset
 from experiments.parallelism import configure_backend
 from experiments.reporting.comparison import comparison_page
@@ -50,7 +50,7 @@ def compare(workdirs: tuple[str, ...]) -> pathlib.Path:
     raise ValueError(
       'Name the folders of at least two runs: --compare RUN RUN ...'
     )
-  folders = [pathlib.Path(each) for each in workdirs]
+  folders = [addresses.local(each, '--compare') for each in workdirs]
   runs = [read_run(folder) for folder in folders]
   path = chosen_run.save_to(folders[0].absolute().parent / _COMPARISON_FILE)
   path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def compare(workdirs: tuple[str, ...]) -> pathlib.Path:
 
 def _load() -> tuple[TrainedRun, Dataset]:
   run = chosen_run.load()
-  return run, open_data(run, command_line.DATA_DIR.value)
+  return run, open_data(run, command_line.data_dir())
 
 
 def main() -> None:

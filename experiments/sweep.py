@@ -17,7 +17,7 @@ import sys
 
 from absl import flags
 
-from experiments import command_line
+from experiments import addresses, command_line
 from experiments.sweeps.report import missed_goals, render, write_section
 from experiments.sweeps.rows import Result, read_result, run_row
 from experiments.sweeps.tables import TABLES, Row, Table
@@ -82,20 +82,22 @@ def main() -> None:
   name = _TABLE.value
   if name is None:
     raise ValueError(f'Name a table by --table, one of {list(TABLES)}.')
-  workdir = pathlib.Path(
-    command_line.WORKDIR.value or pathlib.Path('runs') / f'sweep-{name}'
+  workdir = addresses.local(
+    command_line.WORKDIR.value or pathlib.Path('runs') / f'sweep-{name}',
+    '--workdir',
   )
+  output = addresses.local(_OUTPUT.value, '--output') if _OUTPUT.value else None
   results = run_table(
     TABLES[name],
     workdir,
-    command_line.DATA_DIR.value,
+    command_line.data_dir(),
     names=_ROWS.value,
     overrides=_OVERRIDES.value,
   )
   section = render(TABLES[name], name, results)
   print(section)
-  if _OUTPUT.value:
-    write_section(pathlib.Path(_OUTPUT.value), name, section)
+  if output is not None:
+    write_section(output, name, section)
   missed = missed_goals(TABLES[name], results)
   for line in missed:
     print(f'Missed: {line}')

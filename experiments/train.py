@@ -315,7 +315,7 @@ def main() -> None:
   train_and_evaluate(
     command_line.config(),
     command_line.workdir(),
-    command_line.DATA_DIR.value,
+    command_line.data_dir(),
   )
 
 

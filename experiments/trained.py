@@ -15,6 +15,7 @@ import jax
 import ml_collections
 import numpy as np
 
+from experiments import addresses
 from experiments.configuration import fill_defaults, read_config
 from experiments.data.dataset import Example, blank_batch
 from experiments.experiment import bind, restore_run
@@ -93,7 +94,7 @@ class TrainedRun:
       OSError: there is no such file.
     """
     files = self.task.data.files
-    places = [pathlib.Path(path) for path in paths]
+    places = [addresses.local(path, 'The file') for path in paths]
     if files is None:
       raise ValueError(
         f'Files cannot be read for the data {self.config.data.name!r}.'
@@ -217,7 +218,7 @@ def load_run(
     ValueError: there is no run, or no such checkpoint.
     OSError: it cannot be read.
   """
-  workdir = pathlib.Path(workdir)
+  workdir = addresses.local(workdir, 'workdir')
   config = fill_defaults(read_config(workdir) if config is None else config)
   task, _, optimizer = bind(config, data_dir)
   template = state_shapes(

@@ -202,6 +202,7 @@ MAY_IMPORT = {
   ],
   # The runner: parts that know nothing of each other.
   'experiments': [],
+  'experiments.addresses': [],
   'experiments.error_text': [],
   'experiments.viewing.axes': [],
   'experiments.serving': [],
@@ -280,6 +281,7 @@ MAY_IMPORT = {
     'experiments.processes',
   ],
   'experiments.command_line': [
+    'experiments.addresses',
     'experiments.configuration',
     'experiments.error_text',
     'experiments.processes',
@@ -633,7 +635,7 @@ MAY_IMPORT = {
     'experiments.data.sound',
     'experiments.data.stored_video',
   ],
-  'experiments.data.folders.listing': [],
+  'experiments.data.folders.listing': ['experiments.addresses'],
   'experiments.data.folders.builder': [
     'experiments.data.dataset',
     'experiments.data.folders.listing',
@@ -878,6 +880,7 @@ MAY_IMPORT = {
   ],
   # Commands, from a config.
   'experiments.finetuning': [
+    'experiments.addresses',
     'experiments.configuration',
     'experiments.tasks.task',
   ],
@@ -907,6 +910,7 @@ MAY_IMPORT = {
     'perceiver_jax.metrics',
   ],
   'experiments.trained': [
+    'experiments.addresses',
     'experiments.configuration',
     'experiments.data.dataset',
     'experiments.experiment',
@@ -1016,6 +1020,7 @@ MAY_IMPORT = {
     'experiments.viewing.tables',
   ],
   'experiments.chosen_run': [
+    'experiments.addresses',
     'experiments.command_line',
     'experiments.trained',
   ],
@@ -1032,6 +1037,7 @@ MAY_IMPORT = {
     'experiments.trained',
   ],
   'experiments.report': [
+    'experiments.addresses',
     'experiments.chosen_run',
     'experiments.command_line',
     'experiments.data.dataset',
@@ -1223,6 +1229,7 @@ MAY_IMPORT = {
     'experiments.compiling.topologies',
   ],
   'experiments.preflight': [
+    'experiments.addresses',
     'experiments.command_line',
     'experiments.compiling.ahead',
     'experiments.compiling.compilers',
@@ -1256,6 +1263,7 @@ MAY_IMPORT = {
     'perceiver_jax.metrics',
   ],
   'experiments.import_weights': [
+    'experiments.addresses',
     'experiments.command_line',
     'experiments.configuration',
     'experiments.data.dataset',
@@ -1317,6 +1325,7 @@ MAY_IMPORT = {
     'experiments.sweeps.tables',
   ],
   'experiments.sweep': [
+    'experiments.addresses',
     'experiments.command_line',
     'experiments.sweeps.report',
     'experiments.sweeps.rows',

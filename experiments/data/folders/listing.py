@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments import addresses
+
 SPLITS = ('train', 'test')
 # Not hidden, and yet not the user's: made by systems and by storages.
 _IGNORED = (
@@ -75,7 +77,7 @@ def check_root(root: str) -> pathlib.Path:
       'Name the folder of your data by --config.data.root=PATH. It has '
       'train/CLASS/FILE and test/CLASS/FILE.'
     )
-  path = pathlib.Path(root).expanduser()
+  path = addresses.local(root, 'config.data.root').expanduser()
   if not path.is_dir():
     raise FileNotFoundError(f'config.data.root: there is no folder {path}.')
   return path
