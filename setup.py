@@ -15,11 +15,19 @@ _SERVE = [
   'starlette>=1.0,<2',
   'uvicorn>=0.34,<1',
 ]
+_BUCKETS = [  # Opens gs:// and s3://.
+  'gcsfs>=2025.2',
+  's3fs>=2025.2',
+]
 _DEV = [
   *_BEAM,
+  *_BUCKETS,
   *_SERVE,
+  'flask-cors>=5,<7',  # The server of moto needs it.
+  'gcp-storage-emulator>=2024.8',
   'httpx>=0.28,<1',
   'ipykernel>=6.29,<8',
+  'moto[s3]>=5.1,<6',
   'nbclient>=0.10,<1',
   'pytest>=8.3,<10',
   'pytest-xdist>=3.6,<4',
@@ -54,6 +62,7 @@ setuptools.setup(
     'chex>=0.1.90,<0.2',
     'dm-haiku>=0.0.16,<0.1',
     'einops>=0.8,<0.9',
+    'etils[epath]>=1.12,<2',  # Paths of buckets, with fsspec.
     'flatbuffers>=24.3.25,<26',  # jax.export writes its files with it.
     'grain>=0.2.14,<0.3',
     'importlib_resources>=6',  # TFDS builders on Python 3.11.
@@ -80,6 +89,7 @@ setuptools.setup(
     'preflight-gpu': ['jax[cuda13-local]'],
     'prepare': _TFDS_COMMAND,
     'beam': _BEAM,
+    'buckets': _BUCKETS,
     'serve': _SERVE,
     'docs': [
       'mkdocs-material>=9.5,<10',

@@ -116,7 +116,7 @@ def config() -> ml_collections.ConfigDict:
 def workdir() -> pathlib.Path:
   """Returns --workdir, or `runs/<config name>[-<variant>]`."""
   if WORKDIR.value:
-    return addresses.local(WORKDIR.value, '--workdir')
+    return addresses.place(WORKDIR.value, '--workdir')
   return pathlib.Path('runs') / config_name().replace(':', '-')
 
 

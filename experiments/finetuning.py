@@ -44,7 +44,7 @@ class Finetuning:
 
   def __post_init__(self):
     """Raises a ValueError where there can be no such workdir."""
-    addresses.local(self.workdir, 'config.finetuning.workdir')
+    addresses.place(self.workdir, 'config.finetuning.workdir')
 
 
 def freeze(

@@ -6,6 +6,7 @@ up to a limit; either way its batch is kept for a look.
 
 import collections
 import dataclasses
+import io
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -143,7 +144,9 @@ class HealthWatch:
     self._folder.mkdir(exist_ok=True)
     part = '' if jax.process_count() == 1 else f'_process_{jax.process_index()}'
     path = self._folder / f'step_{step}{part}.npz'
-    np.savez(path, **named_leaves(batch))
+    with io.BytesIO() as file:
+      np.savez(file, **named_leaves(batch))
+      path.write_bytes(file.getvalue())
     return path
 
 

@@ -50,7 +50,7 @@ def compare(workdirs: tuple[str, ...]) -> pathlib.Path:
     raise ValueError(
       'Name the folders of at least two runs: --compare RUN RUN ...'
     )
-  folders = [addresses.local(each, '--compare') for each in workdirs]
+  folders = [addresses.place(each, '--compare') for each in workdirs]
   runs = [read_run(folder) for folder in folders]
   path = chosen_run.save_to(folders[0].absolute().parent / _COMPARISON_FILE)
   path.parent.mkdir(parents=True, exist_ok=True)

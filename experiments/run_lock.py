@@ -4,8 +4,9 @@ The lock is a small file, `run.lock`, that says who holds it. On the machine of
 its holder it counts for as long as that process runs. Machines that only share
 the disk cannot see the process: for them it counts while the file is refreshed,
 which a thread of the holder does every `REFRESH_SECONDS`, and no longer once
-that has not been seen for `SILENCE_SECONDS`. A lock that does not count is
-stale; of several processes that find it, one takes it over.
+that has not been seen for `SILENCE_SECONDS`. The same holds in a bucket. A lock
+that does not count is stale; of several processes that find it, one takes it
+over.
 """
 
 import contextlib
@@ -19,9 +20,11 @@ import secrets
 import shlex
 import socket
 import sys
-import tempfile
 import threading
 import time
+
+from experiments.buckets import BucketPath
+from experiments.lock_files import LockFile, lock_file
 
 NAME = 'run.lock'
 # Disks of several machines may show a change late: NFS and gcsfuse remember the
@@ -44,13 +47,16 @@ class RunLock:
   Of a run of several processes, only the first enters it.
   """
 
-  def __init__(self, workdir: pathlib.Path):
-    """Nothing is written before the block is entered.
+  def __init__(self, workdir: pathlib.Path | BucketPath):
+    """No lock is written before the block is entered.
 
     Args:
       workdir: of the run. It exists and can be written.
+
+    Raises:
+      OSError: it is in a bucket that cannot have locks.
     """
-    self._path = workdir / NAME
+    self._file = lock_file(workdir / NAME)
     self._text = _Holder.this_process().to_text()
     self._leaving = threading.Event()
     self._refresher = threading.Thread(target=self._refresh, daemon=True)
@@ -61,31 +67,33 @@ class RunLock:
     Raises:
       OSError: another run has it, or the workdir cannot be written.
     """
-    _take(self._path, self._text)
+    _take(self._file, self._text)
     self._refresher.start()
     return self
 
   def __exit__(self, *exception) -> None:
     self._leaving.set()
     self._refresher.join()
-    if _read(self._path) == self._text:
-      self._path.unlink(missing_ok=True)
+    # One that cannot be removed is that of a process that is gone.
+    with contextlib.suppress(OSError):
+      if self._file.read() == self._text:
+        self._file.remove()
 
   def _refresh(self) -> None:
     """Tells other machines that this process is alive, until it leaves."""
     while not self._leaving.wait(REFRESH_SECONDS):
       # A disk that fails for a moment may be back the next time.
       with contextlib.suppress(OSError):
-        if _read(self._path) != self._text:
+        if self._file.read() != self._text:
           print(
-            f'Warning: {self._path} is no longer the lock of this run, which '
-            'was silent for too long, or it was removed. If another run uses '
-            'the workdir, stop one of them.',
+            f'Warning: {self._file.path} is no longer the lock of this run, '
+            'which was silent for too long, or it was removed. If another run '
+            'uses the workdir, stop one of them.',
             file=sys.stderr,
             flush=True,
           )
           return
-        os.utime(self._path)
+        self._file.refresh()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +166,7 @@ class _Holder:
     return True
 
 
-def _take(path: pathlib.Path, text: str) -> None:
+def _take(file: LockFile, text: str) -> None:
   """Writes a file that nobody else holds.
 
   A stale file is replaced only by the holder of a second such file, which is
@@ -167,23 +175,23 @@ def _take(path: pathlib.Path, text: str) -> None:
   in turn.
 
   Args:
-    path: of the file.
+    file: to write.
     text: a description of this process, unlike that of any other.
   """
   began = time.monotonic()
-  while not _create(path, text):
-    found = _read(path)
+  while not file.create(text):
+    found = file.read()
     if found is None:  # Removed just now.
       continue
     if not found and time.monotonic() < began + _WRITING_SECONDS:
       time.sleep(0.01)
       continue
     holder = _Holder.from_text(found)
-    if _is_alive(path, holder):
-      if _read(path) == found:
-        raise _refusal(path, holder)
+    if _is_alive(file, holder):
+      if file.read() == found:
+        raise _refusal(file.path, holder)
       continue
-    claim = path.with_name(f'{path.name}.{_digest(found)}')
+    claim = file.sibling(f'{file.path.name}.{_digest(found)}')
     try:
       _take(claim, text)
     except _InUse:
@@ -193,85 +201,40 @@ def _take(path: pathlib.Path, text: str) -> None:
       time.sleep(0.01)
       continue
     try:
-      if _read(path) == found:
-        _replace(path, text)
+      if file.read() == found:
+        file.replace(text, f'{file.path.name}.{_digest(text)}.new')
         print(
-          f'{path} was the lock of {holder}, which is gone: taken over.',
+          f'{file.path} was the lock of {holder}, which is gone: taken over.',
           flush=True,
         )
         return
     finally:
-      claim.unlink(missing_ok=True)
+      claim.remove()
 
 
-def _create(path: pathlib.Path, text: str) -> bool:
-  """Whether the file was not there, and is now."""
-  try:
-    with path.open('x', encoding='utf-8') as file:
-      file.write(text)
-  except FileExistsError:
-    return False
-  return True
-
-
-def _replace(path: pathlib.Path, text: str) -> None:
-  """At no time there is no file."""
-  new = path.with_name(f'{path.name}.{_digest(text)}.new')
-  new.write_text(text, encoding='utf-8')
-  new.replace(path)
-
-
-def _read(path: pathlib.Path) -> str | None:
-  try:
-    return path.read_text(errors='replace', encoding='utf-8')
-  except FileNotFoundError:
-    return None
-
-
-def _is_alive(path: pathlib.Path, holder: _Holder) -> bool:
+def _is_alive(file: LockFile, holder: _Holder) -> bool:
   """Whether a lock counts, as far as one can see from here."""
-  return holder.runs if holder.is_here else _is_refreshed(path, holder)
+  return holder.runs if holder.is_here else _is_refreshed(file, holder)
 
 
-def _is_refreshed(path: pathlib.Path, holder: _Holder) -> bool:
+def _is_refreshed(file: LockFile, holder: _Holder) -> bool:
   """Whether a lock is refreshed; waits for it unless it is an old one."""
-  first = _state(path)
+  first = file.mark()
   if first is None:
     return False
-  age = max(0.0, _disk_time(path.parent) - first.st_mtime)
-  left = SILENCE_SECONDS - age
+  left = SILENCE_SECONDS - file.age()
   if left > 0:
     print(
-      f'{path} is the lock of {holder}: waiting, {left:.0f} seconds at most, '
-      'to see whether it is alive.',
+      f'{file.path} is the lock of {holder}: waiting, {left:.0f} seconds at '
+      'most, to see whether it is alive.',
       flush=True,
     )
   end = time.monotonic() + left
   while time.monotonic() < end:
     time.sleep(min(1.0, REFRESH_SECONDS / 4))
-    now = _state(path)
-    # The size, since what is just being written may have no text yet.
-    if now is None or (now.st_mtime_ns, now.st_size) != (
-      first.st_mtime_ns,
-      first.st_size,
-    ):
+    if file.mark() != first:
       return True
   return False
-
-
-def _state(path: pathlib.Path) -> os.stat_result | None:
-  try:
-    # NFS asks its server only when a file is opened.
-    with path.open('rb') as file:
-      return os.fstat(file.fileno())
-  except FileNotFoundError:
-    return None
-
-
-def _disk_time(folder: pathlib.Path) -> float:
-  """The time by the clock that dates the files of a folder, in seconds."""
-  with tempfile.TemporaryFile(dir=folder) as file:
-    return os.fstat(file.fileno()).st_mtime
 
 
 def _machine() -> str:
@@ -305,7 +268,7 @@ def _digest(text: str) -> str:
   return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _refusal(path: pathlib.Path, holder: _Holder) -> _InUse:
+def _refusal(path: pathlib.Path | BucketPath, holder: _Holder) -> _InUse:
   return _InUse(
     f'The workdir {path.parent.absolute()} is in use by another run: {holder}, '
     f'since {holder.since}, `{holder.command}`. Stop it (on {holder.host}: '

@@ -20,6 +20,7 @@ from experiments.checkpointing.checkpoints import Checkpoints
 from experiments.configuration import construct, fill_defaults, write_config
 from experiments.data.faults import TRAINING, DataFaults
 from experiments.data.pipeline import count_unreadable, train_batches
+from experiments.error_text import one_line
 from experiments.evaluation import Evaluation
 from experiments.experiment import (
   Experiment,
@@ -224,6 +225,7 @@ def _train(
       if results or stop or step % config.checkpoint_every == 0:
         health.settle(train_state)
         with meter.saving():
+          writer.flush()
           checkpoints.save(
             parallelism.snapshot(train_state), position, results or None
           )
@@ -283,8 +285,8 @@ def _owned(workdir: pathlib.Path) -> Iterator[None]:
     probe.unlink()
   except OSError as error:
     raise OSError(
-      f'The workdir {workdir.absolute()} cannot be written: {error.strerror}. '
-      'Choose another with --workdir.'
+      f'The workdir {workdir.absolute()} cannot be written: '
+      f'{error.strerror or one_line(error)}. Choose another with --workdir.'
     ) from error
   with RunLock(workdir):
     yield

@@ -218,7 +218,7 @@ def load_run(
     ValueError: there is no run, or no such checkpoint.
     OSError: it cannot be read.
   """
-  workdir = addresses.local(workdir, 'workdir')
+  workdir = addresses.place(workdir, 'workdir')
   config = fill_defaults(read_config(workdir) if config is None else config)
   task, _, optimizer = bind(config, data_dir)
   template = state_shapes(

@@ -11,7 +11,7 @@ import ml_collections
 import numpy as np
 import optax
 
-from experiments import processes
+from experiments import addresses, processes
 from experiments.configuration import read_config
 from experiments.data.dataset import batch_spec
 from experiments.experiment import open_checkpoints
@@ -54,7 +54,7 @@ def load_source(
       lists everything that does not.
   """
   options = finetuning_of(config)
-  workdir = pathlib.Path(options.workdir)
+  workdir = addresses.place(options.workdir, 'config.finetuning.workdir')
   source_config = _read_source_config(workdir)
   with contextlib.closing(
     open_checkpoints(source_config, workdir)

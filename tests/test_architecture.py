@@ -202,8 +202,10 @@ MAY_IMPORT = {
   ],
   # The runner: parts that know nothing of each other.
   'experiments': [],
-  'experiments.addresses': [],
   'experiments.error_text': [],
+  'experiments.buckets': ['experiments.error_text'],
+  'experiments.addresses': ['experiments.buckets'],
+  'experiments.lock_files': ['experiments.buckets'],
   'experiments.viewing.axes': [],
   'experiments.serving': [],
   'experiments.serving.sizes': [],
@@ -219,7 +221,9 @@ MAY_IMPORT = {
   'experiments.reporting': [],
   'experiments.viewing.encodings': [],
   'experiments.reporting.history': [],
-  'experiments.watching.starts': [],
+  'experiments.watching.starts': [
+    'experiments.buckets',
+  ],
   'experiments.viewing.charts': [
     'experiments.viewing.axes',
   ],
@@ -297,7 +301,10 @@ MAY_IMPORT = {
     'experiments.viewing.tables',
   ],
   'experiments.interruption': [],
-  'experiments.run_lock': [],
+  'experiments.run_lock': [
+    'experiments.buckets',
+    'experiments.lock_files',
+  ],
   'experiments.launch': [],
   'experiments.launch.attached': [],
   'experiments.launch.local': [],
@@ -349,33 +356,52 @@ MAY_IMPORT = {
     'perceiver_jax.metrics',
   ],
   'experiments.watching.progress': [],
-  'experiments.watching.profiling': ['experiments.watching.progress'],
-  'experiments.watching.weights_and_biases': ['experiments.watching.progress'],
-  'experiments.watching.writers': ['experiments.watching.progress'],
+  'experiments.watching.profiling': [
+    'experiments.buckets',
+    'experiments.watching.progress',
+  ],
+  'experiments.watching.weights_and_biases': [
+    'experiments.buckets',
+    'experiments.watching.progress',
+  ],
+  'experiments.watching.writers': [
+    'experiments.buckets',
+    'experiments.watching.progress',
+  ],
   'experiments.checkpointing.orbax_noise': [],
   'experiments.checkpointing.files': [
+    'experiments.buckets',
     'experiments.error_text',
     'experiments.train_state',
   ],
-  'experiments.checkpointing.manager': [
+  'experiments.checkpointing.local_copies': [
+    'experiments.buckets',
     'experiments.checkpointing.files',
+  ],
+  'experiments.checkpointing.manager': [
+    'experiments.buckets',
+    'experiments.checkpointing.files',
+    'experiments.checkpointing.local_copies',
     'experiments.checkpointing.orbax_noise',
     'experiments.processes',
   ],
   'experiments.checkpointing.save_failures': [
     'experiments.agreement',
+    'experiments.buckets',
     'experiments.checkpointing.files',
     'experiments.processes',
     'experiments.watching.progress',
   ],
   'experiments.checkpointing.checkpoints': [
     'experiments.agreement',
+    'experiments.buckets',
     'experiments.checkpointing.files',
+    'experiments.checkpointing.local_copies',
     'experiments.checkpointing.manager',
-    'experiments.processes',
-    'experiments.watching.progress',
     'experiments.checkpointing.save_failures',
+    'experiments.processes',
     'experiments.train_state',
+    'experiments.watching.progress',
   ],
   'experiments.baselines': [],
   'experiments.baselines.huggingface': [],
@@ -967,6 +993,7 @@ MAY_IMPORT = {
     'experiments.tasks.classification_metrics',
   ],
   'experiments.reporting.run_page': [
+    'experiments.buckets',
     'experiments.configuration',
     'experiments.data.dataset',
     'experiments.reporting.background',
@@ -1008,6 +1035,7 @@ MAY_IMPORT = {
     'experiments.viewing.tables',
   ],
   'experiments.reporting.writing': [
+    'experiments.buckets',
     'experiments.data.dataset',
     'experiments.data.one_at_a_time',
     'experiments.error_text',
@@ -1049,6 +1077,7 @@ MAY_IMPORT = {
     'experiments.trained',
   ],
   'experiments.transfer': [
+    'experiments.addresses',
     'experiments.configuration',
     'experiments.data.dataset',
     'experiments.experiment',
@@ -1294,6 +1323,7 @@ MAY_IMPORT = {
     'experiments.configuration',
     'experiments.data.faults',
     'experiments.data.pipeline',
+    'experiments.error_text',
     'experiments.evaluation',
     'experiments.experiment',
     'experiments.health',
@@ -1374,6 +1404,12 @@ ONLY_IN = {
     'experiments.viewing.elements',
     'experiments.viewing.pictures',
   ],
+  'etils': [
+    'experiments.buckets',
+    'experiments.checkpointing.checkpoints',
+    'experiments.checkpointing.files',
+  ],
+  'fsspec': ['experiments.buckets'],
   'grain': ['experiments.data.pipeline'],
   'matplotlib': ['experiments.viewing.attention_figure'],
   'orbax': [

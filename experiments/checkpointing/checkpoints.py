@@ -13,10 +13,13 @@ from collections.abc import Callable, Mapping
 
 import haiku as hk
 import orbax.checkpoint as ocp
+from etils import epath
 
 from experiments import agreement, processes
+from experiments.buckets import is_in_bucket
 from experiments.checkpointing import files as checkpoint_files
 from experiments.checkpointing.files import BrokenCheckpointError, Restored
+from experiments.checkpointing.local_copies import copies_of
 from experiments.checkpointing.manager import open_manager
 from experiments.checkpointing.save_failures import SaveFailures
 from experiments.train_state import TrainState
@@ -68,9 +71,11 @@ class Checkpoints:
     self.directory = (workdir / 'checkpoints').absolute()
     self._print = say
     self._best_metric, self._best_mode = best_metric, best_mode
+    self._copies = copies_of(self.directory)
     self._open = functools.partial(
       open_manager,
       self.directory,
+      self._copies,
       say,
       keep_last=keep_last,
       best_metric=best_metric,
@@ -173,6 +178,8 @@ class Checkpoints:
         if self._writing is not None:
           cause = checkpoint_files.describe(error)
           self._print(f'Step {self._writing} could not be saved: {cause}.')
+      if self._copies is not None:
+        self._copies.close()
       self._writing = None
       self._failures.end()  # Said: closing again has nothing to say.
 
@@ -242,7 +249,9 @@ class Checkpoints:
       BrokenCheckpointError: it is broken.
       ValueError: there is no such checkpoint, or it is of another model.
     """
-    return checkpoint_files.read(self._folder(step), template)
+    return checkpoint_files.read(
+      self.directory / str(step), self._opened(step), template
+    )
 
   def restore_model(self, step: int) -> tuple[hk.Params, hk.State]:
     """Reads parameters and Haiku state, of whatever model they are.
@@ -257,7 +266,9 @@ class Checkpoints:
       BrokenCheckpointError: it is broken.
       ValueError: there is no such checkpoint.
     """
-    return checkpoint_files.read_model(self._folder(step))
+    return checkpoint_files.read_model(
+      self.directory / str(step), self._opened(step)
+    )
 
   def _steps(self) -> list[int]:
     """Returns the steps of all checkpoints, newest first."""
@@ -265,14 +276,18 @@ class Checkpoints:
     self._renew()
     return sorted(self._manager.all_steps(), reverse=True)
 
-  def _folder(self, step: int) -> pathlib.Path:
+  def _opened(self, step: int) -> epath.Path:
+    """Returns the folder of a checkpoint, as Orbax reads it."""
     steps = self._steps()
     if step not in steps:
       raise ValueError(
         f'There is no checkpoint of step {step} in {self.directory}; there '
         f'are {sorted(steps)}.'
       )
-    return self.directory / str(step)
+    folder = self.directory / str(step)
+    if self._copies is not None:
+      folder = self._copies.fetch(step)
+    return checkpoint_files.orbax_path(folder)
 
   def _chosen_steps(self, choice: str) -> list[int]:
     """Returns the step that is meant, and those to take in its place."""
@@ -332,6 +347,8 @@ class Checkpoints:
         for step, error in broken.items():
           path = checkpoint_files.put_aside(self.directory / str(step))
           self._print(f'{error} It is put aside as {path}.')
+          if self._copies is not None:
+            self._copies.forget(step)
       except OSError as error:
         problem = error
     if agreement.any_process(problem is not None):
@@ -345,12 +362,23 @@ class Checkpoints:
     """Waits for the save in background, if there is one."""
     if self._writing is not None:
       step, self._writing = self._writing, None
-      if self._failures.allow(step, self._manager.wait_until_finished):
+      if self._failures.allow(step, self._settle):
         self._failures.end()
+
+  def _settle(self) -> None:
+    self._manager.wait_until_finished()
+    if self._copies is not None:
+      self._copies.push()  # By now older ones are removed.
 
   def _probe(self) -> None:
     """Finds out whether the folder can be written."""
-    if processes.is_first():
+    if not processes.is_first():
+      return
+    if is_in_bucket(self.directory):
+      probe = self.directory.with_name('.writable')
+      probe.touch()
+      probe.unlink(missing_ok=True)
+    else:
       self.directory.mkdir(parents=True, exist_ok=True)
       with tempfile.TemporaryFile(dir=self.directory) as file:
         file.write(bytes(_PROBE_BYTES))

@@ -9,6 +9,7 @@ import contextlib
 import json
 import pathlib
 import re
+import shutil
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -16,17 +17,29 @@ import haiku as hk
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
 
+from experiments.buckets import BucketPath, is_in_bucket
 from experiments.error_text import one_line
 from experiments.train_state import TrainState
 
 STATE, DATA, METRICS = 'train_state', 'data', 'metrics'
 # Orbax writes `<step>` under this name, and renames it when it is complete.
 _UNFINISHED = '.orbax-checkpoint-tmp'
+# In a bucket, where nothing is renamed, it writes this file at the end.
+COMMITTED = 'commit_success.txt'
 # Tensorstore says what failed at every level, with the file, then why, then how
 # the file was opened. The kind of error and why are enough.
 _WHERE = re.compile(r'^([A-Z_]+: ).*": ')
 _OPENED = re.compile(r" \[[a-z_ ]+(\[\d+\])?='")
+# What it says where a bucket does not answer, or forbids.
+_OUT_OF_REACH = (
+  'UNAVAILABLE',
+  'DEADLINE_EXCEEDED',
+  'PERMISSION_DENIED',
+  'UNAUTHENTICATED',
+  'RESOURCE_EXHAUSTED',
+)
 
 
 class BrokenCheckpointError(OSError):
@@ -45,11 +58,14 @@ class Restored(NamedTuple):
   position: int
 
 
-def read(folder: pathlib.Path, template: TrainState) -> Restored:
+def read(
+  folder: pathlib.Path | BucketPath, opened: epath.Path, template: TrainState
+) -> Restored:
   """Reads a checkpoint.
 
   Args:
     folder: of the checkpoint.
+    opened: the same, or a copy of it, as Orbax opens it.
     template: shapes and dtypes that this run has; arrays with a sharding are
       restored with it, others are numpy arrays.
 
@@ -59,14 +75,14 @@ def read(folder: pathlib.Path, template: TrainState) -> Restored:
   """
   handler = ocp.StandardCheckpointHandler()
   with _reading(folder):
-    saved = _shapes(handler.metadata(folder / STATE))
+    saved = _shapes(handler.metadata(opened / STATE))
   _check_shapes(folder, saved, _shapes(template))
   with _reading(folder):
     parts = handler.restore(
-      folder / STATE,
+      opened / STATE,
       args=ocp.args.StandardRestore(jax.tree.map(_target, parts_of(template))),
     )
-    position = ocp.JsonCheckpointHandler().restore(folder / DATA)['position']
+    position = ocp.JsonCheckpointHandler().restore(opened / DATA)['position']
   return Restored(TrainState(**parts), position)
 
 
@@ -83,11 +99,14 @@ def parts_of(train_state: TrainState) -> dict[str, Any]:
   }
 
 
-def read_model(folder: pathlib.Path) -> tuple[hk.Params, hk.State]:
+def read_model(
+  folder: pathlib.Path | BucketPath, opened: epath.Path
+) -> tuple[hk.Params, hk.State]:
   """Reads parameters and Haiku state, of whatever model they are.
 
   Args:
     folder: of the checkpoint.
+    opened: the same, or a copy of it, as Orbax opens it.
 
   Returns:
     Numpy arrays; the optimizer state is not read.
@@ -98,13 +117,13 @@ def read_model(folder: pathlib.Path) -> tuple[hk.Params, hk.State]:
   # The standard handler restores all of a tree or nothing.
   handler = ocp.PyTreeCheckpointHandler()
   with _reading(folder):
-    saved = handler.metadata(folder / STATE)
+    saved = handler.metadata(opened / STATE)
     template = {
       key: jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), saved[key])
       for key in ('params', 'state')
     }
     restored = handler.restore(
-      folder / STATE,
+      opened / STATE,
       args=ocp.args.PyTreeRestore(
         template,
         restore_args=ocp.checkpoint_utils.construct_restore_args(template),
@@ -120,7 +139,11 @@ def has_broken_metrics(folder: pathlib.Path) -> bool:
     json.loads((folder / METRICS / METRICS).read_text(encoding='utf-8'))
   except FileNotFoundError:  # It was not evaluated.
     return False
-  except (ValueError, OSError):
+  except ValueError:
+    return True
+  except OSError:
+    if is_in_bucket(folder):  # Nothing is known: it cannot be reached.
+      raise
     return True
   return False
 
@@ -146,7 +169,27 @@ def unfinished(directory: pathlib.Path, step: int | None) -> list[pathlib.Path]:
     step: of the save; None for any.
   """
   name = '*' if step is None else str(step)
+  if is_in_bucket(directory):
+    return sorted(
+      folder
+      for folder in directory.glob(name)
+      if folder.name.isdigit() and not (folder / COMMITTED).exists()
+    )
   return sorted(directory.glob(f'{name}{_UNFINISHED}*'))
+
+
+def remove(folder: pathlib.Path | BucketPath) -> None:
+  """Removes what a save has half written, as far as that is possible."""
+  if is_in_bucket(folder):
+    with contextlib.suppress(OSError):
+      folder.rmtree()
+  else:
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def orbax_path(path: pathlib.Path | BucketPath) -> epath.Path:
+  """Returns a path as Orbax opens it."""
+  return epath.Path(str(path))
 
 
 def describe(error: BaseException) -> str:
@@ -162,10 +205,26 @@ def _reading(folder: pathlib.Path) -> Iterator[None]:
   except (MemoryError, jax.errors.JaxRuntimeError):
     raise  # Too little memory breaks no file.
   except Exception as error:
+    if is_in_bucket(folder) and _is_out_of_reach(folder, error):
+      raise OSError(
+        f'The checkpoint of step {folder.name} in {folder.parent} cannot be '
+        f'reached: {describe(error)}. The same command goes on from it.'
+      ) from error
     raise BrokenCheckpointError(
       f'The checkpoint of step {folder.name} in {folder.parent} cannot be '
       f'read: {describe(error)}.'
     ) from error
+
+
+def _is_out_of_reach(folder: BucketPath, error: Exception) -> bool:
+  """Whether it is the network, or the rights, that fail: no file is broken."""
+  if any(kind in str(error) for kind in _OUT_OF_REACH):
+    return True
+  try:
+    (folder / COMMITTED).exists()
+  except OSError:
+    return True
+  return False
 
 
 def _check_shapes(

@@ -8,8 +8,10 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from experiments import processes
+from experiments.buckets import BucketPath
 from experiments.checkpointing import files as checkpoint_files
 from experiments.checkpointing import orbax_noise
+from experiments.checkpointing.local_copies import LocalCopies
 
 # A save that takes longer has failed. Of several processes, those that could
 # write wait so long for one that could not.
@@ -17,7 +19,8 @@ _SAVE_SECONDS = 600
 
 
 def open_manager(
-  directory: pathlib.Path,
+  directory: pathlib.Path | BucketPath,
+  copies: LocalCopies | None,
   say: Callable[[str], None],
   *,
   keep_last: int,
@@ -28,6 +31,7 @@ def open_manager(
 
   Args:
     directory: of the checkpoints.
+    copies: of them, where Orbax cannot open them themselves.
     say: prints a line about what is broken.
     keep_last: number of most recent checkpoints to keep.
     best_metric: evaluation metric whose best checkpoint is also kept.
@@ -41,8 +45,13 @@ def open_manager(
     directory.mkdir(parents=True, exist_ok=True)  # Fails where a file is.
     if processes.is_first():
       _put_broken_metrics_aside(directory, say)
+    if copies is not None:
+      copies.pull()
     return ocp.CheckpointManager(
-      directory, options=_options(keep_last, best_metric, best_mode)
+      checkpoint_files.orbax_path(copies.directory if copies else directory),
+      options=_options(
+        keep_last, best_metric, best_mode, copies.push if copies else None
+      ),
     )
   except OSError as error:
     raise OSError(
@@ -53,7 +62,10 @@ def open_manager(
 
 
 def _options(
-  keep_last: int, best_metric: str, best_mode: str
+  keep_last: int,
+  best_metric: str,
+  best_mode: str,
+  when_whole: Callable[[], None] | None,
 ) -> ocp.CheckpointManagerOptions:
   def metric(metrics: Mapping[str, float]) -> float:
     return metrics[best_metric]
@@ -75,6 +87,7 @@ def _options(
     enable_async_checkpointing=True,
     async_options=ocp.AsyncOptions(
       timeout_secs=_SAVE_SECONDS,
+      post_finalization_callback=when_whole,
       # Otherwise, when a folder cannot be made, threads that wait for it keep
       # the process from ending for minutes. But where it is made in one process
       # for several, only waiting in background comes to an end by itself.
@@ -84,10 +97,10 @@ def _options(
 
 
 def _put_broken_metrics_aside(
-  directory: pathlib.Path, say: Callable[[str], None]
+  directory: pathlib.Path | BucketPath, say: Callable[[str], None]
 ) -> None:
   """Of checkpoints that are whole besides: Orbax would open none of them."""
-  for folder in sorted(directory.iterdir()):
+  for folder in sorted(directory.glob('*')):
     if folder.name.isdigit() and checkpoint_files.has_broken_metrics(folder):
       path = checkpoint_files.put_aside(
         folder / checkpoint_files.METRICS / checkpoint_files.METRICS

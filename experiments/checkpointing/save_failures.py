@@ -1,13 +1,13 @@
 """Saves of checkpoints that fail: reported, cleaned up, counted, limited."""
 
 import pathlib
-import shutil
 import time
 from collections.abc import Callable
 
 import jax
 
 from experiments import agreement, processes
+from experiments.buckets import is_in_bucket
 from experiments.checkpointing import files as checkpoint_files
 from experiments.watching.progress import warn
 
@@ -88,7 +88,7 @@ class SaveFailures:
       if not paths:
         return
       for path in paths:
-        shutil.rmtree(path, ignore_errors=True)
+        checkpoint_files.remove(path)
       time.sleep(_STRAY_SECONDS)
 
   def error(self, what: str) -> OSError:
@@ -97,10 +97,13 @@ class SaveFailures:
     Args:
       what: begins its text.
     """
+    remedy = 'Make room on the disk, or make it writable'
+    if is_in_bucket(self._directory):
+      remedy = 'See that the bucket can be reached and written to'
     return OSError(
       f'{what}: {self._cause}. Older checkpoints in {self._directory} are as '
-      'they were. Make room on the disk, or make it writable; the same command '
-      'then goes on from the newest of them.'
+      f'they were. {remedy}; the same command then goes on from the newest of '
+      'them.'
     )
 
   def _add(self, step: int, error: Exception | None) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import ml_collections
 import numpy as np
 
+from experiments.buckets import modified
 from experiments.configuration import read_config
 from experiments.data.dataset import Dataset
 from experiments.reporting import background, curves
@@ -238,7 +239,7 @@ def _date(workdir: pathlib.Path) -> str:
   path = workdir / 'metrics.jsonl'
   if not path.exists():
     return ''
-  time = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
+  time = datetime.datetime.fromtimestamp(modified(path), datetime.UTC)
   return time.strftime('%-d %B %Y')
 
 

@@ -8,6 +8,7 @@ import jax
 import ml_collections
 
 from experiments import processes
+from experiments.buckets import write_whole
 from experiments.data.dataset import Dataset
 from experiments.data.one_at_a_time import one_at_a_time
 from experiments.error_text import one_line
@@ -119,9 +120,7 @@ def write_report(
         attention = attention_drawings(run, dataset, judgement)
   text = run_page(files, seen, attention=attention, why_not=why_not)
   path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_suffix('.tmp')
-  temporary.write_text(text, encoding='utf-8')
-  temporary.replace(path)
+  write_whole(path, text)
 
 
 def open_data(run: TrainedRun, data_dir: str | None) -> Dataset:

@@ -1,11 +1,13 @@
 """A profiler trace of some steps, to be looked at in TensorBoard."""
 
+import contextlib
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 
+from experiments.buckets import written_here
 from experiments.watching.progress import say
 
 
@@ -43,6 +45,7 @@ class Profiler:
     self._steps = range(first, last + 1)
     self._folder = workdir / 'tensorboard'
     self._traced = []
+    self._writing = contextlib.ExitStack()
 
   def run(self, step: int, update: Callable[..., Any], *arguments: Any) -> Any:
     """Runs an update, traced if it is one of those steps.
@@ -59,7 +62,9 @@ class Profiler:
     if step not in self._steps:
       return update(*arguments)
     if not self._traced:
-      jax.profiler.start_trace(self._folder)
+      jax.profiler.start_trace(
+        self._writing.enter_context(written_here(self._folder))
+      )
     self._traced.append(step)
     with jax.profiler.StepTraceAnnotation('train', step_num=step):
       results = update(*arguments)
@@ -73,6 +78,12 @@ class Profiler:
     if not self._traced:
       return
     jax.profiler.stop_trace()
+    try:
+      self._writing.close()
+    except OSError as error:  # Of a bucket; the run goes on.
+      say(f'The profile is lost: {error}')
+      self._traced = []
+      return
     say(
       f'Profile of steps {self._traced[0]} to {self._traced[-1]} in '
       f'{self._folder / "plugins" / "profile"}.'

@@ -18,6 +18,8 @@ from typing import Any
 
 import jax
 
+from experiments.buckets import is_in_bucket
+
 _FILE = 'starts.jsonl'
 _PACKAGES = (
   'perceiver-haiku',
@@ -56,8 +58,12 @@ def record_start(workdir: pathlib.Path, step: int) -> None:
   # A line that a crash cut short must not take this one with it.
   before = path.read_bytes() if path.exists() else b''
   cut = before and not before.endswith(b'\n')
+  line = '\n' * bool(cut) + json.dumps(start) + '\n'
+  if is_in_bucket(path):
+    path.write_bytes(before + line.encode())
+    return
   with path.open('a', encoding='utf-8') as file:
-    file.write('\n' * bool(cut) + json.dumps(start) + '\n')
+    file.write(line)
 
 
 def read_starts(workdir: pathlib.Path) -> list[dict[str, Any]]:

@@ -2,9 +2,11 @@
 
 import pathlib
 import secrets
+import tempfile
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.buckets import BucketPath, is_in_bucket
 from experiments.watching.progress import say
 
 _MODES = ('online', 'offline')
@@ -58,10 +60,17 @@ class WeightsAndBiases:
       workdir: of the run.
 
     Raises:
-      ValueError: the user is not logged in, or a name is not to its liking.
+      ValueError: the user is not logged in, or a name is not to its liking, or
+        what is written for later would not stay.
     """
     if not self._active:
       return
+    if self._mode == 'offline' and is_in_bucket(workdir):
+      raise ValueError(
+        'config.wandb.mode=offline writes files for `wandb sync`, which must '
+        f'lie on a disk of this machine, and the workdir is {workdir}. Choose '
+        'a folder for --workdir, or --config.wandb.mode=online.'
+      )
     wandb = _import()
     try:
       self._run = wandb.init(
@@ -70,7 +79,7 @@ class WeightsAndBiases:
         id=_run_id(workdir),
         resume='allow',
         mode=self._mode,
-        dir=workdir,
+        dir=_folder(workdir),
         config=dict(config),
         allow_val_change=True,
         settings={
@@ -129,6 +138,11 @@ def _import() -> Any:
       "'perceiver-haiku[wandb]' or pip install wandb."
     ) from error
   return wandb
+
+
+def _folder(workdir: pathlib.Path | BucketPath) -> str | pathlib.Path:
+  """Where W&B keeps what is not sent yet."""
+  return tempfile.mkdtemp() if is_in_bucket(workdir) else workdir
 
 
 def _run_id(workdir: pathlib.Path) -> str:

@@ -1,5 +1,6 @@
 """Where a run's numbers go: metrics.jsonl, TensorBoard, and where else."""
 
+import abc
 import contextlib
 import json
 import math
@@ -15,7 +16,11 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import masked_crc32c
 from tensorboardX.summary import scalar
 
+from experiments.buckets import BucketPath, is_in_bucket, write_whole
 from experiments.watching.progress import say
+
+# How often a file of a bucket is written anew.
+_BUCKET_SECONDS = 20.0
 
 
 class Sink(Protocol):
@@ -35,7 +40,8 @@ class MetricsWriter:
   `train/loss` with floats, null where they are not finite.
 
   A disk that is full, or fails otherwise, does not end the run: what cannot be
-  written waits, and is written when that works again.
+  written waits, and is written when that works again. In a bucket the files are
+  written anew at most every 20 seconds, and before each checkpoint.
   """
 
   def __init__(
@@ -55,14 +61,15 @@ class MetricsWriter:
       active: False touches nothing, for all processes but one.
       also: where else the same goes; closed with this.
     """
-    self._sinks, self._fails = [], False
+    self._files, self._also, self._fails = [], [], False
     if active:
-      self._sinks = [_Lines(workdir, step), _Events(workdir, step), *also]
+      self._files = [_Lines(workdir, step), _Events(workdir, step)]
+      self._also = list(also)
 
   def write(self, step: int, metrics: Mapping[str, float]) -> None:
     """Writes the metrics of a step."""
     problem = None
-    for sink in self._sinks:
+    for sink in (*self._files, *self._also):
       try:
         sink.write(step, metrics)
       except OSError as error:
@@ -73,10 +80,17 @@ class MetricsWriter:
       say(f'Metrics are written again, with those that waited: step {step}.')
     self._fails = problem is not None
 
+  def flush(self) -> None:
+    """Writes what waits, before a checkpoint: a run goes on from there."""
+    for file in self._files:
+      # It is said when the next metrics are written.
+      with contextlib.suppress(OSError):
+        file.flush()
+
   def close(self) -> None:
     """Writes what waits, and ends."""
     problem = None
-    for sink in self._sinks:
+    for sink in (*self._files, *self._also):
       try:
         sink.close()
       except OSError as error:
@@ -85,15 +99,30 @@ class MetricsWriter:
       say(f'The last metrics are lost, they cannot be written: {problem}.')
 
 
-class _Records:
-  """A file that grows by whole records; those that do not fit wait."""
+class _Records(abc.ABC):
+  """A file that grows by whole records; what cannot be written waits."""
+
+  @abc.abstractmethod
+  def append(self, record: bytes) -> None:
+    """Takes a record, and writes, perhaps later; raises an OSError."""
+
+  @abc.abstractmethod
+  def flush(self) -> None:
+    """Writes all that waits, or raises an OSError."""
+
+
+class _DiskRecords(_Records):
+  """On a disk: each record is appended at once."""
 
   def __init__(self, path: pathlib.Path):
     self._path, self._waiting = path, b''
     self.append(b'')
 
+  def flush(self) -> None:
+    if self._waiting:
+      self.append(b'')
+
   def append(self, record: bytes) -> None:
-    """Writes all that waits, or nothing of it and raises an OSError."""
     self._waiting += record
     # A disk that was gone knows nothing of files that were open.
     with self._path.open('ab', buffering=0) as file:
@@ -109,6 +138,26 @@ class _Records:
       self._waiting = b''
 
 
+class _BucketRecords(_Records):
+  """In a bucket, where nothing can be appended: written anew, now and then."""
+
+  def __init__(self, path: BucketPath, content: bytes):
+    self._path, self._content = path, content
+    self._waits, self._written = False, -math.inf
+
+  def append(self, record: bytes) -> None:
+    self._content += record
+    self._waits = True
+    if time.monotonic() >= self._written + _BUCKET_SECONDS:
+      self.flush()
+
+  def flush(self) -> None:
+    if self._waits:
+      self._written = time.monotonic()  # Nor is a failure tried again at once.
+      self._path.write_bytes(self._content)
+      self._waits = False
+
+
 class _Lines:
   """`metrics.jsonl`."""
 
@@ -121,10 +170,8 @@ class _Lines:
     ]
     kept = ''.join(line for line in lines if _step_of(line, path) <= step)
     if kept != text:  # Otherwise it needs no room on the disk.
-      temporary = path.with_suffix('.tmp')
-      temporary.write_text(kept, encoding='utf-8')
-      temporary.replace(path)
-    self._records = _Records(path)
+      write_whole(path, kept)
+    self._records = _records(path, kept.encode())
 
   def write(self, step: int, metrics: Mapping[str, float]) -> None:
     row = {  # JSON has no NaN and no infinity.
@@ -133,8 +180,11 @@ class _Lines:
     }
     self._records.append((json.dumps({'step': step, **row}) + '\n').encode())
 
+  def flush(self) -> None:
+    self._records.flush()
+
   def close(self) -> None:
-    self._records.append(b'')
+    self._records.flush()
 
 
 class _Events:
@@ -148,9 +198,10 @@ class _Events:
     folder = workdir / 'tensorboard'
     folder.mkdir(exist_ok=True)
     now = time.time()
-    self._records = _Records(
+    self._records = _records(
       folder
-      / f'events.out.tfevents.{int(now)}.{socket.gethostname()}.{os.getpid()}'
+      / f'events.out.tfevents.{int(now)}.{socket.gethostname()}.{os.getpid()}',
+      b'',
     )
     start = SessionLog(status=SessionLog.START)
     self._records.append(
@@ -168,8 +219,23 @@ class _Events:
       )
     )
 
+  def flush(self) -> None:
+    self._records.flush()
+
   def close(self) -> None:
-    self._records.append(b'')
+    self._records.flush()
+
+
+def _records(path: pathlib.Path | BucketPath, content: bytes) -> _Records:
+  """Returns a file to go on with.
+
+  Args:
+    path: of the file.
+    content: that it has.
+  """
+  if is_in_bucket(path):
+    return _BucketRecords(path, content)
+  return _DiskRecords(path)
 
 
 def _framed(event: Event) -> bytes:

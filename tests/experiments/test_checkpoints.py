@@ -641,12 +641,12 @@ say(newest(checkpoints))
 
 # Only one process cannot read.
 read = checkpoint_files.read
-def broken(path, template):
+def broken(path, opened, template):
   raise checkpoint_files.BrokenCheckpointError(f'no {path.name}')
 if index == 1:
-  checkpoint_files.read = lambda path, template: (
+  checkpoint_files.read = lambda path, opened, template: (
     broken if path.name == '2' else read
-  )(path, template)
+  )(path, opened, template)
 say(newest(checkpoints))
 say(names())
 
