@@ -48,18 +48,15 @@ class BucketPath(gpath.PosixGPath):
 
   def exists(self) -> bool:
     """Whether there is such a file, or files below."""
-    with _reaching(self):
-      return self._files.exists(str(self))
+    return self._kind() is not None
 
   def is_dir(self) -> bool:
     """Whether there are files below."""
-    with _reaching(self):
-      return self._files.isdir(str(self))
+    return self._kind() == 'directory'
 
   def is_file(self) -> bool:
     """Whether there is such a file."""
-    with _reaching(self):
-      return self._files.isfile(str(self))
+    return self._kind() == 'file'
 
   def iterdir(self) -> Iterator[Self]:
     """Yields what is in the folder; raises FileNotFoundError without any."""
@@ -191,6 +188,15 @@ class BucketPath(gpath.PosixGPath):
       part.replace(target)
     finally:
       part.unlink(missing_ok=True)
+
+  def _kind(self) -> str | None:
+    # What fsspec has for this takes a store that does not answer for an empty
+    # one, and a run would begin anew.
+    try:
+      with _reaching(self):
+        return self._files.info(str(self))['type']
+    except FileNotFoundError:
+      return None
 
   @property
   def _files(self) -> fsspec.AbstractFileSystem:

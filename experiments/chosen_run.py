@@ -5,6 +5,7 @@ import pathlib
 from absl import flags
 
 from experiments import addresses, command_line
+from experiments.buckets import BucketPath
 from experiments.trained import TrainedRun, load_run
 
 CHECKPOINT = flags.DEFINE_string(
@@ -33,12 +34,19 @@ def load() -> TrainedRun:
   )
 
 
-def save_to(default: str) -> pathlib.Path:
-  """Returns --save_to, or a place in the folder of the run.
+def save_to(
+  default: str | pathlib.Path | BucketPath,
+) -> pathlib.Path | BucketPath:
+  """Returns --save_to, or another place.
 
   Args:
-    default: file or folder, from the folder of the run.
+    default: a path, or a name in the folder of the run.
+
+  Raises:
+    ValueError: there can be no such place.
   """
-  return addresses.local(
-    _SAVE_TO.value or command_line.workdir() / default, '--save_to'
-  )
+  if _SAVE_TO.value:
+    return addresses.place(_SAVE_TO.value, '--save_to')
+  if isinstance(default, str):
+    return command_line.workdir() / default
+  return default

@@ -29,7 +29,8 @@ from collections.abc import Iterator, Sequence
 
 from absl import flags
 
-from experiments import chosen_run, command_line, output
+from experiments import addresses, chosen_run, command_line, output
+from experiments.buckets import BucketPath, is_in_bucket, written_here
 from experiments.configuration import write_config
 from experiments.handing_on.exporting import (
   CARD,
@@ -115,8 +116,10 @@ def write_export(
 
 
 @contextlib.contextmanager
-def new_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+def new_folder(folder: pathlib.Path | BucketPath) -> Iterator[pathlib.Path]:
   """Makes a folder that is there, whole, when all went well, or not at all.
+
+  In a bucket it comes to be file by file, once all are written here.
 
   Args:
     folder: to make; an empty one is taken.
@@ -135,6 +138,10 @@ def new_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     )
   if folder.exists() and not folder.is_dir():
     raise ValueError(f'{folder} is a file. Choose another --save_to.')
+  if is_in_bucket(folder):
+    with written_here(folder) as here:
+      yield here
+    return
   unfinished = folder.with_name(f'{folder.name}.unfinished-{os.getpid()}')
   unfinished.mkdir(parents=True)
   try:
@@ -179,10 +186,11 @@ def _export() -> None:
       platforms=_PLATFORMS.value,
       weights_inside=_WEIGHTS.value == 'inside',
     )
+    sizes = {path.name: path.stat().st_size for path in unfinished.iterdir()}
   result = {
     'step': run.step,
     'folder': str(folder),
-    'files': {path.name: path.stat().st_size for path in folder.iterdir()},
+    'files': sizes,
   }
   output.print_result(result, _render)
 
@@ -201,10 +209,16 @@ def _render(result: dict) -> str:
     [
       f'Step {result["step"]:,}, written to {result["folder"]}:',
       *(f'  {name:20} {size:>12,} bytes' for name, size in files),
-      f'Run it: python {result["folder"]}/load.py inputs.npz outputs.npz '
-      '(README.md says what goes in)',
+      _how_to_run(result['folder']),
     ]
   )
+
+
+def _how_to_run(folder: str) -> str:
+  how = f'Run it: python {folder}/load.py inputs.npz outputs.npz'
+  if addresses.is_address(folder):
+    how = 'Copied to a disk, it runs by: python load.py inputs.npz outputs.npz'
+  return f'{how} (README.md says what goes in)'
 
 
 if __name__ == '__main__':

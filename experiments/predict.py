@@ -26,6 +26,7 @@ from typing import Any
 from absl import flags
 
 from experiments import chosen_run, command_line, output
+from experiments.buckets import written_here
 from experiments.parallelism import configure_backend
 from experiments.tasks.answers import Answer
 from experiments.trained import TrainedRun
@@ -94,19 +95,23 @@ def main() -> None:
   run = chosen_run.load()
   folder = chosen_run.save_to('predictions')
   results, taken, failed = [], set(), False
-  for parts, answer in answers(run, files, texts):
-    name = ' '.join(parts)
-    if isinstance(answer, Exception):
-      failed = True
-      results.append({'input': name, 'error': str(answer)})
+  with written_here(folder) as here:
+    for parts, answer in answers(run, files, texts):
+      name = ' '.join(parts)
+      if isinstance(answer, Exception):
+        failed = True
+        results.append({'input': name, 'error': str(answer)})
+        if not output.as_json():
+          print(f'Error: {answer}', file=sys.stderr)
+        continue
+      written = [
+        str(folder / path.relative_to(here))
+        for path in write_answer(answer, here, name_of(parts, taken))
+      ]
+      results.append(_result(name, answer, written))
       if not output.as_json():
-        print(f'Error: {answer}', file=sys.stderr)
-      continue
-    written = write_answer(answer, folder, name_of(parts, taken))
-    results.append(_result(name, answer, written))
-    if not output.as_json():
-      lines = [*lines_of(answer, _TOP.value), *(f'-> {p}' for p in written)]
-      print('\n  '.join([name, *lines]), flush=True)
+        lines = [*lines_of(answer, _TOP.value), *(f'-> {p}' for p in written)]
+        print('\n  '.join([name, *lines]), flush=True)
   if output.as_json():
     print(json.dumps({'step': run.step, 'results': results}))
   if failed:
@@ -114,12 +119,12 @@ def main() -> None:
 
 
 def _result(
-  name: str, answer: Answer, written: Sequence[pathlib.Path]
+  name: str, answer: Answer, written: Sequence[str]
 ) -> dict[str, Any]:
   return {
     'input': name,
     **json_of(answer, _TOP.value),
-    **({'files': [str(path) for path in written]} if written else {}),
+    **({'files': list(written)} if written else {}),
   }
 
 

@@ -1049,10 +1049,13 @@ MAY_IMPORT = {
   ],
   'experiments.chosen_run': [
     'experiments.addresses',
+    'experiments.buckets',
     'experiments.command_line',
     'experiments.trained',
   ],
   'experiments.export': [
+    'experiments.addresses',
+    'experiments.buckets',
     'experiments.chosen_run',
     'experiments.command_line',
     'experiments.configuration',
@@ -1123,6 +1126,7 @@ MAY_IMPORT = {
     'experiments.viewing.pictures',
   ],
   'experiments.predict': [
+    'experiments.buckets',
     'experiments.chosen_run',
     'experiments.command_line',
     'experiments.output',

@@ -274,7 +274,10 @@ class Checkpoints:
     """Returns the steps of all checkpoints, newest first."""
     self._end_save()
     self._renew()
-    return sorted(self._manager.all_steps(), reverse=True)
+    steps = sorted(self._manager.all_steps(), reverse=True)
+    if is_in_bucket(self.directory):
+      checkpoint_files.check_all_seen(self.directory, steps)
+    return steps
 
   def _opened(self, step: int) -> epath.Path:
     """Returns the folder of a checkpoint, as Orbax reads it."""

@@ -10,7 +10,7 @@ import json
 import pathlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import haiku as hk
@@ -176,6 +176,31 @@ def unfinished(directory: pathlib.Path, step: int | None) -> list[pathlib.Path]:
       if folder.name.isdigit() and not (folder / COMMITTED).exists()
     )
   return sorted(directory.glob(f'{name}{_UNFINISHED}*'))
+
+
+def check_all_seen(directory: BucketPath, steps: Sequence[int]) -> None:
+  """Looks again whether these are all checkpoints of a bucket.
+
+  Orbax takes one for not there when the store does not answer: a run would
+  begin anew, and write over it.
+
+  Args:
+    directory: of all checkpoints.
+    steps: that Orbax sees.
+
+  Raises:
+    OSError: there are more, or the store does not answer.
+  """
+  for folder in directory.glob('*'):
+    if (
+      folder.name.isdigit()
+      and int(folder.name) not in steps
+      and (folder / COMMITTED).exists()
+    ):
+      raise OSError(
+        f'{folder} is a checkpoint that was not seen at first: the bucket does '
+        'not answer reliably. Run the same command again.'
+      )
 
 
 def remove(folder: pathlib.Path | BucketPath) -> None:

@@ -1,6 +1,8 @@
 """Addresses in place of paths: told apart, refused before anything starts."""
 
+import importlib.util
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -40,8 +42,9 @@ def test_an_address_is_refused_with_what_to_do(text, remedy):
   [
     ('train', ['--config={digits}', '--data_dir=gs://b/data']),
     ('train', ['--config={folder}:image', '--config.data.root=gs://b/data']),
-    ('predict', ['--workdir=runs/a', '--save_to=s3://b/seen', 'seven.png']),
+    ('predict', ['--workdir=runs/a', '--save_to=hdfs://b/seen', 'a.png']),
     ('sweep', ['--table=digits', '--workdir=gs://b/table']),
+    ('report', ['--workdir=gs://bucket']),
   ],
 )
 def test_a_command_refuses_in_one_line_and_makes_nothing(
@@ -69,5 +72,32 @@ def test_a_command_refuses_in_one_line_and_makes_nothing(
   assert result.returncode == 2
   assert result.stdout == ''
   (line,) = result.stderr.splitlines()
-  assert line.startswith('Error: ') and 'this is an address' in line
+  assert re.match(r'Error: .*(is an address|of addresses|expected is)', line)
   assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+  'text',
+  ['gs://b/r', 'gs://Bucket/r', 's3://bucket', 'gs://bucket/', 'gs:///r'],
+)
+def test_what_is_no_folder_of_a_bucket_is_refused(text):
+  with pytest.raises(ValueError, match=r'expected is (gs|s3)://BUCKET/PATH'):
+    addresses.place(text, '--workdir')
+
+
+def test_what_opens_buckets_must_be_installed(monkeypatch):
+  find_spec = importlib.util.find_spec
+  monkeypatch.setattr(
+    importlib.util,
+    'find_spec',
+    lambda name: None if name in ('gcsfs', 's3fs') else find_spec(name),
+  )
+  with pytest.raises(ValueError, match=r"gcsfs.*'perceiver-haiku\[buckets\]'"):
+    addresses.place('gs://bucket/r', '--workdir')
+  with pytest.raises(ValueError, match='s3fs'):
+    addresses.place('s3://bucket/r', '--workdir')
+
+
+def test_one_slash_too_few_is_none():
+  path = addresses.place(pathlib.Path('gs://bucket/a/b'), '--workdir')
+  assert str(path) == 'gs://bucket/a/b'

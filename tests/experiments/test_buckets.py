@@ -3,7 +3,11 @@
 import contextlib
 import itertools
 import json
+import os
+import pathlib
 import re
+import subprocess
+import sys
 import threading
 import time
 
@@ -21,6 +25,7 @@ from experiments.watching import writers
 from experiments.watching.writers import MetricsWriter
 from tests.bucket_servers import stores  # noqa: F401
 
+ROOT = pathlib.Path(__file__).parents[2]
 _numbers = itertools.count()
 
 
@@ -308,3 +313,68 @@ def test_saves_that_fail_are_told_and_end_the_run(folder, monkeypatch):
 
 def _unreachable_touch(path, mode=0, exist_ok=True):
   raise OSError(f'{path} cannot be reached: no route to host')
+
+
+# A store that does not answer.
+
+
+@pytest.mark.parametrize('scheme', ['gs', 's3'])
+def test_a_store_that_does_not_answer_is_not_an_empty_one(scheme, tmp_path):
+  # In a process of its own: the libraries keep the address.
+  program = tmp_path / 'look.py'
+  program.write_text(LOOK)
+  nowhere = 'http://127.0.0.1:1'
+  result = subprocess.run(
+    [sys.executable, str(program), f'{scheme}://bucket/a/b'],
+    env=os.environ
+    | {
+      'PYTHONPATH': str(ROOT),
+      'STORAGE_EMULATOR_HOST': nowhere,
+      'GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT': 'false',
+      'AWS_ENDPOINT_URL': nowhere,
+      'AWS_ACCESS_KEY_ID': 'tests',
+      'AWS_SECRET_ACCESS_KEY': 'tests',
+      'AWS_MAX_ATTEMPTS': '1',
+    },
+    capture_output=True,
+    text=True,
+    timeout=300,
+    check=False,
+  )
+  assert result.stdout.split() == ['unreachable'] * 7, result.stderr
+
+
+LOOK = """
+import asyncio, sys
+from experiments.addresses import place
+sleep = asyncio.sleep
+# gcsfs gives up after half a minute.
+asyncio.sleep = lambda seconds: sleep(0)
+path = place(sys.argv[1], '--workdir')
+for ask in (
+  path.exists,
+  path.is_dir,
+  path.is_file,
+  path.files,
+  path.read_text,
+  lambda: path.write_text('x'),
+  lambda: list(path.glob('*')),
+):
+  try:
+    print(ask())
+  except FileNotFoundError:
+    print('not_there')
+  except OSError as error:
+    assert str(error).startswith(f'{path} cannot be reached: '), error
+    print('unreachable')
+"""
+
+
+def test_checkpoints_that_were_not_seen_stop_the_run(folder, monkeypatch):
+  lines = []
+  with opened(folder, lines) as checkpoints:
+    checkpoints.save(state(1), 1, None)
+    checkpoints.finish()
+    monkeypatch.setattr(checkpoints._manager, 'all_steps', list)
+    with pytest.raises(OSError, match='not seen at first'):
+      checkpoints.restore_newest(template())
