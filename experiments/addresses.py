@@ -77,12 +77,13 @@ def place(text: str | os.PathLike[str], what: str) -> pathlib.Path | BucketPath:
   return BucketPath(f'{scheme}://{rest}')
 
 
-def local(text: str | os.PathLike[str], what: str) -> pathlib.Path:
+def local(text: str | os.PathLike[str], what: str, why: str) -> pathlib.Path:
   """Returns the path that a user gave for what must lie on this machine.
 
   Args:
     text: of the path.
     what: was given so, such as '--output'.
+    why: it must, such as 'the file is changed in place'.
 
   Raises:
     ValueError: it is an address, such as of a bucket; says how to copy from
@@ -96,8 +97,8 @@ def local(text: str | os.PathLike[str], what: str) -> pathlib.Path:
     command = _STORES[scheme].copy.format(f'{scheme}://{rest}')
     remedy = f'Copy it (`{command}`) or mount the bucket, and name that folder.'
   raise ValueError(
-    f'{what} {os.fspath(text)}: this is an address, and what is named here '
-    f'must lie on a disk of this machine. {remedy}'
+    f'{what} {os.fspath(text)}: this is an address, and {why}: it must lie on '
+    f'a disk of this machine. {remedy}'
   )
 
 

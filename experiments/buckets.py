@@ -7,12 +7,13 @@ appended to, and is renamed by copying.
 """
 
 import contextlib
+import datetime
 import fnmatch
 import logging
 import os
 import pathlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import fsspec
@@ -163,6 +164,18 @@ class BucketPath(gpath.PosixGPath):
     start = len(str(self).partition('://')[2]) + 1
     return sorted(name for path in found if (name := path[start:]))
 
+  def listing(self) -> dict[str, tuple[int, int]]:
+    """Returns size and time, in nanoseconds, of all files below, by path."""
+    with _reaching(self):
+      found = self._files.find(str(self), detail=True)
+    start = len(str(self).partition('://')[2]) + 1
+    return {
+      name: (info['size'], round(_written(info).timestamp() * 1e6) * 1000)
+      for path, info in sorted(found.items())
+      # A folder that was made in a browser is an empty file of such a name.
+      if (name := path[start:]) and not path.endswith('/')
+    }
+
   def upload(self, source: pathlib.Path, name: str) -> None:
     """Writes a file below from one of this machine.
 
@@ -248,6 +261,11 @@ def written_here(
 def modified(path: pathlib.Path | BucketPath) -> float:
   """Returns when a file was written, in seconds."""
   return path.modified() if is_in_bucket(path) else path.stat().st_mtime
+
+
+def _written(info: Mapping[str, Any]) -> datetime.datetime:
+  """When a file was written, as s3fs and gcsfs tell it."""
+  return info['LastModified'] if 'LastModified' in info else info['mtime']
 
 
 @contextlib.contextmanager

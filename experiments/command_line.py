@@ -64,8 +64,8 @@ flags.FLAGS['config'].parser = _WithDefaults(flags.FLAGS['config'].parser)
 WORKDIR = flags.DEFINE_string(
   'workdir',
   None,
-  'Folder of the run: checkpoints, metrics, events. Default: '
-  'runs/<config name>.',
+  'Folder of the run: checkpoints, metrics, events; may be gs://BUCKET/PATH or '
+  's3://BUCKET/PATH. Default: runs/<config name>.',
 )
 _DATA_DIR = flags.DEFINE_string(
   'data_dir',
@@ -131,7 +131,9 @@ def data_dir() -> str | None:
     ('The variable TFDS_DATA_DIR', os.environ.get('TFDS_DATA_DIR')),
   ):
     if text:
-      addresses.local(text, what)
+      addresses.local(
+        text, what, 'records of array_record are read from disks alone'
+      )
   return _DATA_DIR.value
 
 

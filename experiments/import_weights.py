@@ -276,7 +276,10 @@ def main() -> None:
   """Imports --source."""
   if not _SOURCE.value:
     raise ValueError('Name the file with the weights by --source=FILE.')
-  grid, source = _SOURCE_GRID.value, addresses.local(_SOURCE.value, '--source')
+  grid = _SOURCE_GRID.value
+  source = addresses.local(
+    _SOURCE.value, '--source', 'the libraries of weights read files'
+  )
   import_weights(
     _config_for(source),
     source,

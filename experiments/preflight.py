@@ -129,7 +129,9 @@ def main() -> None:
   config = command_line.config()
   folder = None
   if _KEPT.value:
-    folder = addresses.local(_KEPT.value, '--compilation_cache')
+    folder = addresses.local(
+      _KEPT.value, '--compilation_cache', 'its files are read often'
+    )
   stages = Stages()
   compiler, versions = installed_compiler(topology, stages, folder)
   result: dict[str, Any] = {

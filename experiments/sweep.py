@@ -85,8 +85,13 @@ def main() -> None:
   workdir = addresses.local(
     command_line.WORKDIR.value or pathlib.Path('runs') / f'sweep-{name}',
     '--workdir',
+    'what each row prints is written as it comes',
   )
-  output = addresses.local(_OUTPUT.value, '--output') if _OUTPUT.value else None
+  output = None
+  if _OUTPUT.value:
+    output = addresses.local(
+      _OUTPUT.value, '--output', 'the file is changed in place'
+    )
   results = run_table(
     TABLES[name],
     workdir,

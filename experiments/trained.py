@@ -94,7 +94,10 @@ class TrainedRun:
       OSError: there is no such file.
     """
     files = self.task.data.files
-    places = [addresses.local(path, 'The file') for path in paths]
+    places = [
+      addresses.local(path, 'The file', 'decoders read from disks')
+      for path in paths
+    ]
     if files is None:
       raise ValueError(
         f'Files cannot be read for the data {self.config.data.name!r}.'

@@ -661,7 +661,12 @@ MAY_IMPORT = {
     'experiments.data.sound',
     'experiments.data.stored_video',
   ],
-  'experiments.data.folders.listing': ['experiments.addresses'],
+  'experiments.data.fetched': ['experiments.buckets'],
+  'experiments.data.folders.listing': [
+    'experiments.addresses',
+    'experiments.buckets',
+    'experiments.data.fetched',
+  ],
   'experiments.data.folders.builder': [
     'experiments.data.dataset',
     'experiments.data.folders.listing',

@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 )
 def test_a_path_of_this_machine_stays_as_it_is(text):
   assert not addresses.is_address(text)
-  assert addresses.local(text, '--workdir') == pathlib.Path(text)
+  assert addresses.local(text, '--workdir', 'it is small') == pathlib.Path(text)
 
 
 @pytest.mark.parametrize(
@@ -32,8 +32,8 @@ def test_a_path_of_this_machine_stays_as_it_is(text):
   ],
 )
 def test_an_address_is_refused_with_what_to_do(text, remedy):
-  with pytest.raises(ValueError, match='--data_dir') as refusal:
-    addresses.local(text, '--data_dir')
+  with pytest.raises(ValueError, match=r'--data_dir.*it is small') as refusal:
+    addresses.local(text, '--data_dir', 'it is small')
   assert remedy in str(refusal.value)
 
 
@@ -41,7 +41,7 @@ def test_an_address_is_refused_with_what_to_do(text, remedy):
   ('command', 'arguments'),
   [
     ('train', ['--config={digits}', '--data_dir=gs://b/data']),
-    ('train', ['--config={folder}:image', '--config.data.root=gs://b/data']),
+    ('train', ['--config={folder}:image', '--config.data.root=az://b/data']),
     ('predict', ['--workdir=runs/a', '--save_to=hdfs://b/seen', 'a.png']),
     ('sweep', ['--table=digits', '--workdir=gs://b/table']),
     ('report', ['--workdir=gs://bucket']),

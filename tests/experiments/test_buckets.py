@@ -19,6 +19,7 @@ from experiments.addresses import place
 from experiments.buckets import BucketPath, write_whole, written_here
 from experiments.checkpointing.checkpoints import Checkpoints
 from experiments.checkpointing.files import COMMITTED
+from experiments.data.fetched import fetched
 from experiments.run_lock import RunLock
 from experiments.train_state import TrainState
 from experiments.watching import writers
@@ -313,6 +314,53 @@ def test_saves_that_fail_are_told_and_end_the_run(folder, monkeypatch):
 
 def _unreachable_touch(path, mode=0, exist_ok=True):
   raise OSError(f'{path} cannot be reached: no route to host')
+
+
+# People's own files.
+
+
+def test_a_folder_is_copied_once_and_kept_up(
+  folder, tmp_path, monkeypatch, capsys
+):
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+  for name in ('cat/1.png', 'cat/2.png', 'dog/1.png'):
+    (folder / 'train' / name).write_text(name)
+  copy = fetched(folder)
+  assert (copy / 'train' / 'dog' / '1.png').read_text() == 'dog/1.png'
+  assert 'Copying 3 files' in capsys.readouterr().out
+  before = {path: path.stat() for path in copy.rglob('*.png')}
+  assert fetched(folder) == copy
+  assert {path: path.stat() for path in before} == before
+  assert capsys.readouterr().out == ''
+  (folder / 'train' / 'cat' / '1.png').unlink()
+  (folder / 'train' / 'cat' / '2.png').write_text('another')
+  # What a process that was killed has left.
+  (copy / 'train' / 'cat' / '3.png.1.part').write_text('ca')
+  fetched(folder)
+  assert 'Copying 1 files' in capsys.readouterr().out
+  assert (copy / 'train' / 'cat' / '2.png').read_text() == 'another'
+  assert len(list((copy / 'train' / 'cat').iterdir())) == 1
+
+
+def test_the_times_of_copies_are_those_of_the_bucket(
+  folder, tmp_path, monkeypatch
+):
+  (folder / 'a').write_text('a')
+  keys = []
+  for machine in ('one', 'two'):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / machine))
+    keys.append((fetched(folder) / 'a').stat().st_mtime_ns)
+  assert keys[0] == keys[1]
+
+
+def test_a_folder_that_is_not_there_or_too_large(folder, tmp_path, monkeypatch):
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+  with pytest.raises(FileNotFoundError, match='There is no folder'):
+    fetched(folder)
+  (folder / 'a').write_text('a')
+  monkeypatch.setattr(BucketPath, 'listing', lambda self: {'a': (2**60, 0)})
+  with pytest.raises(OSError, match='Set XDG_CACHE_HOME to a larger disk'):
+    fetched(folder)
 
 
 # A store that does not answer.

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments import addresses
+from experiments.buckets import is_in_bucket
+from experiments.data.fetched import fetched
 
 SPLITS = ('train', 'test')
 # Not hidden, and yet not the user's: made by systems and by storages.
@@ -71,13 +73,19 @@ def list_folder(
 
 
 def check_root(root: str) -> pathlib.Path:
-  """Returns the root folder; raises an error unless there is one."""
+  """Returns the root folder; raises an error unless there is one.
+
+  Of one in a bucket it is a copy, see `fetched`.
+  """
   if not root:
     raise ValueError(
       'Name the folder of your data by --config.data.root=PATH. It has '
       'train/CLASS/FILE and test/CLASS/FILE.'
     )
-  path = addresses.local(root, 'config.data.root').expanduser()
+  path = addresses.place(root, 'config.data.root')
+  if is_in_bucket(path):
+    return fetched(path)
+  path = path.expanduser()
   if not path.is_dir():
     raise FileNotFoundError(f'config.data.root: there is no folder {path}.')
   return path
