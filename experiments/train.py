@@ -17,6 +17,7 @@ import ml_collections
 
 from experiments import command_line, processes
 from experiments.checkpointing.checkpoints import Checkpoints
+from experiments.checkpointing.local_copies import check_processes
 from experiments.configuration import construct, fill_defaults, write_config
 from experiments.data.faults import TRAINING, DataFaults
 from experiments.data.pipeline import count_unreadable, train_batches
@@ -68,6 +69,7 @@ def train_and_evaluate(
     OSError: the data is not prepared, or the workdir or checkpoints cannot be
       written.
   """
+  check_processes(workdir)
   config, note = settle(fill_defaults(config), data_dir)
   if note:
     processes.say(f'Chosen from the data: {note}.')

@@ -1328,6 +1328,7 @@ MAY_IMPORT = {
   ],
   'experiments.train': [
     'experiments.checkpointing.checkpoints',
+    'experiments.checkpointing.local_copies',
     'experiments.command_line',
     'experiments.configuration',
     'experiments.data.faults',

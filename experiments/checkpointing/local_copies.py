@@ -113,18 +113,25 @@ def copies_of(directory: pathlib.Path | BucketPath) -> LocalCopies | None:
     directory: of the checkpoints.
 
   Raises:
-    ValueError: they would be needed, and several processes share a checkpoint.
+    ValueError: see `check_processes`.
   """
-  if not str(directory).startswith('s3://'):
-    return None
-  if jax.process_count() > 1:
+  check_processes(directory.parent)
+  return LocalCopies(directory) if _needs_copies(directory) else None
+
+
+def check_processes(workdir: pathlib.Path | BucketPath) -> None:
+  """Raises a ValueError where several processes cannot save together."""
+  if _needs_copies(workdir) and jax.process_count() > 1:
     raise ValueError(
-      f'--workdir {directory.parent}: a run of several processes writes its '
-      'checkpoints together, which Orbax can on a shared disk and into gs://, '
-      'not into s3://. Choose a folder that all machines see, such as one of '
-      'EFS, FSx or the mounted bucket.'
+      f'--workdir {workdir}: a run of several processes writes its checkpoints '
+      'together, which Orbax can on a shared disk and into gs://, not into '
+      's3://. Choose a folder that all machines see, such as one of EFS, FSx '
+      'or the mounted bucket.'
     )
-  return LocalCopies(directory)
+
+
+def _needs_copies(path: pathlib.Path | BucketPath) -> bool:
+  return str(path).startswith('s3://')
 
 
 def _remove_abandoned() -> None:

@@ -8,9 +8,12 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+import types
 
+import jax
 import numpy as np
 import pytest
 
@@ -19,10 +22,16 @@ from experiments.addresses import place
 from experiments.buckets import BucketPath, write_whole, written_here
 from experiments.checkpointing.checkpoints import Checkpoints
 from experiments.checkpointing.files import COMMITTED
+from experiments.checkpointing.local_copies import (
+  LocalCopies,
+  check_processes,
+)
 from experiments.data.fetched import fetched
 from experiments.run_lock import RunLock
 from experiments.train_state import TrainState
 from experiments.watching import writers
+from experiments.watching.profiling import Profiler
+from experiments.watching.weights_and_biases import WeightsAndBiases
 from experiments.watching.writers import MetricsWriter
 from tests.bucket_servers import stores  # noqa: F401
 
@@ -140,7 +149,8 @@ def test_the_lock_of_a_process_that_is_gone_is_taken_over(folder, capsys):
   gone = json.loads(lock._text) | {'pid': 2**22 + 1, 'started': '1'}
   (folder / 'run.lock').write_text(json.dumps(gone))
   with RunLock(folder):
-    assert 'gone' not in (folder / 'run.lock').read_text()
+    holder = json.loads((folder / 'run.lock').read_text())
+    assert holder['pid'] == os.getpid()
   assert 'which is gone: taken over' in capsys.readouterr().out
   assert folder.files() == []
 
@@ -234,8 +244,6 @@ def state(step):
 
 
 def template():
-  import jax
-
   return jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype), state(0)
   )
@@ -314,6 +322,49 @@ def test_saves_that_fail_are_told_and_end_the_run(folder, monkeypatch):
 
 def _unreachable_touch(path, mode=0, exist_ok=True):
   raise OSError(f'{path} cannot be reached: no route to host')
+
+
+def test_several_processes_save_into_gs_alone(monkeypatch, tmp_path):
+  monkeypatch.setattr(jax, 'process_count', lambda: 2)
+  for workdir in (tmp_path, BucketPath('gs://bucket/a')):
+    check_processes(workdir)
+  with pytest.raises(ValueError, match=r'--workdir s3://bucket/a: .* EFS, FSx'):
+    check_processes(BucketPath('s3://bucket/a'))
+
+
+def test_copies_of_processes_that_are_gone_are_removed(tmp_path, monkeypatch):
+  monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
+  others = tmp_path / 'others'
+  abandoned = tmp_path / 'perceiver_jax-checkpoints-1' / 'checkpoints'
+  for folder in (others, abandoned):
+    folder.mkdir(parents=True)
+  (abandoned.parent / 'owner').touch()
+  one, two = (LocalCopies(BucketPath('s3://bucket/a')) for _ in range(2))
+  assert not abandoned.exists()
+  assert one.directory.is_dir() and two.directory.is_dir()
+  one.close()
+  two.close()
+  assert list(tmp_path.iterdir()) == [others]
+
+
+# What others write.
+
+
+def test_a_profile_is_copied_into_the_bucket(folder):
+  with contextlib.closing(Profiler(folder, steps=(1, 2))) as profiler:
+    for step in (1, 2, 3):
+      profiler.run(step, lambda x: x + 1, np.ones(3))
+  names = folder.files()
+  assert names and all(
+    name.startswith('tensorboard/plugins/profile/') for name in names
+  )
+
+
+def test_files_for_wandb_sync_would_not_stay(monkeypatch):
+  monkeypatch.setitem(sys.modules, 'wandb', types.ModuleType('wandb'))
+  tracking = WeightsAndBiases(project='p', mode='offline')
+  with pytest.raises(ValueError, match=r'mode=offline .* gs://bucket/a'):
+    tracking.start({}, BucketPath('gs://bucket/a'))
 
 
 # People's own files.
