@@ -38,7 +38,7 @@ class LocalCopies:
     self._remote = remote
     self._folder = pathlib.Path(tempfile.mkdtemp(prefix=_PREFIX))
     # Open for as long as this process lives, whatever ends it.
-    self._owner = (self._folder / _OWNER).open('w')
+    self._owner = (self._folder / _OWNER).open('w', encoding='utf-8')
     fcntl.flock(self._owner, fcntl.LOCK_EX)
     self.directory = self._folder / 'checkpoints'
     self.directory.mkdir()
@@ -144,6 +144,6 @@ def _remove_abandoned() -> None:
 @contextlib.contextmanager
 def _owned(folder: pathlib.Path) -> Iterator[None]:
   """Raises an OSError where a process lives that made the folder."""
-  with (folder / _OWNER).open('r+') as file:
+  with (folder / _OWNER).open('r+', encoding='utf-8') as file:
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     yield

@@ -35,7 +35,9 @@ def fetched(folder: BucketPath) -> pathlib.Path:
   """
   target = _cache() / str(folder).replace('://', '/')
   target.mkdir(parents=True, exist_ok=True)
-  with target.with_name(f'.{target.name}.lock').open('w') as lock:
+  with target.with_name(f'.{target.name}.lock').open(
+    'w', encoding='utf-8'
+  ) as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
     files = folder.listing()
     if not files:
