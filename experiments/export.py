@@ -157,7 +157,11 @@ def main() -> None:
   configure_backend()
   check_platforms(_PLATFORMS.value)
   if _RENEW.value:
-    _renew(pathlib.Path(_RENEW.value))
+    _renew(
+      addresses.local(
+        _RENEW.value, '--renew', 'files are replaced there in one step'
+      )
+    )
   else:
     _export()
 
@@ -187,11 +191,7 @@ def _export() -> None:
       weights_inside=_WEIGHTS.value == 'inside',
     )
     sizes = {path.name: path.stat().st_size for path in unfinished.iterdir()}
-  result = {
-    'step': run.step,
-    'folder': str(folder),
-    'files': sizes,
-  }
+  result = {'step': run.step, 'folder': str(folder), 'files': sizes}
   output.print_result(result, _render)
 
 
