@@ -20,6 +20,7 @@ from typing import Any
 from docs.accelerators_text import HEAD, NOTES
 from experiments.compiling import fitting
 from experiments.compiling.ahead import forward_operations, installed_compiler
+from experiments.compiling.compilation import default_folder
 from experiments.compiling.compilers import use_cpu
 from experiments.compiling.estimates import estimate
 from experiments.compiling.stages import Stages
@@ -75,7 +76,8 @@ def ask(
     times: whether to compile to the end, for the seconds of a step.
   """
   stages, topology = Stages(), find_topology(topology_name)
-  compiler, versions = installed_compiler(topology, stages)
+  kept = default_folder() / 'preflight'
+  compiler, versions = installed_compiler(topology, stages, kept)
   config = get_config(name)
   row = {'config': name, 'topology': topology_name, 'estimated_by': versions}
   if config.batch_size % topology.num_devices:

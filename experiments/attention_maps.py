@@ -20,6 +20,7 @@ from absl import flags
 
 from experiments import chosen_run, command_line, output
 from experiments.attention import AttentionOf
+from experiments.compilation_cache import start_keeping
 from experiments.data.dataset import Example
 from experiments.parallelism import configure_backend
 from experiments.tasks.answers import Classes
@@ -128,6 +129,7 @@ def numbers_of(maps: AttentionMaps) -> dict[str, Any]:
 def main() -> None:
   """Looks with the chosen checkpoint."""
   configure_backend()
+  start_keeping()
   run = chosen_run.load()
   look = AttentionOf(run)
   latents = _numbers(_LATENTS.value, look.num_latents)

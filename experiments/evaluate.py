@@ -9,6 +9,7 @@ prints one JSON line: the step and the evaluation metrics.
 import json
 
 from experiments import chosen_run, command_line, processes
+from experiments.compilation_cache import start_keeping
 from experiments.configuration import construct
 from experiments.data.faults import DataFaults
 from experiments.evaluation import Evaluation
@@ -19,6 +20,7 @@ from experiments.parallelism import configure_backend
 def main() -> None:
   """Evaluates the checkpoint that --checkpoint names."""
   configure_backend()
+  start_keeping()
   config = command_line.config()
   experiment = build_experiment(config, command_line.data_dir())
   step, train_state = restore_run(

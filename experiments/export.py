@@ -31,6 +31,7 @@ from absl import flags
 
 from experiments import addresses, chosen_run, command_line, output
 from experiments.buckets import BucketPath, is_in_bucket, written_here
+from experiments.compilation_cache import start_keeping
 from experiments.configuration import write_config
 from experiments.handing_on.exporting import (
   CARD,
@@ -155,6 +156,7 @@ def new_folder(folder: pathlib.Path | BucketPath) -> Iterator[pathlib.Path]:
 def main() -> None:
   """Exports the run."""
   configure_backend()
+  start_keeping()
   check_platforms(_PLATFORMS.value)
   if _RENEW.value:
     _renew(

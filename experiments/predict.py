@@ -27,6 +27,7 @@ from absl import flags
 
 from experiments import chosen_run, command_line, output
 from experiments.buckets import written_here
+from experiments.compilation_cache import start_keeping
 from experiments.parallelism import configure_backend
 from experiments.tasks.answers import Answer
 from experiments.trained import TrainedRun
@@ -85,6 +86,7 @@ def name_of(files: Sequence[str], taken: set[str]) -> str:
 def main() -> None:
   """Answers each file."""
   configure_backend()
+  start_keeping()
   files = command_line.files()
   # As the shell gave them: in some locales Python knows ASCII alone.
   texts = [

@@ -24,7 +24,8 @@ from typing import Any
 import ml_collections
 from absl import flags
 
-from experiments import addresses, command_line
+from experiments import command_line
+from experiments.compilation_cache import chosen_folder
 from experiments.compiling import fitting, page
 from experiments.compiling.ahead import (
   Compiler,
@@ -57,12 +58,6 @@ _MEMORY = flags.DEFINE_bool(
   False,
   'Tell only whether it fits, by the least it needs; seconds, not minutes, '
   'for TPUs.',
-)
-_KEPT = flags.DEFINE_string(
-  'compilation_cache',
-  None,
-  'Folder of what was compiled before. Default: ~/.cache/perceiver_jax/'
-  'preflight.',
 )
 
 
@@ -127,13 +122,11 @@ def main() -> None:
     )
   topology = find_topology(_TOPOLOGY.value, _SLICES.value)
   config = command_line.config()
-  folder = None
-  if _KEPT.value:
-    folder = addresses.local(
-      _KEPT.value, '--compilation_cache', 'its files are read often'
-    )
   stages = Stages()
-  compiler, versions = installed_compiler(topology, stages, folder)
+  folder = chosen_folder()
+  compiler, versions = installed_compiler(
+    topology, stages, folder and folder / 'preflight'
+  )
   result: dict[str, Any] = {
     'config': command_line.config_name() or command_line.workdir().name,
     'estimated_by': versions,

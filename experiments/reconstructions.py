@@ -17,6 +17,7 @@ import numpy as np
 from absl import flags
 
 from experiments import command_line
+from experiments.compilation_cache import start_keeping
 from experiments.data.dataset import Example, Source
 from experiments.evaluation import Evaluation
 from experiments.experiment import (
@@ -112,6 +113,7 @@ def draw(experiment: Experiment, state: Any, num_clips: int) -> np.ndarray:
 def main() -> None:
   """Reconstructs with the best checkpoint."""
   configure_backend()
+  start_keeping()
   config = command_line.config()
   if config.task != 'autoencoding':
     raise ValueError(

@@ -15,6 +15,7 @@ import pathlib
 from absl import flags
 
 from experiments import addresses, chosen_run, command_line, output
+from experiments.compilation_cache import start_keeping
 from experiments.data.dataset import Dataset
 from experiments.parallelism import configure_backend
 from experiments.reporting.comparison import comparison_page
@@ -66,6 +67,7 @@ def _load() -> tuple[TrainedRun, Dataset]:
 def main() -> None:
   """Writes the page of --workdir, or of the runs to compare."""
   configure_backend()
+  start_keeping()
   if _COMPARE.value:
     path = compare(command_line.files())
   elif command_line.files():

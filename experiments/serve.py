@@ -24,6 +24,7 @@ import socket
 from absl import flags
 
 from experiments import chosen_run, command_line
+from experiments.compilation_cache import start_keeping
 from experiments.parallelism import configure_backend
 
 _HOST = flags.DEFINE_string(
@@ -81,6 +82,7 @@ def main() -> None:
   from experiments.serving.app import make_app
 
   configure_backend()
+  start_keeping()
   app = make_app(
     chosen_run.load(),
     most_bytes=round(1e6 * _MAX_MEGABYTES.value),

@@ -18,6 +18,7 @@ import ml_collections
 from experiments import command_line, processes
 from experiments.checkpointing.checkpoints import Checkpoints
 from experiments.checkpointing.local_copies import check_processes
+from experiments.compilation_cache import start_keeping
 from experiments.configuration import construct, fill_defaults, write_config
 from experiments.data.faults import TRAINING, DataFaults
 from experiments.data.pipeline import count_unreadable, train_batches
@@ -316,6 +317,7 @@ def _format(results: dict[str, float]) -> str:
 def main() -> None:
   """Trains the experiment that --config names."""
   configure_backend()
+  start_keeping()
   train_and_evaluate(
     command_line.config(),
     command_line.workdir(),

@@ -4,6 +4,10 @@ import os
 
 import jax
 
+# Commands that tests start keep what they compile where a test says so, never
+# in the cache of the user.
+os.environ['JAX_ENABLE_COMPILATION_CACHE'] = '0'
+
 # A silent broadcast over a missing axis is the commonest shape bug.
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 

@@ -16,6 +16,7 @@ def environment(devices):
 def compilation_cache(folder):
   """Returns what to add, for processes to share what they compile."""
   return {
+    'JAX_ENABLE_COMPILATION_CACHE': '1',
     'JAX_COMPILATION_CACHE_DIR': folder,
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
   }

@@ -11,7 +11,6 @@ from experiments.compiling.compilation import (
   Compiled,
   Kept,
   compile_program,
-  default_folder,
 )
 from experiments.compiling.compilers import check_installed, effort
 from experiments.compiling.stages import Stages
@@ -122,20 +121,20 @@ class Compiler:
 
 
 def installed_compiler(
-  topology: Topology, stages: Stages, folder: pathlib.Path | None = None
+  topology: Topology, stages: Stages, folder: pathlib.Path | None
 ) -> tuple[Compiler, str]:
   """Returns the compiler that is installed here, and its version and effort.
 
   Args:
     topology: to compile for.
     stages: what it says meanwhile.
-    folder: of compilations of earlier calls; None for the default.
+    folder: of compilations of earlier calls; None keeps none.
 
   Raises:
     ValueError: it is not installed, or not in the version that jax asks for.
   """
   versions = f'jax {jax.__version__}, {check_installed(topology)}'
-  kept = Kept(folder or default_folder(), versions)
+  kept = Kept(folder, versions)
   return Compiler(topology, kept, stages), versions + effort()
 
 

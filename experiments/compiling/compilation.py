@@ -60,11 +60,11 @@ class Compiled(NamedTuple):
 class Kept:
   """Compilations of earlier calls, in a folder."""
 
-  def __init__(self, folder: pathlib.Path, versions: str):
+  def __init__(self, folder: pathlib.Path | None, versions: str):
     """Opens a folder.
 
     Args:
-      folder: made when something is kept.
+      folder: made when something is kept; None keeps nothing.
       versions: of jax and of the compiler.
     """
     self._folder = folder
@@ -92,6 +92,8 @@ class Kept:
 
   def find(self, key: str) -> Compiled | None:
     """Returns an earlier compilation, or None."""
+    if self._folder is None:
+      return None
     try:
       data = gzip.decompress((self._folder / f'{key}.gz').read_bytes())
       return Compiled(**json.loads(data))
@@ -100,6 +102,8 @@ class Kept:
 
   def keep(self, key: str, compiled: Compiled) -> None:
     """Keeps a compilation; a folder that cannot be written keeps nothing."""
+    if self._folder is None:
+      return
     data = gzip.compress(json.dumps(compiled._asdict()).encode(), 6)
     unfinished = self._folder / f'{key}.{os.getpid()}'
     try:
@@ -112,9 +116,9 @@ class Kept:
 
 
 def default_folder() -> pathlib.Path:
-  """Returns the folder of compilations where the user named none."""
+  """Returns where compilations are kept unless a user names another folder."""
   cache = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
-  return pathlib.Path(cache) / 'perceiver_jax' / 'preflight'
+  return pathlib.Path(cache) / 'perceiver_jax'
 
 
 def compile_program(

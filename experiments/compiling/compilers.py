@@ -31,10 +31,15 @@ _CUDNN = 'nvidia-cudnn-cu13'
 
 
 def use_cpu() -> None:
-  """Keeps this process off the devices that may be here."""
+  """Keeps this process off the devices that may be here.
+
+  jax's own cache, which a user may have told it, cannot read again what it
+  wrote of programs for other devices.
+  """
   for name, value in _LIBTPU.items():
     os.environ.setdefault(name, value)
   jax.config.update('jax_platforms', 'cpu')
+  jax.config.update('jax_enable_compilation_cache', False)
 
 
 def check_installed(topology: Topology) -> str:

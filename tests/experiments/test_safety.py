@@ -12,6 +12,8 @@ import time
 
 import pytest
 
+from tests import simulated_devices
+
 ROOT = pathlib.Path(__file__).parents[2]
 # Reads without running anything a file asks for; tested in test_unpickle.py.
 RESTRICTED = pathlib.Path('perceiver_jax/unpickle.py')
@@ -241,8 +243,7 @@ def run(folder, umask, workers):
 CACHE = tempfile.TemporaryDirectory(prefix='compilation')
 COMPILATION = {
   'JAX_PLATFORMS': 'cpu',
-  'JAX_COMPILATION_CACHE_DIR': CACHE.name,
-  'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+  **simulated_devices.compilation_cache(CACHE.name),
   'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
 }
 

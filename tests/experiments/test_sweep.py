@@ -15,6 +15,7 @@ from experiments.sweeps.report import missed_goals, render, write_section
 from experiments.sweeps.rows import Result, read_result, run_row
 from experiments.sweeps.tables import TABLES, Goal, Row, Table
 from experiments.tasks import make_task
+from tests import simulated_devices
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Two steps of the smallest Transformer; a ViT's grid does not fit the images.
@@ -43,8 +44,7 @@ def sweep(workdir, *arguments):
     env=os.environ
     | {
       'JAX_PLATFORMS': 'cpu',
-      'JAX_COMPILATION_CACHE_DIR': str(workdir / 'compiled'),
-      'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+      **simulated_devices.compilation_cache(str(workdir / 'compiled')),
     },
     capture_output=True,
     text=True,
