@@ -19,7 +19,7 @@ from typing import Any
 
 from docs.accelerators_text import HEAD, NOTES
 from experiments.compiling import fitting
-from experiments.compiling.ahead import forward_operations, installed_compiler
+from experiments.compiling.ahead import installed_compiler
 from experiments.compiling.compilation import default_folder
 from experiments.compiling.compilers import use_cpu
 from experiments.compiling.estimates import estimate
@@ -27,6 +27,8 @@ from experiments.compiling.stages import Stages
 from experiments.compiling.topologies import GpuHosts, find_topology
 from experiments.compiling.trials import try_settings
 from experiments.configuration import fill_defaults
+from experiments.experiment import bind
+from experiments.measuring.forward_pass import forward_operations
 
 ROWS = pathlib.Path(__file__).parent / 'accelerators.jsonl'
 CONFIGS = (
@@ -104,7 +106,7 @@ def ask(
     programs,
     (compiler.whole if times else compiler.memory)(programs.update, 'Update'),
     compiler.memory(programs.evaluation, 'Memory of the evaluation'),
-    operations=forward_operations(config),
+    operations=forward_operations(bind(config, None).task),
   )
   return row | _row(said)
 

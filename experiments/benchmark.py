@@ -35,15 +35,13 @@ from experiments.configuration import fill_defaults
 from experiments.data.dataset import batch_spec
 from experiments.experiment import bind
 from experiments.measuring import input_rate, scaling
-from experiments.measuring.operations import count_forward
+from experiments.measuring.forward_pass import forward_operations
 from experiments.output import print_result
 from experiments.parallelism import ALONE
 from experiments.precision import COMPUTE_DTYPES
 from experiments.steps import make_update
-from experiments.tasks import make_task
 from experiments.train_state import (
   Batch,
-  init_shapes,
   init_state,
 )
 from perceiver_jax.attention import plain_attention
@@ -102,7 +100,7 @@ def benchmark(
   """
   config = fill_defaults(config)
   dtype = config.compute_dtype = dtype or config.compute_dtype
-  operations = examples * _forward_operations(config)
+  operations = examples * forward_operations(bind(config, None).task)
   compiled = {'ours': _compile(config, examples)}
   if plain:
     with plain_attention():
@@ -170,15 +168,6 @@ def random_batch(spec: Batch) -> Batch:
     return np.full(x.shape, x.dtype == np.bool_, x.dtype)
 
   return jax.tree.map(fill, spec)
-
-
-def _forward_operations(config: ml_collections.ConfigDict) -> int:
-  """Operations of one example's forward pass, as in the papers."""
-  task = make_task(config, None)
-  batch = batch_spec(task.data.example, 1)
-  params, state = init_shapes(task.model, batch)
-  with plain_attention():
-    return sum(count_forward(task.model, params, state, batch).values())
 
 
 def _compile(

@@ -29,7 +29,6 @@ from experiments.compilation_cache import chosen_folder
 from experiments.compiling import fitting, page
 from experiments.compiling.ahead import (
   Compiler,
-  forward_operations,
   installed_compiler,
 )
 from experiments.compiling.compilers import notes, use_cpu
@@ -37,6 +36,8 @@ from experiments.compiling.estimates import estimate
 from experiments.compiling.stages import Stages
 from experiments.compiling.topologies import Topology, find_topology
 from experiments.compiling.trials import fit
+from experiments.experiment import bind
+from experiments.measuring.forward_pass import forward_operations
 from experiments.output import print_result
 
 _TOPOLOGY = flags.DEFINE_string(
@@ -87,7 +88,7 @@ def preflight(
     programs,
     ask(programs.update, 'Compiling the update'),
     ask(programs.evaluation, 'Compiling the evaluation'),
-    operations=forward_operations(config),
+    operations=forward_operations(bind(config, None).task),
   )
 
 

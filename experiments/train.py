@@ -43,6 +43,7 @@ from experiments.watching.compiled_step import describe_step, estimate_step
 from experiments.watching.meter import Meter
 from experiments.watching.profiling import Profiler
 from experiments.watching.progress import Progress
+from experiments.watching.speed import speed_of
 from experiments.watching.starts import record_start
 from experiments.watching.summary import describe_config_changes, describe_run
 from experiments.watching.weights_and_biases import WeightsAndBiases
@@ -203,7 +204,9 @@ def _train(
     batch = next(batches)
     progress.say(describe_step(estimate_step(update, train_state, batch)))
     batches_again = itertools.chain([batch], batches)
-    meter = Meter(config.batch_size)
+    speed = speed_of(experiment.task, config.batch_size)
+    progress.say(speed.describe())
+    meter = Meter(config.batch_size, speed)
     for step in range(first_step + 1, last_step + 1):
       with meter.waiting_for_data():
         batch = next(batches_again)

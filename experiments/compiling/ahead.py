@@ -22,14 +22,12 @@ from experiments.data.dataset import (
   evaluation_example,
 )
 from experiments.experiment import bind, check_run_options, update_of
-from experiments.measuring.operations import count_forward
 from experiments.parallelism import (
   PARALLELISMS,
   device_bytes,
 )
 from experiments.steps import make_evaluation
-from experiments.train_state import init_shapes, state_shapes
-from perceiver_jax.attention import plain_attention
+from experiments.train_state import state_shapes
 
 # A limit that every program exceeds: it ends a compilation for TPUs as soon as
 # its memory is planned, and the refusal says how much that is.
@@ -189,15 +187,6 @@ def lower(
     device_bytes(state),
     _bytes(global_batch) // len(devices),
   )
-
-
-def forward_operations(config: ml_collections.ConfigDict) -> int:
-  """Returns operations of one example's forward pass, as in the papers."""
-  task, _, _ = bind(fill_defaults(config), None)
-  batch = batch_spec(task.data.example, 1)
-  params, state = init_shapes(task.model, batch)
-  with plain_attention():
-    return sum(count_forward(task.model, params, state, batch).values())
 
 
 def _bytes(tree: Any) -> int:

@@ -205,3 +205,37 @@ GPUS = {
     _hopper('h200', 150_754_820_096, 4_800_000_000_000, 'NVIDIA H200'),
   )
 }
+
+# Operations a second in bfloat16 by what jax calls a kind of device. Rates of
+# GPUs that programs are not compiled for here: nvidia.com/en-us/data-center,
+# data sheets of A100, H100 and B200, without sparsity.
+_RATES = {
+  'TPU v3': CHIPS['v3'].rate,
+  'TPU v4': CHIPS['v4'].rate,
+  'TPU v5 lite': CHIPS['v5e'].rate,
+  'TPU v5e': CHIPS['v5e'].rate,
+  'TPU v5': CHIPS['v5p'].rate,
+  'TPU v5p': CHIPS['v5p'].rate,
+  'TPU v6 lite': CHIPS['v6e'].rate,
+  'TPU v6e': CHIPS['v6e'].rate,
+  'NVIDIA A100-SXM4-40GB': 312e12,
+  'NVIDIA A100-SXM4-80GB': 312e12,
+  'NVIDIA A100-PCIE-40GB': 312e12,
+  'NVIDIA A100 80GB PCIe': 312e12,
+  'NVIDIA H100 PCIe': 756e12,
+  'NVIDIA H100 80GB HBM3': GPUS['h100'].rate,
+  'NVIDIA H200': GPUS['h200'].rate,
+  'NVIDIA B200': 2250e12,
+}
+
+
+def peak_rate(device_kind: str) -> float | None:
+  """Returns the best rate of a kind of device; None where it is not known.
+
+  Args:
+    device_kind: as `jax.Device.device_kind`.
+
+  Returns:
+    Operations a second, dense and in bfloat16.
+  """
+  return _RATES.get(device_kind)

@@ -16,7 +16,7 @@ _SOURCES = {
 # What a loop says of itself, not of the task.
 _TECHNICAL = re.compile(
   r'learning_rate|.*_norm|seconds_.*|examples_.*|.*memory.*|bad_steps'
-  r'|skipped_examples|data_wait'
+  r'|skipped_examples|data_wait|teraflops_.*|share_of_peak'
 )
 _TIMES = {
   'seconds_per_step_device': 'steps on the device',
@@ -55,6 +55,10 @@ _OPTIMIZATION = (
 _THROUGHPUT = (
   Chart('examples_per_second', 'Examples a second', from_zero=True),
   Chart('seconds_per_step', 'Milliseconds a step', from_zero=True, scale=1e3),
+)
+_SPEED = (
+  Chart('teraflops_per_device', 'TFLOP/s of a device', from_zero=True),
+  Chart('share_of_peak', 'Share of the peak, %', from_zero=True, scale=100.0),
 )
 _MEMORY = (
   Chart('memory_peak', 'Most device memory, MB', from_zero=True, scale=1e-6),
@@ -125,13 +129,23 @@ def throughput_charts(history: History) -> Html:
     charts.append(stacked_chart('Milliseconds a step', parts))
   else:
     charts.append(_technical(_THROUGHPUT[1], {'': history}))
-  charts += [_technical(each, {'': history}) for each in _MEMORY]
+  charts += [_technical(each, {'': history}) for each in (*_SPEED, *_MEMORY)]
   for name, title in _PROBLEMS.items():
     if any(value for _, value in history.points(f'train/{name}')):
       charts.append(
         _technical(Chart(name, title, from_zero=True), {'': history})
       )
   return _charts(charts)
+
+
+def peak_note(history: History) -> str:
+  """Returns what is said of the share of the peak."""
+  if not history.points('train/teraflops_per_device'):
+    return ''
+  shares = [y for _, y in history.points('train/share_of_peak') if y]
+  if not shares:
+    return 'The share of the peak is unknown: so is the peak of such devices.'
+  return f'At the end, {shares[-1]:.1%} of the peak of the devices in bfloat16.'
 
 
 def task_metrics(histories: Sequence[History]) -> list[str]:

@@ -104,7 +104,11 @@ def run_page(
     Section('Final metrics', _metrics_table(history, config)),
     *_held_out_sections(seen, why_not),
     Section('Attention', attention, 'What the latents look at.'),
-    Section('Throughput', curves.throughput_charts(history)),
+    Section(
+      'Throughput',
+      curves.throughput_charts(history),
+      curves.peak_note(history),
+    ),
     Section('Optimisation', curves.optimization_charts(history)),
     *_background_sections(files),
   ]

@@ -7,15 +7,22 @@ from collections.abc import Iterator, Mapping
 import jax
 
 from experiments.measuring.memory import memory_in_use
+from experiments.watching.speed import Speed
 from perceiver_jax.metrics import Mean, compute
 
 
 class Meter:
   """Adds up metrics of steps and divides the time between readings."""
 
-  def __init__(self, batch_size: int):
-    """Starts the clock; `batch_size` is global."""
+  def __init__(self, batch_size: int, speed: Speed):
+    """Starts the clock.
+
+    Args:
+      batch_size: global.
+      speed: what the seconds of a step are measured by.
+    """
     self._batch_size = batch_size
+    self._speed = speed
     self._restart()
 
   def add(self, step_metrics: Mapping[str, Mean]) -> None:
@@ -62,6 +69,7 @@ class Meter:
     row |= self._times(seconds)
     row['examples_per_second'] = self._batch_size / row['seconds_per_step']
     row['examples_seen'] = float(position)
+    row |= self._speed.metrics(row['seconds_per_step'])
     row |= memory_in_use()
     self._restart()
     return {f'train/{name}': value for name, value in row.items()}

@@ -37,7 +37,7 @@ class Progress:
     """Shows the latest training metrics."""
     shown = (
       f'loss {metrics["train/loss"]:.4f}, '
-      f'{metrics["train/examples_per_second"]:.0f} examples/s'
+      f'{metrics["train/examples_per_second"]:.0f} examples/s{_rate(metrics)}'
     )
     if self._interactive:
       self._bar.set_postfix_str(shown)
@@ -56,6 +56,16 @@ class Progress:
   def close(self) -> None:
     """Leaves the bar as it is."""
     self._bar.close()
+
+
+def _rate(metrics: Mapping[str, float]) -> str:
+  """Operations a second and their share of the peak, where they are known."""
+  rate = metrics.get('train/teraflops_per_device')
+  if rate is None:
+    return ''
+  share = metrics.get('train/share_of_peak')
+  peak = 'peak unknown' if share is None else f'{share:.1%} of peak'
+  return f', {rate:.3g} TFLOP/s a device ({peak})'
 
 
 def say(text: str) -> None:

@@ -6,7 +6,9 @@ import pytest
 
 from experiments import benchmark
 from experiments.configs import digits
+from experiments.experiment import bind
 from experiments.measuring import scaling
+from experiments.measuring.forward_pass import forward_operations
 
 pytestmark = pytest.mark.slow
 
@@ -72,7 +74,7 @@ def test_the_dtype_is_that_of_the_config_unless_another_is_asked_for(
 
 def test_published_models_are_those_of_the_papers(result):
   billions = {
-    name: benchmark._forward_operations(config.get_config()) / 1e9
+    name: forward_operations(bind(config.get_config(), None).task) / 1e9
     for name, config in benchmark._PUBLISHED.items()
   }
   # docs/performance.md; the language model reads 2,048 bytes.
@@ -88,7 +90,7 @@ def test_operations_are_those_of_all_examples(result):
   config = digits.get_config()
   config.encoder.num_latents = 8
   config.encoder.self_attends_per_block = 1
-  one = benchmark._forward_operations(config)
+  one = forward_operations(bind(config, None).task)
   assert result['operations_forward'] == 2 * one
 
 

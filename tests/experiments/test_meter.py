@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from experiments.watching.meter import Meter
+from experiments.watching.speed import Speed
 from perceiver_jax.metrics import Mean
+
+UNKNOWN = Speed(operations=None, kind='cpu', peak=None)
 
 
 class Clock:
@@ -39,7 +42,7 @@ def step(meter, clock, seconds):
 
 
 def test_batches_count_by_their_weight(clock):
-  meter = Meter(batch_size=4)
+  meter = Meter(batch_size=4, speed=UNKNOWN)
   meter.add({'loss': mean(8.0, 4.0), 'accuracy': mean(1.0, 4.0)})
   meter.add({'loss': mean(6.0, 1.0), 'accuracy': mean(1.0, 1.0)})
   clock.seconds += 2.0
@@ -62,7 +65,7 @@ def test_batches_count_by_their_weight(clock):
 
 
 def test_the_parts_are_the_whole_time_between_readings(clock):
-  meter = Meter(batch_size=16)
+  meter = Meter(batch_size=16, speed=UNKNOWN)
   for _ in range(4):
     with meter.waiting_for_data():
       clock.seconds += 0.25
@@ -85,7 +88,7 @@ def test_the_parts_are_the_whole_time_between_readings(clock):
 
 
 def test_a_reading_starts_anew(clock):
-  meter = Meter(batch_size=4)
+  meter = Meter(batch_size=4, speed=UNKNOWN)
   with meter.waiting_for_data():
     clock.seconds += 3.0
   with meter.saving():
@@ -105,7 +108,7 @@ def test_a_reading_starts_anew(clock):
 
 def test_what_follows_a_reading_is_in_the_next(clock):
   # The loop reads before it evaluates and saves.
-  meter = Meter(batch_size=10)
+  meter = Meter(batch_size=10, speed=UNKNOWN)
   step(meter, clock, 1.0)
   assert meter.read(10)['train/seconds_evaluating'] == 0.0
   with meter.evaluating():
@@ -120,7 +123,7 @@ def test_what_follows_a_reading_is_in_the_next(clock):
 
 
 def test_a_block_that_fails_is_counted(clock):
-  meter = Meter(batch_size=10)
+  meter = Meter(batch_size=10, speed=UNKNOWN)
   with pytest.raises(KeyError), meter.evaluating():
     clock.seconds += 7.0
     raise KeyError
@@ -156,7 +159,7 @@ def test_steps_still_running_when_a_block_begins_are_steps(
 ):
   # Steps are only queued; whoever needs their result first waits for them.
   running = Running(clock)
-  meter = Meter(batch_size=4)
+  meter = Meter(batch_size=4, speed=UNKNOWN)
   meter.add({'loss': Mean(running, np.array(1.0))})
   assert not running.done
   clock.seconds += 0.25
@@ -170,10 +173,24 @@ def test_steps_still_running_when_a_block_begins_are_steps(
 
 def test_a_reading_waits_for_the_steps(clock, accelerator):
   running = Running(clock)
-  meter = Meter(batch_size=4)
+  meter = Meter(batch_size=4, speed=UNKNOWN)
   with meter.waiting_for_data():
     clock.seconds += 0.5
   meter.add({'loss': Mean(running, np.array(1.0))})
   row = meter.read(4)
   assert row['train/seconds_per_step_device'] == 1.0
   assert row['train/seconds_per_step'] == 1.5
+
+
+@pytest.mark.parametrize('peak', [None, 50e12])
+def test_operations_a_second_and_their_share_of_the_peak(clock, peak):
+  meter = Meter(batch_size=4, speed=Speed(6e12, 'kind', peak))
+  step(meter, clock, 0.25)
+  with meter.waiting_for_data():
+    clock.seconds += 0.25
+  with meter.evaluating():
+    clock.seconds += 10.0
+  row = meter.read(position=4)
+  # 6 trillion in half a second.
+  assert row['train/teraflops_per_device'] == 12.0
+  assert row.get('train/share_of_peak') == (peak and 0.24)

@@ -4,6 +4,8 @@ import contextlib
 import io
 import sys
 
+import pytest
+
 from experiments.watching.progress import Progress
 
 ROW = {
@@ -32,6 +34,21 @@ def test_plain_lines_where_there_is_no_terminal(capsys):
     'step 102: eval/accuracy 0.5',
   ]
   assert err == ''
+
+
+@pytest.mark.parametrize(
+  ('share', 'said'),
+  [({}, 'peak unknown'), ({'share_of_peak': 0.4567}, '45.7% of peak')],
+)
+def test_operations_a_second(capsys, share, said):
+  row = ROW | {'train/teraflops_per_device': 0.123456}
+  row |= {f'train/{name}': value for name, value in share.items()}
+  with contextlib.closing(Progress(100, 300, active=True)) as progress:
+    progress.report(101, row)
+  assert capsys.readouterr().out == (
+    'step 101/300: loss 0.5123, 124 examples/s, 0.123 TFLOP/s a device '
+    f'({said}), 01:39 left\n'
+  )
 
 
 class Terminal(io.StringIO):
