@@ -41,6 +41,7 @@ _OPTIONAL_SECTIONS = ('finetuning',)
 #   compute_dtype: of encoders and decoders, 'float32' or 'bfloat16'.
 #   ema_decay: of an average of the parameters that is evaluated beside them;
 #     0 keeps none.
+#   learning_rates: of some parameters, see `learning_rates.py`.
 #   numbers: steps whose numbers are not finite, see `health.py`.
 #   data_faults: examples that cannot be read, see `data/faults.py`.
 #   debug: whether a step that is not finite is run again to say why.
@@ -52,6 +53,7 @@ RUN_DEFAULTS = {
   'microbatches': 1,
   'compute_dtype': 'float32',
   'ema_decay': 0.0,
+  'learning_rates': {'multipliers': (), 'layer_decay': 1.0},
   'numbers': {'bad_steps': 0},
   'data_faults': {'bad_examples': 0, 'stall_seconds': 60.0},
   'debug': {'nans': False},

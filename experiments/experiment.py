@@ -15,13 +15,15 @@ from experiments.configuration import choose, construct, fill_defaults
 from experiments.data.dataset import Dataset, blank_batch, check_not_empty
 from experiments.data.one_at_a_time import one_at_a_time
 from experiments.finetuning import freeze
-from experiments.optimizers import OPTIMIZERS, SCHEDULES
+from experiments.learning_rates import apply_learning_rates
+from experiments.optimizers import OPTIMIZERS
 from experiments.parallelism import (
   PARALLELISMS,
   Parallelism,
   check_batch_size,
 )
 from experiments.precision import computing_in
+from experiments.schedules import SCHEDULES
 from experiments.steps import Collectives, Update, make_update
 from experiments.tasks import make_task
 from experiments.tasks.task import Task
@@ -63,6 +65,7 @@ def bind(config: ml_collections.ConfigDict, data_dir: str | None) -> Binding:
   task = task._replace(model=computing_in(config.compute_dtype, task.model))
   schedule = choose('schedule', SCHEDULES, config.schedule, config.train_steps)
   optimizer = choose('optimizer', OPTIMIZERS, config.optimizer, schedule)
+  optimizer = apply_learning_rates(config, task, optimizer)
   if 'finetuning' in config:
     task, optimizer = freeze(config, task, optimizer)
   return Binding(task, schedule, optimizer)

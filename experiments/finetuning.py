@@ -1,13 +1,11 @@
 """What a run that starts from another one loads, and what it keeps fixed.
 
 A config may have the section `finetuning`, see `Finetuning`. It speaks of
-parameters and state by path, such as `encoder/cross_attend_1/attention/key/w`;
-a prefix stands for all that lies below it: `encoder/cross_attend_1` for its
-attention and its MLP, but not for `encoder/cross_attend_10`.
+parameters and state by path, see `parameter_paths.py`.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import haiku as hk
@@ -17,7 +15,8 @@ import ml_collections
 import optax
 
 from experiments import addresses
-from experiments.configuration import construct, suggestion
+from experiments.configuration import construct
+from experiments.parameter_paths import check_prefixes, is_below, paths
 from experiments.tasks.task import Task
 
 
@@ -82,7 +81,7 @@ def freeze(
     return model.apply(params, *arguments, **options)
 
   def init(params: hk.Params) -> optax.OptState:
-    check_prefixes('freeze', prefixes, paths(params))
+    check_prefixes('finetuning.freeze', prefixes, paths(params))
     trained, _ = split(params)
     if not trained:
       raise ValueError(
@@ -106,41 +105,3 @@ def freeze(
 def finetuning_of(config: ml_collections.ConfigDict) -> Finetuning:
   """Returns the section `finetuning`, checked."""
   return construct('finetuning', Finetuning, config.finetuning)
-
-
-def is_below(prefixes: Iterable[str], module: str, name: str) -> bool:
-  """Whether one of the prefixes stands for this parameter."""
-  path = f'{module}/{name}/'
-  return any(path.startswith(f'{prefix}/') for prefix in prefixes)
-
-
-def paths(*trees: Mapping[str, Mapping[str, Any]]) -> set[str]:
-  """Returns `module/name` of everything in some parameters or states."""
-  return {
-    f'{module}/{name}'
-    for tree in trees
-    for module, name, _ in hk.data_structures.traverse(tree)
-  }
-
-
-def check_prefixes(
-  key: str, prefixes: Sequence[str], known_paths: Iterable[str]
-) -> None:
-  """Raises a ValueError when a prefix stands for none of the paths.
-
-  Args:
-    key: of the section, for the message.
-    prefixes: the value of that key.
-    known_paths: as from `paths`.
-  """
-  known = set()
-  for path in known_paths:
-    parts = path.split('/')
-    known.update('/'.join(parts[:i]) for i in range(1, len(parts) + 1))
-  for prefix in prefixes:
-    if prefix not in known:
-      raise ValueError(
-        f'config.finetuning.{key} has {prefix!r}, but nothing is called so'
-        f'{suggestion(prefix, known)} At the top are '
-        f'{sorted(name for name in known if "/" not in name)}.'
-      )

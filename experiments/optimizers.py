@@ -1,17 +1,19 @@
-"""Optimizers and learning rate schedules, built from optax.
+"""Optimizers, built from optax.
 
 Weight decay acts on matrices, latents and position tables, never on biases or
 on scales and offsets of layer norm; LAMB adapts its step to the same tensors.
 Which is which follows from parameter names, since layers are stacked: a bias
-of a stack has two axes too.
+of a stack has two axes too. What looks at a tensor as a whole looks at each
+layer of a stack alone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
 
 from perceiver_jax.encoder import is_layer_stack
 
@@ -74,6 +76,154 @@ def lamb(
   )
 
 
+def lion(
+  learning_rate: optax.Schedule,
+  *,
+  weight_decay: float,
+  b1: float = 0.9,
+  b2: float = 0.99,
+  clip_norm: float | None = None,
+) -> optax.GradientTransformation:
+  """Lion (arXiv 2302.06675): the sign of an average of gradients.
+
+  Every number moves by the whole learning rate, so that it is chosen 3 to 10
+  times smaller than that of AdamW, and the weight decay as much larger.
+
+  Args:
+    learning_rate: by step.
+    weight_decay: relative to the learning rate.
+    b1: share of the average in what the sign is taken of.
+    b2: decay of the average.
+    clip_norm: largest global norm of the gradient; None for no clipping.
+  """
+  return optax.chain(
+    _clip(clip_norm),
+    optax.scale_by_lion(b1, b2),
+    optax.add_decayed_weights(weight_decay, mask=decayed),
+    optax.scale_by_learning_rate(learning_rate),
+  )
+
+
+def adafactor(
+  learning_rate: optax.Schedule,
+  *,
+  weight_decay: float,
+  decay_rate: float = 0.8,
+  clip_update: float = 1.0,
+  scale_by_parameters: bool = True,
+  least_factored: int = 128,
+  clip_norm: float | None = None,
+) -> optax.GradientTransformation:
+  """Adafactor (arXiv 1804.04235), without momentum: hardly any state.
+
+  Of the second moment of a matrix it keeps means of rows and of columns.
+
+  Args:
+    learning_rate: by step.
+    weight_decay: relative to the learning rate.
+    decay_rate: the second moment decays by 1 - step ** -decay_rate.
+    clip_update: largest root mean square of a tensor's update before the
+      learning rate.
+    scale_by_parameters: whether a tensor's update is multiplied by the root
+      mean square of the tensor, at least 0.001: then usual learning rates are
+      about 0.01.
+    least_factored: both axes of a matrix must be as long, or its second moment
+      is kept whole.
+    clip_norm: largest global norm of the gradient; None for no clipping.
+  """
+  return optax.chain(
+    _clip(clip_norm),
+    each_layer(
+      optax.chain(
+        optax.scale_by_factored_rms(
+          decay_rate=decay_rate, min_dim_size_to_factor=least_factored
+        ),
+        optax.clip_by_block_rms(clip_update),
+        optax.scale_by_param_block_rms()
+        if scale_by_parameters
+        else optax.identity(),
+      )
+    ),
+    optax.add_decayed_weights(weight_decay, mask=decayed),
+    optax.scale_by_learning_rate(learning_rate),
+  )
+
+
+def muon(
+  learning_rate: optax.Schedule,
+  *,
+  weight_decay: float,
+  momentum: float = 0.95,
+  b1: float = 0.9,
+  b2: float = 0.999,
+  epsilon: float = 1e-8,
+  clip_norm: float | None = None,
+) -> optax.GradientTransformation:
+  """Muon: matrices move along the orthogonal part of their momentum.
+
+  Matrices are weights `w` of two axes. Their updates are scaled as in arXiv
+  2502.16982, by 0.2 sqrt(max(inputs, outputs)), so that learning rate and
+  weight decay of AdamW suit; all other parameters follow AdamW.
+
+  Args:
+    learning_rate: by step.
+    weight_decay: relative to the learning rate.
+    momentum: decay of the momentum of matrices.
+    b1: decay of the first moment of other parameters.
+    b2: decay of their second moment.
+    epsilon: added to its root.
+    clip_norm: largest global norm of the gradient; None for no clipping.
+  """
+  orthogonal = optax.chain(
+    optax.contrib.scale_by_muon(
+      beta=momentum,
+      weight_dimension_numbers=lambda tree: jax.tree.map(
+        lambda _: optax.contrib.MuonDimensionNumbers(-2, -1), tree
+      ),
+    ),
+    optax.stateless_with_tree_map(lambda update, _: update * _width(update)),
+  )
+  return optax.chain(
+    _clip(clip_norm),
+    optax.partition(
+      {'matrix': orthogonal, 'other': optax.scale_by_adam(b1, b2, epsilon)},
+      lambda params: _map_named(
+        lambda *leaf: 'matrix' if _is_matrix(*leaf) else 'other', params
+      ),
+    ),
+    optax.add_decayed_weights(weight_decay, mask=decayed),
+    optax.scale_by_learning_rate(learning_rate),
+  )
+
+
+def each_layer(
+  transformation: optax.GradientTransformation,
+) -> optax.GradientTransformation:
+  """Applies a transformation to each module alone, and each layer of a stack.
+
+  Its state is one for each module; of a stack, with a leading axis of layers.
+
+  Args:
+    transformation: of a tree of parameters.
+  """
+
+  def per_module(function: Callable, *trees: Any) -> dict[str, Any]:
+    return {
+      module: (jax.vmap(function) if is_layer_stack(module) else function)(
+        *(tree[module] for tree in trees)
+      )
+      for module in trees[0]
+    }
+
+  def update_function(updates, state, params=None):
+    both = per_module(transformation.update, updates, state, params)
+    return tuple({m: each[i] for m, each in both.items()} for i in (0, 1))
+
+  return optax.GradientTransformation(
+    lambda params: per_module(transformation.init, params), update_function
+  )
+
+
 def scale_by_trust_ratio() -> optax.GradientTransformation:
   """Scales each decayed tensor's update to the norm of the tensor.
 
@@ -103,107 +253,26 @@ def scale_by_trust_ratio() -> optax.GradientTransformation:
   )
 
 
-def constant(
-  train_steps: int, *, learning_rate: float, warmup_steps: int = 0
-) -> optax.Schedule:
-  """The same learning rate to the end."""
-  del train_steps
-  return _warmed_up(optax.constant_schedule(learning_rate), warmup_steps)
-
-
-def step(
-  train_steps: int,
-  *,
-  learning_rate: float,
-  boundaries: Sequence[float],
-  factor: float = 0.1,
-  warmup_steps: int = 0,
-) -> optax.Schedule:
-  """Multiplies the learning rate by `factor` at each boundary.
-
-  Args:
-    train_steps: of the run.
-    learning_rate: at the start.
-    boundaries: shares of the run, between 0 and 1: 84 of 120 epochs are 0.7.
-    factor: at each boundary.
-    warmup_steps: until the full rate; rises by 1 / warmup_steps a step.
-  """
-  if not all(0.0 < boundary < 1.0 for boundary in boundaries):
-    raise ValueError(
-      'schedule.boundaries are shares of the run between 0 and 1, got '
-      f'{tuple(boundaries)}. For epoch 84 of 120 write 84 / 120.'
-    )
-  steps = {}
-  for boundary in boundaries:  # In a short run, two may fall on one step.
-    at = round(boundary * train_steps)
-    steps[at] = steps.get(at, 1.0) * factor
-  return _warmed_up(
-    optax.piecewise_constant_schedule(learning_rate, steps), warmup_steps
-  )
-
-
-def cosine(
-  train_steps: int, *, learning_rate: float, warmup_steps: int = 0
-) -> optax.Schedule:
-  """Falls to zero along a half cosine."""
-  return _warmed_up(
-    optax.cosine_decay_schedule(learning_rate, train_steps), warmup_steps
-  )
-
-
-def flat_then_cosine(
-  train_steps: int,
-  *,
-  learning_rate: float,
-  flat: float = 0.5,
-  warmup_steps: int = 0,
-) -> optax.Schedule:
-  """Constant for a share of the run, then a half cosine to zero.
-
-  Perceiver IO on ImageNet (section A.1) is flat for 55 of 110 epochs.
-
-  Args:
-    train_steps: of the run.
-    learning_rate: of the flat part.
-    flat: its share of the run, from 0 to below 1.
-    warmup_steps: until the full rate; rises by 1 / warmup_steps a step.
-  """
-  if not 0.0 <= flat < 1.0:
-    raise ValueError(
-      f'schedule.flat is a share of the run in [0, 1), got {flat}.'
-    )
-  flat_steps = round(flat * train_steps)
-  decay_steps = max(1, train_steps - flat_steps)
-  decay = optax.cosine_decay_schedule(learning_rate, decay_steps)
-  return _warmed_up(
-    lambda count: decay(jnp.maximum(count - flat_steps, 0)), warmup_steps
-  )
-
-
-OPTIMIZERS = {'adamw': adamw, 'lamb': lamb}
-SCHEDULES = {
-  'constant': constant,
-  'step': step,
-  'cosine': cosine,
-  'flat_then_cosine': flat_then_cosine,
+OPTIMIZERS = {
+  'adafactor': adafactor,
+  'adamw': adamw,
+  'lamb': lamb,
+  'lion': lion,
+  'muon': muon,
 }
-
-
-def _warmed_up(schedule: optax.Schedule, warmup_steps: int) -> optax.Schedule:
-  """Multiplies the schedule by a ramp from 1 / warmup_steps to 1."""
-  if warmup_steps < 0:
-    raise ValueError(
-      f'schedule.warmup_steps must not be negative, got {warmup_steps}.'
-    )
-  if warmup_steps == 0:
-    return schedule
-  return lambda count: (
-    schedule(count) * jnp.minimum(1.0, (count + 1) / warmup_steps)
-  )
 
 
 def _clip(norm: float | None) -> optax.GradientTransformation:
   return optax.identity() if norm is None else optax.clip_by_global_norm(norm)
+
+
+def _is_matrix(module: str, name: str, array: jax.Array) -> bool:
+  return name == 'w' and array.ndim - is_layer_stack(module) == 2
+
+
+def _width(update: jax.Array) -> float:
+  """Brings a matrix of singular values 1 to the size of AdamW's updates."""
+  return 0.2 * max(update.shape[-2:]) ** 0.5
 
 
 def _map_named(function: Callable, params: Any, *rest: Any) -> Any:

@@ -15,12 +15,8 @@ from experiments import addresses, processes
 from experiments.configuration import read_config
 from experiments.data.dataset import batch_spec
 from experiments.experiment import open_checkpoints
-from experiments.finetuning import (
-  check_prefixes,
-  finetuning_of,
-  is_below,
-  paths,
-)
+from experiments.finetuning import finetuning_of
+from experiments.parameter_paths import check_prefixes, is_below, paths
 from experiments.tasks import make_task
 from experiments.tasks.task import Task
 from experiments.train_state import TrainState, init_shapes
@@ -63,8 +59,8 @@ def load_source(
     source_params, source_state = checkpoints.restore_model(step)
   ours = paths(train_state.params, train_state.state)
   theirs = paths(source_params, source_state)
-  check_prefixes('skip', options.skip, ours | theirs)
-  check_prefixes('resample', options.resample, ours)
+  check_prefixes('finetuning.skip', options.skip, ours | theirs)
+  check_prefixes('finetuning.resample', options.resample, ours)
   fit = _fitting(options.resample, source_config, task)
   params, problems = transfer(
     source_params, train_state.params, options.skip, fit

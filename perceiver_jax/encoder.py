@@ -62,6 +62,34 @@ def is_layer_stack(module_name: str) -> bool:
   return LAYER_STACK in module_name.split('/')
 
 
+def stages(
+  cross_attends: Sequence[int],
+  *,
+  share_cross_attends: bool = True,
+  share_latent_blocks: bool = True,
+) -> list[tuple[tuple[int, ...], int]]:
+  """Returns what latents pass through, see `Encoder`.
+
+  Args:
+    cross_attends: before each latent block.
+    share_cross_attends: all but the first.
+    share_latent_blocks: all of them.
+
+  Returns:
+    For each latent block: which cross-attends come first, which block it is.
+    Numbers name parameter sets, `cross_attend_0` and `latent_block_0`, so equal
+    numbers share parameters.
+  """
+  found, done = [], 0
+  for block, count in enumerate(cross_attends):
+    ids = range(done, done + count)
+    if share_cross_attends:
+      ids = [min(i, 1) for i in ids]
+    found.append((tuple(ids), 0 if share_latent_blocks else block))
+    done += count
+  return found
+
+
 @dataclasses.dataclass(kw_only=True)
 class LatentBlock(hk.Module):
   """A latent Transformer: self-attend layers with stacked parameters.
@@ -273,8 +301,12 @@ class Encoder(hk.Module):
     """
     check_byte_array(byte_array)
     byte_array = byte_array.zero_padding()
-    stages = self._stages()
-    uses = collections.Counter(i for ids, _ in stages for i in ids)
+    steps = stages(
+      self.cross_attends,
+      share_cross_attends=self.share_cross_attends,
+      share_latent_blocks=self.share_latent_blocks,
+    )
+    uses = collections.Counter(i for ids, _ in steps for i in ids)
     cross_attends = {i: self._cross_attend(i) for i in sorted(uses)}
     inputs = {
       i: cross_attend.prepare(
@@ -286,11 +318,11 @@ class Encoder(hk.Module):
       for i, cross_attend in cross_attends.items()
     }
     latent_blocks = {
-      i: self._latent_block(i) for i in sorted({i for _, i in stages})
+      i: self._latent_block(i) for i in sorted({i for _, i in steps})
     }
     layers = {i: block.prepare() for i, block in latent_blocks.items()}
     latents = self._initial_latents().astype(byte_array.features.dtype)
-    for stage, repeats in itertools.groupby(stages):
+    for stage, repeats in itertools.groupby(steps):
 
       def apply_stage(latents: jax.Array, stage=stage) -> jax.Array:
         cross_attend_ids, latent_block_id = stage
@@ -304,20 +336,6 @@ class Encoder(hk.Module):
 
       latents = _repeat(apply_stage, latents, times=len(list(repeats)))
     return latents
-
-  def _stages(self) -> list[tuple[tuple[int, ...], int]]:
-    """For each latent block: which cross-attends come first, which block.
-
-    Numbers name parameter sets, so equal numbers share parameters.
-    """
-    stages, done = [], 0
-    for block, count in enumerate(self.cross_attends):
-      ids = range(done, done + count)
-      if self.share_cross_attends:
-        ids = [min(i, 1) for i in ids]
-      stages.append((tuple(ids), 0 if self.share_latent_blocks else block))
-      done += count
-    return stages
 
   def _initial_latents(self) -> jax.Array:
     """Returns `[1, N, D]`: the batch shares them until it attends."""

@@ -267,6 +267,7 @@ MAY_IMPORT = {
   'experiments.sweeps': [],
   'experiments.viewing': [],
   'experiments.configuration': [],
+  'experiments.parameter_paths': ['experiments.configuration'],
   'experiments.reporting.background': [
     'experiments.configuration',
     'experiments.viewing.tables',
@@ -317,6 +318,7 @@ MAY_IMPORT = {
     'perceiver_jax.preprocessors',
   ],
   'experiments.optimizers': ['perceiver_jax.encoder'],
+  'experiments.schedules': [],
   'experiments.train_state': [
     'perceiver_jax.metrics',
   ],
@@ -762,6 +764,14 @@ MAY_IMPORT = {
     'experiments.tasks.answers',
     'experiments.train_state',
   ],
+  'experiments.learning_rates': [
+    'experiments.configuration',
+    'experiments.data.dataset',
+    'experiments.parameter_paths',
+    'experiments.tasks.task',
+    'experiments.train_state',
+    'perceiver_jax.encoder',
+  ],
   'experiments.measuring.forward_pass': [
     'experiments.data.dataset',
     'experiments.measuring.operations',
@@ -924,6 +934,7 @@ MAY_IMPORT = {
   'experiments.finetuning': [
     'experiments.addresses',
     'experiments.configuration',
+    'experiments.parameter_paths',
     'experiments.tasks.task',
   ],
   'experiments.experiment': [
@@ -932,10 +943,12 @@ MAY_IMPORT = {
     'experiments.data.dataset',
     'experiments.data.one_at_a_time',
     'experiments.finetuning',
+    'experiments.learning_rates',
     'experiments.optimizers',
     'experiments.parallelism',
     'experiments.precision',
     'experiments.processes',
+    'experiments.schedules',
     'experiments.steps',
     'experiments.tasks',
     'experiments.tasks.task',
@@ -1103,6 +1116,7 @@ MAY_IMPORT = {
     'experiments.data.dataset',
     'experiments.experiment',
     'experiments.finetuning',
+    'experiments.parameter_paths',
     'experiments.processes',
     'experiments.tasks',
     'experiments.tasks.task',

@@ -12,7 +12,7 @@ import ml_collections
 import numpy as np
 import pytest
 
-from experiments import optimizers
+from experiments import optimizers, schedules
 from experiments.checkpointing.checkpoints import Checkpoints
 from experiments.configs import digits as digits_config
 from experiments.configs import folder as folder_config
@@ -461,7 +461,7 @@ def test_shipped_config_builds_model_and_optimizer(name, variant, size):
   assert hk.data_structures.tree_size(params) == size
 
   schedule = choose(
-    'schedule', optimizers.SCHEDULES, config.schedule, config.train_steps
+    'schedule', schedules.SCHEDULES, config.schedule, config.train_steps
   )
   assert 0.0 < schedule(0) <= config.schedule.learning_rate
   assert (

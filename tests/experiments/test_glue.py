@@ -15,7 +15,7 @@ from experiments.configs import language as language_config
 from experiments.data.dataset import batch_spec
 from experiments.data.glue import PARTS, TASKS, glue
 from experiments.data.pipeline import train_batches
-from experiments.finetuning import is_below
+from experiments.parameter_paths import is_below
 from experiments.tasks import glue as glue_task
 from experiments.tasks import glue_scores, make_task
 from experiments.train_state import init_shapes
