@@ -14,6 +14,7 @@ from experiments.checkpointing.checkpoints import Checkpoints
 from experiments.configuration import choose, construct, fill_defaults
 from experiments.data.dataset import Dataset, blank_batch, check_not_empty
 from experiments.data.one_at_a_time import one_at_a_time
+from experiments.early_stop import EarlyStop
 from experiments.finetuning import freeze
 from experiments.learning_rates import apply_learning_rates
 from experiments.optimizers import OPTIMIZERS
@@ -24,6 +25,7 @@ from experiments.parallelism import (
 )
 from experiments.precision import computing_in
 from experiments.schedules import SCHEDULES
+from experiments.stepping.spikes import SpikeGuard
 from experiments.steps import Collectives, Update, make_update
 from experiments.tasks import make_task
 from experiments.tasks.task import Task
@@ -114,7 +116,14 @@ def update_of(
     collectives=collectives,
     microbatches=config.microbatches,
     ema_decay=config.ema_decay,
+    guard=spike_guard(config),
   )
+
+
+def spike_guard(config: ml_collections.ConfigDict) -> SpikeGuard | None:
+  """Returns what says which steps are spikes; None where none are left out."""
+  guard = construct('spikes', SpikeGuard, config.spikes)
+  return guard if guard.is_on else None
 
 
 def build_experiment(
@@ -142,11 +151,19 @@ def build_experiment(
   processes.await_all()
   batch = blank_batch(task.data.example)
   template = state_shapes(
-    task.model, optimizer, batch, has_ema=config.ema_decay > 0.0
+    task.model,
+    optimizer,
+    batch,
+    has_ema=config.ema_decay > 0.0,
+    has_spikes=spike_guard(config) is not None,
   )
-  _check_best_metric(
-    config.checkpoints.get('best_metric'), task, template, batch
+  metrics = _metric_names(task, template, batch)
+  _check_metric(
+    'checkpoints.best_metric', config.checkpoints.get('best_metric'), metrics
   )
+  early_stop = construct('early_stop', EarlyStop, config.early_stop)
+  if early_stop.is_on:
+    _check_metric('early_stop.metric', early_stop.metric, metrics)
   return Experiment(
     task,
     dataset,
@@ -189,10 +206,8 @@ def check_run_options(
     )
 
 
-def _check_best_metric(
-  best_metric: str, task: Task, template: TrainState, batch: Batch
-) -> None:
-  """Finds out now, not at the first evaluation."""
+def _metric_names(task: Task, template: TrainState, batch: Batch) -> list[str]:
+  """What evaluations will be of, known before the first one."""
 
   def metrics_of(params: hk.Params, state: hk.State) -> Metrics:
     predictions, _ = task.model.apply(
@@ -204,11 +219,14 @@ def _check_best_metric(
   if task.dataset_metrics is not None:
     metrics |= dict.fromkeys(task.dataset_metrics.names)
   prefixes = ['eval'] if template.ema is None else ['eval', 'eval_ema']
-  names = sorted(f'{prefix}/{name}' for prefix in prefixes for name in metrics)
-  if best_metric not in names:
+  return sorted(f'{prefix}/{name}' for prefix in prefixes for name in metrics)
+
+
+def _check_metric(key: str, metric: str | None, names: list[str]) -> None:
+  if metric not in names:
     raise ValueError(
-      f'config.checkpoints.best_metric = {best_metric!r} is not a metric of '
-      f'this task. Choose one of {names}.'
+      f'config.{key} = {metric!r} is not a metric of this task. Choose one of '
+      f'{names}.'
     )
 
 

@@ -43,6 +43,8 @@ class HealthWatch:
 
   Attributes:
     bad_steps: that were left out so far, by this process.
+    spikes: steps that were left out as spikes so far, of the whole run; None
+      where none can be.
   """
 
   def __init__(
@@ -72,6 +74,7 @@ class HealthWatch:
         f'config.numbers.bad_steps must not be negative, got {bad_steps}.'
       )
     self.bad_steps = 0
+    self.spikes: int | None = None
     self._folder = workdir / FOLDER
     self._parallelism = parallelism
     self._say = say
@@ -115,6 +118,8 @@ class HealthWatch:
     health: Health,
     train_state: TrainState,
   ) -> None:
+    if health.skipped is not None:
+      self._count_spikes(step, health)
     if bool(health.is_finite):
       return
     self.bad_steps += 1
@@ -138,6 +143,17 @@ class HealthWatch:
       f'Left out (bad step {self.bad_steps} of at most {self._limit}).'
     )
     self._say('\n'.join(lines))
+
+  def _count_spikes(self, step: int, health: Health) -> None:
+    before, self.spikes = self.spikes, int(health.skipped)
+    if before is not None and self.spikes > before:
+      norms = named_leaves(health.gradient_norms).values()
+      norm = np.sqrt(sum(np.square(each) for each in norms))
+      self._say(
+        f'Step {step} is a spike and changed nothing: loss '
+        f'{float(health.loss):.4g}, norm of the gradient {float(norm):.4g} '
+        f'({self.spikes} so far).'
+      )
 
   def _write(self, step: int, batch: Batch) -> pathlib.Path:
     """Writes this process's part of a batch; returns its path."""

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from experiments.stepping.spikes import SpikeGuard
 from experiments.train_state import (
   Batch,
   Collect,
@@ -52,6 +53,8 @@ class Health(NamedTuple):
 
   Attributes:
     is_finite: bool scalar; where it is False, the step changed nothing.
+    skipped: int32 scalar, steps left out so far because of a spike; None where
+      none can be.
     loss: float32 scalar.
     gradient_norms: float32 scalars, a tree like the parameters.
   """
@@ -59,13 +62,14 @@ class Health(NamedTuple):
   is_finite: jax.Array
   loss: jax.Array
   gradient_norms: Any
+  skipped: jax.Array | None = None
 
 
 class Report(NamedTuple):
   """What a step says of itself, the same on all devices.
 
   Attributes:
-    metrics: of its batch; without weight where it was not finite.
+    metrics: of its batch; without weight where it changed nothing.
     health: of its numbers.
   """
 
@@ -86,10 +90,12 @@ def make_update(
   collectives: Collectives,
   microbatches: int = 1,
   ema_decay: float = 0.0,
+  guard: SpikeGuard | None = None,
 ) -> Update:
   """Returns the update, to be compiled for the devices.
 
-  A step whose loss or gradient is not finite counts, and changes nothing else.
+  A step whose loss or gradient is not finite, or a spike, counts, and changes
+  nothing else.
 
   Args:
     model: takes a batch and `is_training`.
@@ -104,6 +110,8 @@ def make_update(
       such as the averages of a batch norm, follows part by part.
     ema_decay: of the average of the parameters in a step, where one is kept:
       e <- decay e + (1 - decay) p.
+    guard: says which steps are left out as spikes; the train state has `spikes`
+      then. None leaves none out.
   """
 
   def gradients_of(
@@ -134,7 +142,7 @@ def make_update(
   def update(
     train_state: TrainState, batch: Batch
   ) -> tuple[TrainState, Report]:
-    step, params, state, opt_state, ema = train_state
+    step, params, state, opt_state, ema, spikes = train_state
     gradients, (loss, metrics, state) = collectives.gradients(gradients_of)(
       params, state, step, batch
     )
@@ -149,10 +157,16 @@ def make_update(
     metrics['gradient_norm'] = _scalar(norm)
     metrics['parameter_norm'] = _scalar(optax.tree.norm(params))
     metrics['learning_rate'] = _scalar(schedule(step))
-    metrics = _where(is_finite, metrics, jax.tree.map(jnp.zeros_like, metrics))
+    changes, skipped = is_finite, None
+    if guard is not None:
+      is_spike, seen = guard.judge(spikes, loss, norm)
+      spikes = _where(is_finite, seen, spikes)
+      changes, skipped = is_finite & ~is_spike, spikes.skipped
+    metrics = _where(changes, metrics, jax.tree.map(jnp.zeros_like, metrics))
     new = TrainState(step, params, state, opt_state, ema)
-    new = _where(is_finite, new, train_state)._replace(step=step + 1)
-    return new, Report(metrics, Health(is_finite, loss, norms))
+    new = _where(changes, new, train_state._replace(spikes=None))
+    new = new._replace(step=step + 1, spikes=spikes)
+    return new, Report(metrics, Health(is_finite, loss, norms, skipped))
 
   return update
 

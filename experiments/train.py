@@ -17,11 +17,13 @@ import ml_collections
 
 from experiments import command_line, processes
 from experiments.checkpointing.checkpoints import Checkpoints
+from experiments.checkpointing.files import Restored
 from experiments.checkpointing.local_copies import check_processes
 from experiments.compilation_cache import start_keeping
 from experiments.configuration import construct, fill_defaults, write_config
 from experiments.data.faults import TRAINING, DataFaults
 from experiments.data.pipeline import count_unreadable, train_batches
+from experiments.early_stop import EarlyStop
 from experiments.error_text import one_line
 from experiments.evaluation import Evaluation
 from experiments.experiment import (
@@ -37,7 +39,7 @@ from experiments.reporting.writing import FinalReport
 from experiments.run_lock import RunLock
 from experiments.shared_workdir import check_shared
 from experiments.tasks.open_values import settle
-from experiments.train_state import TrainState, init_state
+from experiments.train_state import init_state
 from experiments.transfer import load_source
 from experiments.watching.compiled_step import describe_step, estimate_step
 from experiments.watching.meter import Meter
@@ -88,17 +90,15 @@ def train_and_evaluate(
     checkpoints = open_checkpoints(config, workdir)
     with contextlib.closing(checkpoints):
       try:
-        train_state, position = _start(config, experiment, checkpoints)
+        start = _start(config, experiment, checkpoints)
       except ValueError as error:
         raise ValueError('\n'.join([str(error), *changes])) from error
       for change in changes:
         processes.say(f'Changed since the run began: {change}')
       if processes.is_first():
         write_config(config, workdir)
-        record_start(workdir, int(train_state.step))
-      results = _train(
-        config, experiment, train_state, position, checkpoints, watchers
-      )
+        record_start(workdir, int(start.train_state.step))
+      results = _train(config, experiment, start, checkpoints, watchers)
       checkpoints.finish()
       best_step = checkpoints.best_step()
   _report(results, best_step, workdir)
@@ -157,13 +157,14 @@ def _make_watchers(
 def _train(
   config: ml_collections.ConfigDict,
   experiment: Experiment,
-  train_state: TrainState,
-  position: int,
+  start: Restored,
   checkpoints: Checkpoints,
   watchers: _Watchers,
 ) -> dict[str, float]:
   """The loop. Returns the results of the last step, or nothing."""
   parallelism, health = experiment.parallelism, watchers.health
+  train_state, position, seen = start
+  early_stop = construct('early_stop', EarlyStop, config.early_stop)
   first_step, last_step = int(train_state.step), config.train_steps
   evaluate = Evaluation(
     experiment,
@@ -173,6 +174,9 @@ def _train(
   )
   if first_step >= last_step:
     processes.say(f'Step {first_step} was the last: only evaluating.')
+    return evaluate(train_state)
+  if reason := early_stop.reason(seen):
+    processes.say(f'Stopped early at step {first_step}: {reason}.')
     return evaluate(train_state)
   update = parallelism.update(
     update_of(config, experiment, parallelism.collectives)
@@ -225,6 +229,7 @@ def _train(
         with meter.evaluating():
           results = evaluate(train_state)
         progress.say(f'step {step}: {_format(results)}')
+        seen = early_stop.after(seen, results)
       if row or results:
         writer.write(step, row | results)
       stop = None if last else interruption.requested(step)
@@ -233,36 +238,44 @@ def _train(
         with meter.saving():
           writer.flush()
           checkpoints.save(
-            parallelism.snapshot(train_state), position, results or None
+            parallelism.snapshot(train_state), position, results or None, seen
           )
       if stop:
         progress.say(
           f'{stop}: saving step {step}. Run the same command again to continue.'
         )
         return {}
+      if results and (reason := early_stop.reason(seen)):
+        progress.say(f'Stopped early at step {step}: {reason}.')
+        break
   return results
 
 
 def _counts(watchers: _Watchers) -> dict[str, float]:
   """What this process left out so far."""
-  return {
+  counts = {
     'train/skipped_examples': float(watchers.faults.skipped(TRAINING)),
     'train/bad_steps': float(watchers.health.bad_steps),
   }
+  if watchers.health.spikes is not None:
+    counts['train/spikes'] = float(watchers.health.spikes)
+  return counts
 
 
 def _start(
   config: ml_collections.ConfigDict,
   experiment: Experiment,
   checkpoints: Checkpoints,
-) -> tuple[TrainState, int]:
+) -> Restored:
   """Returns the state and the position in the data to start from."""
   parallelism = experiment.parallelism
   restored = checkpoints.restore_newest(experiment.template)
   if restored is not None:
     step = int(restored.train_state.step)
     processes.say(f'Resuming from the checkpoint of step {step}.')
-    return parallelism.place_state(restored.train_state), restored.position
+    return restored._replace(
+      train_state=parallelism.place_state(restored.train_state)
+    )
   processes.say('Starting from scratch.')
   train_state = parallelism.initialize(
     lambda batch: init_state(
@@ -271,6 +284,7 @@ def _start(
       config.seed,
       batch,
       has_ema=config.ema_decay > 0.0,
+      has_spikes=experiment.template.spikes is not None,
     ),
     experiment.batch,
   )
@@ -278,7 +292,7 @@ def _start(
     train_state = load_source(
       config, experiment.task, experiment.optimizer, train_state
     )
-  return parallelism.place_state(train_state), 0
+  return Restored(parallelism.place_state(train_state), 0)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from experiments.stepping.spikes import Spikes, no_spikes
 from perceiver_jax.metrics import Mean
 
 Batch = Mapping[str, Any]
@@ -28,6 +29,7 @@ class TrainState(NamedTuple):
     state: Haiku state.
     opt_state: optimizer state.
     ema: exponential moving average of the parameters; None where none is kept.
+    spikes: what steps are compared with; None where they are not.
   """
 
   step: jax.Array
@@ -35,6 +37,7 @@ class TrainState(NamedTuple):
   state: hk.MutableState
   opt_state: optax.OptState
   ema: hk.MutableParams | None = None
+  spikes: Spikes | None = None
 
 
 def init_state(
@@ -44,6 +47,7 @@ def init_state(
   batch: Batch,
   *,
   has_ema: bool = False,
+  has_spikes: bool = False,
 ) -> TrainState:
   """Returns the state before the first step.
 
@@ -53,6 +57,7 @@ def init_state(
     seed: of the run.
     batch: arrays of the right shapes and dtypes.
     has_ema: whether an average of the parameters is kept.
+    has_spikes: whether steps are compared with those before.
   """
   params, state = model.init(jax.random.key(seed), batch, is_training=True)
   return TrainState(
@@ -61,6 +66,7 @@ def init_state(
     state=state,
     opt_state=optimizer.init(params),
     ema=params if has_ema else None,
+    spikes=no_spikes() if has_spikes else None,
   )
 
 
@@ -79,9 +85,12 @@ def state_shapes(
   batch: Batch,
   *,
   has_ema: bool = False,
+  has_spikes: bool = False,
 ) -> TrainState:
   """Returns shapes and dtypes of the train state; nothing is computed."""
   return jax.eval_shape(
-    lambda batch: init_state(model, optimizer, 0, batch, has_ema=has_ema),
+    lambda batch: init_state(
+      model, optimizer, 0, batch, has_ema=has_ema, has_spikes=has_spikes
+    ),
     batch,
   )

@@ -83,7 +83,9 @@ def load_source(
   )(params)
   if train_state.ema is None:
     ema = None
-  return TrainState(train_state.step, params, state, opt_state, ema)
+  return train_state._replace(
+    params=params, state=state, opt_state=opt_state, ema=ema
+  )
 
 
 def transfer(

@@ -22,6 +22,7 @@ from experiments.checkpointing.files import BrokenCheckpointError, Restored
 from experiments.checkpointing.local_copies import copies_of
 from experiments.checkpointing.manager import open_manager
 from experiments.checkpointing.save_failures import SaveFailures
+from experiments.early_stop import Seen
 from experiments.train_state import TrainState
 from experiments.watching.progress import warn
 
@@ -110,6 +111,7 @@ class Checkpoints:
     train_state: TrainState,
     position: int,
     metrics: Mapping[str, float] | None,
+    seen: Seen = Seen(),  # noqa: B008
   ) -> None:
     """Starts writing a checkpoint, when the one before is written.
 
@@ -120,6 +122,7 @@ class Checkpoints:
         are divided among processes, each writes its part.
       position: examples of the training stream consumed so far.
       metrics: of an evaluation of this step, or None.
+      seen: what is known of evaluations.
 
     Raises:
       OSError: too many saves in a row have failed.
@@ -134,7 +137,9 @@ class Checkpoints:
           train_state=ocp.args.StandardSave(
             checkpoint_files.parts_of(train_state)
           ),
-          data=ocp.args.JsonSave({'position': position}),
+          data=ocp.args.JsonSave(
+            {'position': position, 'seen': seen._asdict()}
+          ),
         ),
         metrics=None if metrics is None else dict(metrics),
       ):

@@ -20,7 +20,9 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from experiments.buckets import BucketPath, is_in_bucket
+from experiments.early_stop import Seen
 from experiments.error_text import one_line
+from experiments.stepping.spikes import no_spikes
 from experiments.train_state import TrainState
 
 STATE, DATA, METRICS = 'train_state', 'data', 'metrics'
@@ -52,10 +54,12 @@ class Restored(NamedTuple):
   Attributes:
     train_state: as it was saved.
     position: examples of the training stream consumed so far.
+    seen: what is known of evaluations.
   """
 
   train_state: TrainState
   position: int
+  seen: Seen = Seen()
 
 
 def read(
@@ -76,14 +80,25 @@ def read(
   handler = ocp.StandardCheckpointHandler()
   with _reading(folder):
     saved = _shapes(handler.metadata(opened / STATE))
-  _check_shapes(folder, saved, _shapes(template))
+  has_spikes = any(name.startswith('spikes/') for name in saved)
+  wanted = template
+  if has_spikes != (template.spikes is not None):
+    shapes = jax.eval_shape(no_spikes) if has_spikes else None
+    wanted = template._replace(spikes=shapes)
+  _check_shapes(folder, saved, _shapes(wanted))
   with _reading(folder):
     parts = handler.restore(
       opened / STATE,
-      args=ocp.args.StandardRestore(jax.tree.map(_target, parts_of(template))),
+      args=ocp.args.StandardRestore(jax.tree.map(_target, parts_of(wanted))),
     )
-    position = ocp.JsonCheckpointHandler().restore(opened / DATA)['position']
-  return Restored(TrainState(**parts), position)
+    data = ocp.JsonCheckpointHandler().restore(opened / DATA)
+  state = TrainState(**parts)
+  # A run may begin and cease to compare steps: its checkpoints stay its own.
+  if template.spikes is None:
+    state = state._replace(spikes=None)
+  elif not has_spikes:
+    state = state._replace(spikes=jax.tree.map(np.asarray, no_spikes()))
+  return Restored(state, data['position'], Seen(**data.get('seen', {})))
 
 
 def parts_of(train_state: TrainState) -> dict[str, Any]:

@@ -21,7 +21,12 @@ from experiments.data.dataset import (
   batch_spec,
   evaluation_example,
 )
-from experiments.experiment import bind, check_run_options, update_of
+from experiments.experiment import (
+  bind,
+  check_run_options,
+  spike_guard,
+  update_of,
+)
 from experiments.parallelism import (
   PARALLELISMS,
   device_bytes,
@@ -163,6 +168,7 @@ def lower(
     binding.optimizer,
     batch_spec(task.data.example, 1),
     has_ema=config.ema_decay > 0.0,
+    has_spikes=spike_guard(config) is not None,
   )
   global_batch = batch_spec(task.data.example | weight, config.batch_size)
   held_out = batch_spec(

@@ -15,7 +15,7 @@ _SOURCES = {
 }
 # What a loop says of itself, not of the task.
 _TECHNICAL = re.compile(
-  r'learning_rate|.*_norm|seconds_.*|examples_.*|.*memory.*|bad_steps'
+  r'learning_rate|.*_norm|seconds_.*|examples_.*|.*memory.*|bad_steps|spikes'
   r'|skipped_examples|data_wait|teraflops_.*|share_of_peak'
 )
 _TIMES = {
@@ -25,6 +25,7 @@ _TIMES = {
 }
 _PROBLEMS = {
   'bad_steps': 'Steps that were not finite',
+  'spikes': 'Steps that were left out as spikes',
   'skipped_examples': 'Examples that could not be read',
 }
 

@@ -22,6 +22,8 @@ import pytest
 from experiments.checkpointing import orbax_noise, save_failures
 from experiments.checkpointing.checkpoints import Checkpoints
 from experiments.checkpointing.files import BrokenCheckpointError, parts_of
+from experiments.early_stop import Seen
+from experiments.stepping.spikes import no_spikes
 from experiments.train_state import TrainState
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -68,6 +70,31 @@ def opened(tmp_path, lines):
       return stack.enter_context(contextlib.closing(checkpoints))
 
     yield open_again
+
+
+def test_checkpoints_of_older_releases_and_of_other_settings(opened, tmp_path):
+  """They know nothing of evaluations, and steps may be compared or not."""
+  known = Seen(0.5, 3)
+  spikes = jax.tree.map(np.asarray, no_spikes())._replace(skipped=np.int32(7))
+  checkpoints = opened()
+  checkpoints.save(state(OLD), 5, None)
+  checkpoints.save(state(NEW)._replace(spikes=spikes), 6, None, known)
+  checkpoints.finish()
+  path = tmp_path / 'checkpoints' / str(OLD) / 'data' / 'metadata'
+  path.write_text(json.dumps({'position': 5}))
+  comparing = template()._replace(spikes=jax.eval_shape(no_spikes))
+  checkpoints = opened()
+  for wanted in (template(), comparing):
+    old, new = (checkpoints.restore(step, wanted) for step in (OLD, NEW))
+    assert (old.position, old.seen) == (5, Seen())
+    assert (new.position, new.seen) == (6, known)
+    for restored, step in ((old, OLD), (new, NEW)):
+      assert is_state(restored.train_state._replace(spikes=None), step)
+    if wanted.spikes is None:
+      assert old.train_state.spikes is new.train_state.spikes is None
+    else:
+      assert int(old.train_state.spikes.skipped) == 0
+      assert int(new.train_state.spikes.skipped) == 7
 
 
 @pytest.fixture(scope='module')

@@ -328,3 +328,42 @@ def test_imagenet_without_data_stops_with_the_command_to_run(tmp_path):
   assert 'tfds build imagenet2012 --file_format=array_record' in result.stderr
   assert 'experiments/configs/digits.py' in result.stderr
   assert time.perf_counter() - start < 60
+
+
+@pytest.mark.slow
+def test_a_run_whose_metric_is_no_better_stops_early_and_stays_so(
+  tmp_path, data_dir
+):
+  still = (
+    '--config.schedule.learning_rate=1e-30',
+    '--config.eval_every=4',
+    '--config.early_stop.patience=2',
+  )
+  output = train(tmp_path, data_dir, *still)
+  # Losses of the same parameters: the second and the third are no better.
+  assert 'Stopped early at step 12: eval/loss has not been better' in output
+  assert 'Final evaluation: eval/accuracy' in output
+  again = train(tmp_path, data_dir, *still)
+  assert 'Resuming from the checkpoint of step 12' in again
+  assert 'Stopped early at step 12' in again and 'Compiling' not in again
+  assert values(tmp_path, 'eval/loss').size == 3
+
+
+@pytest.mark.slow
+def test_spikes_of_a_resumed_run_are_those_of_an_unbroken_one(
+  tmp_path, data_dir
+):
+  skipping = ('--config.spikes.factor=1.05', '--config.spikes.window=3')
+  unbroken, broken = tmp_path / 'unbroken', tmp_path / 'broken'
+  train(unbroken, data_dir, *skipping)
+  shutil.copytree(unbroken, broken)
+  for folder in (broken / 'checkpoints').iterdir():
+    if folder.name.isdigit() and int(folder.name) > 20:
+      shutil.rmtree(folder)
+  output = train(broken, data_dir, *skipping)
+  assert 'Resuming from the checkpoint of step 20' in output
+  for name in ('eval/loss', 'train/loss', 'train/gradient_norm'):
+    assert values(broken, name)[-1] == values(unbroken, name)[-1], name
+  spikes = values(unbroken, 'train/spikes')
+  np.testing.assert_array_equal(values(broken, 'train/spikes'), spikes)
+  assert 0 < spikes[-2] < spikes[-1] < 32
