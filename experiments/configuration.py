@@ -44,6 +44,8 @@ _OPTIONAL_SECTIONS = ('finetuning',)
 #   learning_rates: of some parameters, see `learning_rates.py`.
 #   spikes: steps that are left out, see `stepping/spikes.py`.
 #   early_stop: when a run ends before its last step, see `early_stop.py`.
+#   statistics: of gradients and activations by module, see
+#     `watching/statistics.py`.
 #   numbers: steps whose numbers are not finite, see `health.py`.
 #   data_faults: examples that cannot be read, see `data/faults.py`.
 #   debug: whether a step that is not finite is run again to say why.
@@ -58,6 +60,7 @@ RUN_DEFAULTS = {
   'learning_rates': {'multipliers': (), 'layer_decay': 1.0},
   'spikes': {'factor': 0.0, 'window': 100},
   'early_stop': {'patience': 0, 'metric': 'eval/loss', 'mode': 'min'},
+  'statistics': {'every': 0, 'depth': 2},
   'numbers': {'bad_steps': 0},
   'data_faults': {'bad_examples': 0, 'stall_seconds': 60.0},
   'debug': {'nans': False},

@@ -47,6 +47,7 @@ from experiments.watching.profiling import Profiler
 from experiments.watching.progress import Progress
 from experiments.watching.speed import speed_of
 from experiments.watching.starts import record_start
+from experiments.watching.statistics import Interval, Statistics
 from experiments.watching.summary import describe_config_changes, describe_run
 from experiments.watching.weights_and_biases import WeightsAndBiases
 from experiments.watching.writers import MetricsWriter
@@ -116,6 +117,7 @@ class _Watchers(NamedTuple):
     profiler: of some steps.
     tracking: beside the workdir.
     report: at the end.
+    interval: of statistics by module.
   """
 
   workdir: pathlib.Path
@@ -124,6 +126,7 @@ class _Watchers(NamedTuple):
   profiler: Profiler
   tracking: WeightsAndBiases
   report: FinalReport
+  interval: Interval
 
 
 def _make_watchers(
@@ -151,6 +154,7 @@ def _make_watchers(
     ),
     tracking=construct('wandb', WeightsAndBiases, config.wandb, given=first),
     report=construct('report', FinalReport, config.report, workdir),
+    interval=construct('statistics', Interval, config.statistics),
   )
 
 
@@ -211,6 +215,12 @@ def _train(
     speed = speed_of(experiment.task, config.batch_size)
     progress.say(speed.describe())
     meter = Meter(config.batch_size, speed)
+    statistics = Statistics(
+      experiment.task.model,
+      parallelism,
+      watchers.interval.depth,
+      microbatches=config.microbatches,
+    )
     for step in range(first_step + 1, last_step + 1):
       with meter.waiting_for_data():
         batch = next(batches_again)
@@ -225,6 +235,11 @@ def _train(
       if last or step % config.log_every == 0:
         row = meter.read(position) | _counts(watchers)
         progress.report(step, row)
+      if watchers.interval.includes(step):
+        with meter.evaluating():
+          row = row | statistics(
+            train_state, batch, report.health.gradient_norms
+          )
       if last or step % config.eval_every == 0:
         with meter.evaluating():
           results = evaluate(train_state)

@@ -347,6 +347,13 @@ MAY_IMPORT = {
     'experiments.stepping.sharded',
     'experiments.steps',
   ],
+  'experiments.watching.statistics': [
+    'experiments.parallelism',
+    'experiments.steps',
+    'experiments.train_state',
+    'perceiver_jax.encoder',
+    'perceiver_jax.metrics',
+  ],
   'experiments.health': [
     'experiments.parallelism',
     'experiments.steps',
@@ -1403,6 +1410,7 @@ MAY_IMPORT = {
     'experiments.watching.progress',
     'experiments.watching.speed',
     'experiments.watching.starts',
+    'experiments.watching.statistics',
     'experiments.watching.summary',
     'experiments.watching.weights_and_biases',
     'experiments.watching.writers',

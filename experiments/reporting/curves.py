@@ -17,6 +17,7 @@ _SOURCES = {
 _TECHNICAL = re.compile(
   r'learning_rate|.*_norm|seconds_.*|examples_.*|.*memory.*|bad_steps|spikes'
   r'|skipped_examples|data_wait|teraflops_.*|share_of_peak'
+  r'|(gradient_norm|activation.*)/.*'
 )
 _TIMES = {
   'seconds_per_step_device': 'steps on the device',
@@ -27,6 +28,13 @@ _PROBLEMS = {
   'bad_steps': 'Steps that were not finite',
   'spikes': 'Steps that were left out as spikes',
   'skipped_examples': 'Examples that could not be read',
+}
+_MODULES_OF_A_CHART = 4
+_BY_MODULE = {
+  'gradient_norm': 'Norm of the gradient',
+  'activation': 'Mean magnitude of what modules return',
+  'activation_zeros': 'Share of zeros',
+  'activation_not_finite': 'Share that is not finite',
 }
 
 
@@ -136,6 +144,24 @@ def throughput_charts(history: History) -> Html:
       charts.append(
         _technical(Chart(name, title, from_zero=True), {'': history})
       )
+  return _charts(charts)
+
+
+def module_charts(history: History) -> Html:
+  """Returns charts of statistics by module, a few modules in each."""
+  charts = []
+  for kind, title in _BY_MODULE.items():
+    prefix = f'modules/{kind}/'
+    names = [name for name in history.names() if name.startswith(prefix)]
+    for first in range(0, len(names), _MODULES_OF_A_CHART):
+      some = names[first : first + _MODULES_OF_A_CHART]
+      lines = [
+        Line(name.removeprefix(prefix), history.points(name), colour, True)
+        for colour, name in enumerate(some)
+      ]
+      if any(value for line in lines for _, value in line.points):
+        is_log = not kind.startswith('activation_')
+        charts.append(line_chart(title, lines, is_log=is_log))
   return _charts(charts)
 
 

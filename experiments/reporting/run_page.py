@@ -110,6 +110,7 @@ def run_page(
       curves.peak_note(history),
     ),
     Section('Optimisation', curves.optimization_charts(history)),
+    Section('By module', curves.module_charts(history)),
     *_background_sections(files),
   ]
   return page(

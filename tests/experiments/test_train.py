@@ -353,7 +353,11 @@ def test_a_run_whose_metric_is_no_better_stops_early_and_stays_so(
 def test_spikes_of_a_resumed_run_are_those_of_an_unbroken_one(
   tmp_path, data_dir
 ):
-  skipping = ('--config.spikes.factor=1.05', '--config.spikes.window=3')
+  skipping = (
+    '--config.spikes.factor=1.05',
+    '--config.spikes.window=3',
+    '--config.checkpoints.keep_last=10',
+  )
   unbroken, broken = tmp_path / 'unbroken', tmp_path / 'broken'
   train(unbroken, data_dir, *skipping)
   shutil.copytree(unbroken, broken)
