@@ -205,7 +205,20 @@ def _parse_flags(argv: list[str]) -> list[str]:
   except flags.Error as error:
     _fail(f'{error} See --help.')
   _check_config_file()
+  _check_names()
   return rest
+
+
+def _check_names() -> None:
+  """Ends with one line where a folder has a name that libraries cannot take."""
+  for flag in (WORKDIR, DATA_DIR):
+    try:
+      (flag.value or '').encode()
+    except UnicodeEncodeError:
+      _fail(
+        f'--{flag.name}={flag.value} is no UTF-8, or no text in this locale. '
+        'Rename the folder, or set LC_ALL=C.UTF-8.'
+      )
 
 
 def _check_config_file() -> None:

@@ -99,15 +99,36 @@ def read_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
 
   Raises:
     FileNotFoundError: there is no run.
+    ValueError: the file is empty, cut, or holds something else.
   """
   path = workdir / CONFIG_FILE
   if not path.is_file():
     raise FileNotFoundError(
       f'There is no run in {workdir}, it has no {CONFIG_FILE}.'
     )
-  return fill_defaults(
-    ml_collections.ConfigDict(json.loads(path.read_text(encoding='utf-8')))
-  )
+  try:
+    values = json.loads(path.read_text(encoding='utf-8'))
+    _check_values(values)
+  except (ValueError, RecursionError) as error:
+    raise ValueError(
+      f'{path} is no config of a run ({error}). Remove it, and name the '
+      'experiment by --config: the checkpoints stay.'
+    ) from error
+  return fill_defaults(ml_collections.ConfigDict(values))
+
+
+def _check_values(values: Any) -> None:
+  """Raises a ValueError unless values have what every run needs."""
+  if not isinstance(values, dict):
+    raise ValueError(f'it holds a {type(values).__name__}, not sections')
+  missing = sorted({*RUN_KEYS, *_RUN_SECTIONS} - set(values))
+  if missing:
+    raise ValueError(f'it lacks {", ".join(missing)}')
+  for key, kind in RUN_KEYS.items():
+    _check_type(f'config.{key}', values[key], kind)
+  for key in _RUN_SECTIONS:
+    if not isinstance(values[key], dict):
+      raise ValueError(f'config.{key} is {values[key]!r}, not a section')
 
 
 def take_open_values(

@@ -64,6 +64,8 @@ def answers(
   for text in texts:
     try:
       answer = run.predict_text(text)
+    except UnicodeEncodeError:
+      answer = ValueError(f'{text!r} is no UTF-8.')
     except ValueError as error:
       answer = ValueError(f'{text!r}: {error}')
     yield (text,), answer

@@ -115,7 +115,7 @@ def _row(line: str) -> dict[str, Any] | None:
   """A line as a row; None where it is none."""
   try:
     row = json.loads(line)
-  except json.JSONDecodeError:
+  except (ValueError, RecursionError):
     return None
   if not isinstance(row, dict) or not isinstance(row.get('step'), int):
     return None
@@ -127,4 +127,7 @@ def _row(line: str) -> dict[str, Any] | None:
 
 
 def _finite(value: float | None) -> float | None:
-  return None if value is None or not math.isfinite(value) else float(value)
+  try:
+    return float(value) if value is not None and math.isfinite(value) else None
+  except OverflowError:  # Of a whole number of very many digits.
+    return None

@@ -39,6 +39,7 @@ _ATTENTION_POLICY = (
 _TOP = 5
 # More would be a page of numbers.
 _MOST_TOP = 1000
+_MOST_DIGITS = 18
 
 
 def make_app(
@@ -179,9 +180,9 @@ def _number(
 ) -> int:
   """Returns a number of a request's query."""
   text = request.query_params.get(name, str(default))
-  if not (text.isascii() and text.isdecimal()) or not (
-    lowest <= int(text) <= highest
-  ):
+  # Python refuses to read a number of very many digits.
+  is_number = text.isascii() and text.isdecimal() and len(text) < _MOST_DIGITS
+  if not is_number or not lowest <= int(text) <= highest:
     raise HTTPException(
       400, f'{name} must be a number from {lowest} to {highest}.'
     )

@@ -9,6 +9,7 @@ from starlette.types import Message, Receive
 MEGABYTE = 1_000_000
 # What a request has around its files.
 _FRAME_BYTES = 16_384
+_MOST_DIGITS = 18
 # A refused request is read on up to this many times the limit: who is still
 # sending does not look for an answer.
 _REFUSED_LIMITS = 4
@@ -30,7 +31,11 @@ class Counted:
 
   async def check(self, stated: str) -> None:
     """Raises an HTTPException where the stated length is over the limit."""
-    if stated.isdecimal() and int(stated) > self._most_bytes + _FRAME_BYTES:
+    most = self._most_bytes + _FRAME_BYTES
+    # Python refuses to read a number of very many digits.
+    if stated.isdecimal() and (
+      len(stated) > _MOST_DIGITS or int(stated) > most
+    ):
       await self._refuse()
 
   async def __call__(self) -> Message:

@@ -163,7 +163,7 @@ class _Lines:
 
   def __init__(self, workdir: pathlib.Path, step: int):
     path = workdir / 'metrics.jsonl'
-    text = path.read_text(encoding='utf-8') if path.exists() else ''
+    text = path.read_text('utf-8', 'replace') if path.exists() else ''
     # The run may have been killed while it wrote the last line.
     lines = [
       line for line in text.splitlines(keepends=True) if line.endswith('\n')
@@ -249,8 +249,11 @@ def _framed(event: Event) -> bytes:
 
 def _step_of(line: str, path: pathlib.Path) -> int:
   try:
-    return json.loads(line)['step']
-  except (json.JSONDecodeError, KeyError, TypeError) as error:
+    step = json.loads(line)['step']
+    if not isinstance(step, int):
+      raise TypeError(f'a step {step!r}')
+    return step
+  except (ValueError, KeyError, TypeError, RecursionError) as error:
     raise ValueError(
       f'{path} has a line that no run wrote: {line.strip()[:80]!r}. Repair or '
       'remove the file.'

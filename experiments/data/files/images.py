@@ -67,7 +67,8 @@ def read_image(
   except _TooLargeError:
     raise
   except PIL.Image.DecompressionBombError as error:
-    raise _too_large(path, str(error)) from error
+    most = 2 * PIL.Image.MAX_IMAGE_PIXELS
+    raise _too_large(path, f'more than {most:,} pixels') from error
   # What Pillow raises for a damaged file is not documented.
   except Exception as error:
     raise ValueError(
