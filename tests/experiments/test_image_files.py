@@ -37,7 +37,7 @@ def test_no_program_is_started_for_an_image(tmp_path, monkeypatch):
   monkeypatch.setenv('PATH', str(tmp_path), prepend=':')
   path = tmp_path / 'seven.png'
   path.write_bytes(EPS)
-  assert 'is no image' in refuse(path)
+  assert '(it is none of JPEG, PNG,' in refuse(path)
   assert not called.exists()
   # What the list keeps from happening.
   with pytest.raises(OSError), PIL.Image.open(path) as image:

@@ -69,16 +69,21 @@ def read_image(
   except PIL.Image.DecompressionBombError as error:
     most = 2 * PIL.Image.MAX_IMAGE_PIXELS
     raise _too_large(path, f'more than {most:,} pixels') from error
+  except PIL.UnidentifiedImageError as error:
+    raise _damaged(path, f'it is none of {", ".join(FORMATS)}') from error
   # What Pillow raises for a damaged file is not documented.
   except Exception as error:
-    raise ValueError(
-      f'{path} is no image, or is damaged ({error}). Get it again, or take it '
-      'out.'
-    ) from error
+    raise _damaged(path, str(error)) from error
 
 
 class _TooLargeError(ValueError):
   """An image has more pixels than are read."""
+
+
+def _damaged(path: pathlib.Path, why: str) -> ValueError:
+  return ValueError(
+    f'{path} is no image, or is damaged ({why}). Get it again, or take it out.'
+  )
 
 
 def _too_large(path: pathlib.Path, what: str) -> _TooLargeError:
