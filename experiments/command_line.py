@@ -211,7 +211,7 @@ def _parse_flags(argv: list[str]) -> list[str]:
 
 def _check_names() -> None:
   """Ends with one line where a folder has a name that libraries cannot take."""
-  for flag in (WORKDIR, DATA_DIR):
+  for flag in (WORKDIR, _DATA_DIR):
     try:
       (flag.value or '').encode()
     except UnicodeEncodeError:

@@ -260,7 +260,7 @@ def _parse(multihost: str) -> tuple[str, int, int]:
     len(parts) != 3
     or not parts[0].rpartition(':')[0]
     or not all(
-      part.isdigit() for part in (parts[0].rpartition(':')[2], *parts[1:])
+      part.isdecimal() for part in (parts[0].rpartition(':')[2], *parts[1:])
     )
     or not int(parts[2]) < int(parts[1])
   ):

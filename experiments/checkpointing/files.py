@@ -188,7 +188,7 @@ def unfinished(directory: pathlib.Path, step: int | None) -> list[pathlib.Path]:
     return sorted(
       folder
       for folder in directory.glob(name)
-      if folder.name.isdigit() and not (folder / COMMITTED).exists()
+      if folder.name.isdecimal() and not (folder / COMMITTED).exists()
     )
   return sorted(directory.glob(f'{name}{_UNFINISHED}*'))
 
@@ -208,7 +208,7 @@ def check_all_seen(directory: BucketPath, steps: Sequence[int]) -> None:
   """
   for folder in directory.glob('*'):
     if (
-      folder.name.isdigit()
+      folder.name.isdecimal()
       and int(folder.name) not in steps
       and (folder / COMMITTED).exists()
     ):

@@ -47,11 +47,11 @@ class LocalCopies:
   def pull(self) -> None:
     """Copies what tells of the checkpoints, without their arrays."""
     for path in self.directory.iterdir():
-      if not path.name.isdigit():  # What a failed save has left.
+      if not path.name.isdecimal():  # What a failed save has left.
         shutil.rmtree(path, ignore_errors=True)
     self._there.clear()
     for folder in self._remote.glob('*'):
-      names = folder.files() if folder.name.isdigit() else []
+      names = folder.files() if folder.name.isdecimal() else []
       if COMMITTED in names:
         self._there.add(folder.name)
         self._download(
@@ -70,7 +70,7 @@ class LocalCopies:
     Raises:
       OSError: it cannot be written; the next time it is tried again.
     """
-    here = {x.name for x in self.directory.iterdir() if x.name.isdigit()}
+    here = {x.name for x in self.directory.iterdir() if x.name.isdecimal()}
     for step in sorted(here - self._there, key=int):
       self._upload(step)
       self._there.add(step)

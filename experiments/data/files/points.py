@@ -114,7 +114,7 @@ def _read_points(path: pathlib.Path, data: bytes) -> np.ndarray:
     return array
   first, _, rest = decode(data).strip().partition('\n')
   # Laser scanners write how many points follow.
-  text = rest if first.strip().isdigit() else f'{first}\n{rest}'
+  text = rest if first.strip().isdecimal() else f'{first}\n{rest}'
   table = parse_table(text)
   names = [name.lower() for name in table.names]
   columns = range(min(3, table.num_columns))
