@@ -26,7 +26,7 @@ def check_shared(workdir: pathlib.Path) -> None:
   """
   name = f'.seen_by_all_{secrets.token_hex(8)}'
   if processes.is_first():
-    (workdir / name).write_text('')
+    (workdir / name).write_text('', encoding='utf-8')
   mark = workdir / bytes(agreement.of_first(list(name.encode()))).decode()
   unseen = '' if _appears(mark) else socket.gethostname()
   hosts = sorted({host for host in agreement.of_each(unseen) if host})

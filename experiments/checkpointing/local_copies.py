@@ -103,7 +103,9 @@ class LocalCopies:
       name = path.relative_to(source).as_posix()
       if path.is_file() and name != COMMITTED:
         target.upload(path, name)
-    (target / COMMITTED).write_text('The checkpoint is whole.\n')
+    (target / COMMITTED).write_text(
+      'The checkpoint is whole.\n', encoding='utf-8'
+    )
 
 
 def copies_of(directory: pathlib.Path | BucketPath) -> LocalCopies | None:

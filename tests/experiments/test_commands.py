@@ -49,9 +49,12 @@ def test_all_commands_are_listed():
       isinstance(node, ast.If) and ast.dump(node.test) == ast.dump(main)
       for node in ast.parse(path.read_text()).body
     )
-    # The loader of an export is copied out, and a command only there; pickles
-    # are read in a process that `import_weights` starts.
-    not_for_people = {('__main__',), ('handing_on', 'load'), ('unpickling',)}
+    # The loader of an export is copied out, and a command only there; others
+    # are processes that `import_weights` and `launch.local` start.
+    not_for_people = {
+      *(('__main__',), ('handing_on', 'load')),
+      *(('unpickling',), ('launch', 'attached')),
+    }
     if runs and parts not in not_for_people:
       found.append('.'.join(parts))
   assert sorted(NAMES) == sorted(found)
