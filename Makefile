@@ -108,6 +108,7 @@ requirements:
 # Makes the golden files of transformers anew, in memory, and compares.
 golden: $(TORCH)/.installed
 	$(TORCH)/bin/python tests/golden/make_huggingface.py --check
+	$(TORCH)/bin/python tests/golden/make_saved.py --check
 
 clean:
 	rm -rf .venv .venv-* build

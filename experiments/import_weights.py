@@ -1,19 +1,22 @@
 """Makes a run of published or exported weights, to evaluate or go on from.
 
+  python -m experiments.import_weights --source=FOLDER --workdir=runs/imported
   python -m experiments.import_weights --source=FILE \\
-    --config=experiments/configs/imagenet_io.py --workdir=runs/imported
+    --config=experiments/configs/imagenet_io.py --workdir=runs/released
   python -m experiments.evaluate --workdir=runs/imported
-  python -m experiments.import_weights --workdir=runs/again \\
-    --source=runs/digits/export/weights.safetensors
 
-FILE is a pickle released with the authors' code (.pystate, .pickle, .pkl), or
-the weights of a Perceiver of Hugging Face `transformers` (.safetensors; .bin
-and .pt where PyTorch is installed). Reading a pickle runs no code from it, and
-takes no longer than parameters of its size do. Or it is what
+FOLDER is what `save_pretrained` of Hugging Face `transformers` wrote for a
+Perceiver: weights in one file or in several, and their config.json, which the
+config of the run is made from. One of its files can be named too
+(.safetensors, or its .index.json; .bin and .pt where PyTorch is installed).
+
+FILE is a pickle released with the authors' code (.pystate, .pickle, .pkl),
+which does not say what model it is of: --config does. Reading it runs no code
+from it, and takes no longer than parameters of its size do. Or it is what
 `experiments.export` wrote: the config.json beside it is then the default for
 --config, and the parameters are the same to the last bit.
 
-Released models differ in small ways, such as the kind of GELU: the config is
+Released models differ in small ways, such as the kind of GELU: a --config is
 set to what the weights need, each change is printed, and the config.json of the
 run holds the result. Commands with --workdir alone take it from there.
 """
@@ -28,7 +31,6 @@ import jax
 import ml_collections
 import numpy as np
 import optax
-import safetensors.numpy
 from absl import flags
 
 from experiments import addresses, command_line
@@ -39,16 +41,20 @@ from experiments.configuration import (
 )
 from experiments.data.dataset import batch_spec
 from experiments.experiment import bind, open_checkpoints
+from experiments.handing_on.imported_configs import config_of
+from experiments.handing_on.sources import Source, read_source
 from experiments.handing_on.weights import is_exported, read_weights
 from experiments.tasks.task import Task
 from experiments.train_state import TrainState, init_shapes
 from experiments.transfer import learned_grids
-from experiments.unpickling import load_apart
 from experiments.watching.summary import parameter_table
-from perceiver_jax import pretrained
+from perceiver_jax import huggingface, pretrained
+from perceiver_jax.published import Model
 from perceiver_jax.resample import resample_positions
 
-_SOURCE = flags.DEFINE_string('source', None, 'File with the weights.')
+_SOURCE = flags.DEFINE_string(
+  'source', None, 'File or folder with the weights.'
+)
 _SOURCE_GRID = flags.DEFINE_list(
   'source_grid',
   None,
@@ -56,48 +62,16 @@ _SOURCE_GRID = flags.DEFINE_list(
   'when the config is for other images. Default: a square.',
 )
 
-_PICKLES = ('.pystate', '.pickle', '.pkl')
-_TORCH = ('.bin', '.pt', '.pth')
-# Before, `weights_only` could be got round (CVE-2025-32434).
-_SAFE_TORCH = (2, 6)
-
-_Model = tuple[hk.MutableParams, hk.MutableState, optax.GradientTransformation]
-
-
-def read_source(
-  path: pathlib.Path,
-) -> tuple[str, dict[str, np.ndarray], dict[str, np.ndarray]]:
-  """Reads a file of published weights.
-
-  Args:
-    path: of the file; its suffix tells its kind.
-
-  Returns:
-    Layout, parameters and state by name, see `pretrained.convert`.
-
-  Raises:
-    ValueError: it is none of the known kinds, or not readable.
-    OSError: there is no such file.
-  """
-  if not path.is_file():
-    raise FileNotFoundError(f'There is no file {path}.')
-  suffix = path.suffix.lower()
-  if suffix in _PICKLES:
-    tree = load_apart(path)
-    params, state = tree, {}
-    if 'params' in tree and 'state' in tree:
-      params, state = tree['params'], tree['state']
-    return 'released', _flatten(params), _flatten(state)
-  if suffix == '.safetensors':
-    return 'huggingface', _read_safetensors(path), {}
-  if suffix in _TORCH:
-    return 'huggingface', _read_torch(path), {}
-  known = (*_PICKLES, '.safetensors', *_TORCH)
-  raise ValueError(f'{path} must end in one of {known}.')
+_Imported = tuple[
+  ml_collections.ConfigDict,
+  hk.MutableParams,
+  hk.MutableState,
+  optax.GradientTransformation,
+]
 
 
 def import_weights(
-  config: ml_collections.ConfigDict,
+  config: ml_collections.ConfigDict | None,
   source: pathlib.Path,
   workdir: pathlib.Path,
   source_grid: tuple[int, ...] | None = None,
@@ -105,8 +79,9 @@ def import_weights(
   """Writes the checkpoint of step 0 and the config of a run.
 
   Args:
-    config: of the model; it is set to what the weights need.
-    source: file with the weights.
+    config: of the model; it is set to what the weights need. None to make it
+      from the config.json that lies beside the weights.
+    source: file or folder with the weights.
     workdir: of the new run.
     source_grid: of learned positions in the file; None for a square.
 
@@ -121,7 +96,7 @@ def import_weights(
   convert = _convert_exported
   if not is_exported(source):
     convert = functools.partial(_convert_published, source_grid=source_grid)
-  params, state, optimizer = convert(config, source)
+  config, params, state, optimizer = convert(config, source)
   train_state = TrainState(
     np.int32(0),
     params,
@@ -138,42 +113,113 @@ def import_weights(
 
 
 def _convert_exported(
-  config: ml_collections.ConfigDict, source: pathlib.Path
-) -> _Model:
-  """Returns parameters and state as they were exported, and an optimizer."""
+  config: ml_collections.ConfigDict | None, source: pathlib.Path
+) -> _Imported:
+  """Returns the config, parameters, state as exported, and an optimizer."""
+  config = config or _config_beside(source)
   task, _, optimizer = bind(config, None)
   print(f'{source.name}: exported from a run.')
   shapes = init_shapes(task.model, batch_spec(task.data.example, 1))
-  return *read_weights(source, *shapes), optimizer
+  return config, *read_weights(source, *shapes), optimizer
+
+
+def _config_beside(source: pathlib.Path) -> ml_collections.ConfigDict:
+  try:
+    return read_config(source.parent)
+  except FileNotFoundError as error:
+    raise ValueError(
+      f'{source} has no config.json beside it. Name its config by --config.'
+    ) from error
 
 
 def _convert_published(
-  config: ml_collections.ConfigDict,
-  source: pathlib.Path,
+  config: ml_collections.ConfigDict | None,
+  path: pathlib.Path,
   source_grid: tuple[int, ...] | None,
-) -> _Model:
-  """Returns published parameters in our layout, state, and an optimizer."""
-  layout, params, state = read_source(source)
-  architecture = pretrained.architecture_of(params, layout)
-  print(f'{source.name}: {architecture} in the layout {layout!r}.')
-  # In bfloat16 predictions would differ from those of the published code.
-  settings = {'compute_dtype': 'float32'}
-  _apply_settings(config, settings | pretrained.settings(layout, architecture))
+) -> _Imported:
+  """Returns the config, parameters in our layout, state, and an optimizer."""
+  source = read_source(path)
+  layout = source.layout
+  architecture = pretrained.architecture_of(source.params, layout)
+  print(f'{path.name}: {architecture} in the layout {layout!r}.')
+  config = _config_for(config, source, architecture, path)
   task, _, optimizer = bind(config, None)
   params, state = pretrained.convert(
-    params,
-    state,
+    source.params,
+    source.state,
     *init_shapes(task.model, batch_spec(task.data.example, 1)),
     layout=layout,
     architecture=architecture,
     resize=_resampling(task, source_grid),
   )
-  return params, state, optimizer
+  return config, params, state, optimizer
+
+
+def _config_for(
+  config: ml_collections.ConfigDict | None,
+  source: Source,
+  architecture: str,
+  path: pathlib.Path,
+) -> ml_collections.ConfigDict:
+  """Returns the config that the weights need, made or changed."""
+  described = None
+  if source.config is not None:
+    described = _described(source.config, architecture, path)
+    dropout = source.config.get('attention_probs_dropout_prob', 0.0)
+    if dropout:
+      print(
+        f'Not taken over: attention_probs_dropout_prob = {dropout}, which acts '
+        'in training alone; config.encoder.dropout_rate is 0.'
+      )
+    if config is None:
+      return config_of(described, source.config.get('problem_type'))
+  if config is None:
+    raise ValueError(
+      f'{path} has no config.json of transformers beside it, and does not say '
+      'itself what model it is of. Name its config by --config, such as '
+      'experiments/configs/imagenet_io.py.'
+    )
+  # In bfloat16 predictions would differ from those of the published code.
+  settings = {'compute_dtype': 'float32'}
+  settings |= pretrained.settings(source.layout, architecture)
+  if described is not None:
+    settings |= _flatten(described.sections)
+  else:
+    print('Heads and their like do not show in weights: those of --config.')
+  _apply_settings(config, settings)
+  return config
+
+
+def _described(
+  config: dict, architecture: str, path: pathlib.Path
+) -> huggingface.HuggingFaceModel:
+  """Returns what a config.json says, which is of the same weights."""
+  try:
+    described = huggingface.model(config)
+  except ValueError as error:
+    raise ValueError(f'The config.json of {path}: {error}') from error
+  if described.architecture != architecture:
+    raise ValueError(
+      f'The config.json of {path} is of the architecture '
+      f'{described.architecture!r}, its weights of {architecture!r}.'
+    )
+  return described
+
+
+def _flatten(sections: Model) -> dict:
+  """Returns values by path, such as 'encoder.num_latents'."""
+  flat = {}
+  for key, value in sections.items():
+    if isinstance(value, dict):
+      flat |= {f'{key}.{path}': each for path, each in _flatten(value).items()}
+    else:
+      flat[key] = value
+  return flat
 
 
 def _apply_settings(config: ml_collections.ConfigDict, values: dict) -> None:
-  """Sets values by path, saying so."""
-  with config.unlocked():
+  """Sets values by path, saying so where they are others than before."""
+  with config.unlocked(), config.ignore_type():
     for path, value in values.items():
       *sections, key = path.split('.')
       section = config
@@ -185,8 +231,9 @@ def _apply_settings(config: ml_collections.ConfigDict, values: dict) -> None:
           )
         section = section[name]
       before = section.get(key, value)
-      changed = f' (was {before})' if before != value else ''
-      print(f'For these weights: config.{path} = {value}{changed}')
+      if before != value or key not in section:
+        changed = f' (was {before})' if before != value else ''
+        print(f'For these weights: config.{path} = {value}{changed}')
       section[key] = value
 
 
@@ -216,72 +263,21 @@ def _resampling(
   return resize
 
 
-def _flatten(tree: hk.Params) -> dict[str, np.ndarray]:
-  return {
-    f'{module}|{name}': array
-    for module, leaves in tree.items()
-    for name, array in leaves.items()
-  }
-
-
-def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
-  try:
-    return dict(safetensors.numpy.load_file(path))
-  except safetensors.SafetensorError as error:
-    raise ValueError(f'{path} is no safetensors file: {error}.') from error
-
-
-def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:
-  try:
-    import torch
-  except ModuleNotFoundError as error:
-    raise ValueError(
-      f'Reading {path} needs PyTorch. Install it, or save the weights as '
-      'safetensors.'
-    ) from error
-  release = tuple(int(part) for part in torch.__version__.split('.')[:2])
-  if release < _SAFE_TORCH:
-    raise ValueError(
-      f'PyTorch {torch.__version__} may run code of {path}, even where it is '
-      'asked for weights only. Install 2.6 or later, or save the weights as '
-      'safetensors.'
-    )
-  try:
-    state_dict = torch.load(path, map_location='cpu', weights_only=True)
-    return {name: tensor.float().numpy() for name, tensor in state_dict.items()}
-  # What PyTorch raises for a damaged or a refused file is not documented.
-  except Exception as error:
-    reason = str(error).partition('\n')[0]
-    raise ValueError(
-      f'{path} is no mapping of tensors, or is damaged ({reason}). Get it '
-      'again.'
-    ) from error
-
-
-def _config_for(source: pathlib.Path) -> ml_collections.ConfigDict:
-  """Returns --config; that of exported weights may lie beside them."""
-  if command_line.CONFIG.value is not None or not is_exported(source):
-    return command_line.config()
-  if not command_line.WORKDIR.value:
-    raise ValueError('Name the folder of the new run by --workdir.')
-  try:
-    return read_config(source.parent)
-  except FileNotFoundError as error:
-    raise ValueError(
-      f'{source} has no config.json beside it. Name its config by --config.'
-    ) from error
-
-
 def main() -> None:
   """Imports --source."""
   if not _SOURCE.value:
-    raise ValueError('Name the file with the weights by --source=FILE.')
+    raise ValueError('Name what holds the weights by --source=FILE_OR_FOLDER.')
+  config = None
+  if command_line.CONFIG.value is not None:
+    config = command_line.config()
+  elif not command_line.WORKDIR.value:
+    raise ValueError('Name the folder of the new run by --workdir.')
   grid = _SOURCE_GRID.value
   source = addresses.local(
     _SOURCE.value, '--source', 'the libraries of weights read files'
   )
   import_weights(
-    _config_for(source),
+    config,
     source,
     command_line.workdir(),
     None if grid is None else tuple(int(size) for size in grid),

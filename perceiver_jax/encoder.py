@@ -226,6 +226,7 @@ class Encoder(hk.Module):
     self_attend_v_channels: width of its values; default that of the keys.
     cross_attend_widening_factor: of the MLP of the cross-attends.
     self_attend_widening_factor: of the MLPs of the latent Transformer.
+    query_residual: whether cross-attends add to the latents, as in the papers.
     share_cross_attends: all cross-attends but the first share parameters.
       Sharing the first too made training unstable (Perceiver, section 4.1).
     share_latent_blocks: all latent blocks share parameters.
@@ -254,6 +255,7 @@ class Encoder(hk.Module):
   self_attend_v_channels: int | None = None
   cross_attend_widening_factor: int = 1
   self_attend_widening_factor: int = 1
+  query_residual: bool = True
   share_cross_attends: bool = True
   share_latent_blocks: bool = True
   dropout_rate: float = 0.0
@@ -353,6 +355,7 @@ class Encoder(hk.Module):
       num_heads=self.cross_attend_heads,
       qk_channels=self.cross_attend_qk_channels,
       v_channels=self.cross_attend_v_channels,
+      query_residual=self.query_residual,
       widening_factor=self.cross_attend_widening_factor,
       dropout_rate=self.dropout_rate,
       approximate_gelu=self.approximate_gelu,

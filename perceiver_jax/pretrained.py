@@ -5,8 +5,9 @@ Hugging Face `transformers`, and 'released', the Haiku parameters and state that
 came with the authors' code. Names are mapped by tables; what a table yields
 must be exactly the parameters of the model, in the same shapes.
 
-Weights alone do not make the same model; `settings` says what else a source
-asks for.
+Weights alone do not make the same model: `huggingface.model` reads the rest
+from the config.json that lies beside them; where there is none, `settings` says
+what is known of a source.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,7 +38,7 @@ def settings(layout: str, architecture: str) -> dict[str, Any]:
 
   Args:
     layout: one of `LAYOUTS`.
-    architecture: one of `ARCHITECTURES`.
+    architecture: one of `ARCHITECTURES[layout]`.
 
   Returns:
     Values by path in a config: the kind of GELU, whether the decoder adds its
@@ -67,7 +68,7 @@ def architecture_of(names: Mapping[str, Any], layout: str) -> str:
     layout: one of `LAYOUTS`.
 
   Raises:
-    ValueError: it is none of `ARCHITECTURES`.
+    ValueError: it is none of `ARCHITECTURES[layout]`.
   """
   column = LAYOUTS.index(layout)
   # The one that explains most names; image_fourier, with the fewest of its
@@ -76,7 +77,7 @@ def architecture_of(names: Mapping[str, Any], layout: str) -> str:
     architecture: sum(
       keys[column] in names for keys in OTHERS[architecture].values()
     )
-    for architecture in ARCHITECTURES
+    for architecture in ARCHITECTURES[layout]
   }
   best = max(
     score, key=lambda name: (score[name], score[name] == len(OTHERS[name]))
@@ -84,7 +85,7 @@ def architecture_of(names: Mapping[str, Any], layout: str) -> str:
   if not score[best]:
     raise ValueError(
       f'These are not weights of a known model in the layout {layout!r}; the '
-      f'known ones are {ARCHITECTURES}. The first names are '
+      f'known ones are {ARCHITECTURES[layout]}. The first names are '
       f'{sorted(names)[:5]}.'
     )
   return best
@@ -109,19 +110,21 @@ def convert(
     params: of the model, for names, shapes and dtypes.
     state: of the model, likewise.
     layout: one of `LAYOUTS`.
-    architecture: one of `ARCHITECTURES`.
+    architecture: one of `ARCHITECTURES[layout]`.
     resize: changes arrays of another shape, such as position tables.
 
   Returns:
     Parameters and state as numpy arrays.
 
   Raises:
-    ValueError: entries are missing, left over, or of another shape; it lists
-      all of them.
+    ValueError: a number is not finite, sizes differ, or entries are missing,
+      left over, or of another shape.
   """
   _check(layout, architecture)
-  loader = _Loader(source, layout, resize, set(), [])
+  check_finite({**source, **source_state})
   names = dict(source_names(layout, architecture))
+  _check_sizes(source, params, names, layout)
+  loader = _Loader(source, layout, resize, set(), [])
   converted = {
     module: {
       name: loader.load((module, name), names.get((module, name)), like)
@@ -139,11 +142,80 @@ def convert(
     *(f'{key}: left over' for key in sorted(rest)),
   ]
   if problems:
+    more = len(problems) - _LISTED
     raise ValueError(
       f'These {architecture} weights do not fit the model:\n  '
-      + '\n  '.join(problems)
+      + '\n  '.join(problems[:_LISTED])
+      + (f'\n  and {more} more.' if more > 0 else '')
     )
   return converted, converted_state
+
+
+def check_finite(arrays: Mapping[str, Any]) -> None:
+  """Raises a ValueError that names an array with a NaN or an infinity."""
+  for name, array in arrays.items():
+    array = np.asarray(array)
+    # Neither of numpy's own kinds is bfloat16.
+    if array.dtype.kind not in 'iub':
+      bad = array.size - int(np.isfinite(array.astype(np.float32)).sum())
+      if bad:
+        raise ValueError(
+          f'{name} has {bad} of {array.size} numbers that are NaN or infinite. '
+          'Such weights are of no use: take those of an earlier checkpoint, '
+          'or get the file anew.'
+        )
+
+
+# What the axes of a parameter are called; None is told by another one.
+_SIZES = {
+  ('encoder', 'latents'): ('latents', 'width of latents'),
+  ('token_embedding', 'embeddings'): ('vocabulary', 'width of tokens'),
+  ('token_embedding/positions', 'positions'): ('positions of tokens', None),
+  ('encoder/cross_attend_0/attention/key', 'w'): (
+    'width of inputs',
+    'channels of queries and keys',
+  ),
+  ('decoder/output', 'w'): ('width of output queries', 'outputs'),
+}
+_LISTED = 8
+
+
+def _check_sizes(
+  source: Mapping[str, np.ndarray],
+  params: hk.Params,
+  names: Mapping[Name, str],
+  layout: str,
+) -> None:
+  """Raises a ValueError of two lines where the sizes of models differ."""
+  if any(
+    (m, name) not in names for m, leaves in params.items() for name in leaves
+  ):
+    return  # Not even the kind of model is the same.
+  found = []
+  for name, axes in _SIZES.items():
+    module, leaf = name
+    array = source.get(names.get(name, ''))
+    if array is not None and leaf in params.get(module, ()):
+      given = _in_our_axes(np.asarray(array), leaf, layout).shape
+      wanted = params[module][leaf].shape
+      found += zip(axes, given[-len(axes) :], wanted, strict=False)
+  stack = params.get(f'{LAYERS}/norm', {}).get('scale')
+  if stack is not None:
+    key = names[f'{LAYERS}/norm', 'scale']
+    given = 0
+    while key.format(layer=layer_name(layout, given)) in source:
+      given += 1
+    found.append(('layers', given, stack.shape[0]))
+  differing = [
+    f'{axis} {given}, config says {wanted}'
+    for axis, given, wanted in found
+    if axis is not None and given != wanted
+  ]
+  if differing:
+    raise ValueError(
+      'These weights are of a model of other sizes than the config:\n  '
+      + '; '.join(differing)
+    )
 
 
 class _Loader(NamedTuple):
@@ -257,7 +329,7 @@ def _squeezed_to(
 def _check(layout: str, architecture: str) -> None:
   for argument, value, known in (
     ('layout', layout, LAYOUTS),
-    ('architecture', architecture, ARCHITECTURES),
+    ('architecture', architecture, ARCHITECTURES.get(layout, ())),
   ):
     if value not in known:
       raise ValueError(f'{argument} must be one of {known}, got {value!r}.')

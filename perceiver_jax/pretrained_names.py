@@ -7,7 +7,7 @@ Columns are in the order of `LAYOUTS`: the state dict keys of Hugging Face
 import itertools
 from collections.abc import Iterator
 
-ARCHITECTURES = (
+_RELEASED = (
   'masked_lm',
   'image_fourier',
   'image_learned',
@@ -15,7 +15,12 @@ ARCHITECTURES = (
   'optical_flow',
   'multimodal',
 )
-LAYOUTS = ('huggingface', 'released')
+# Of each layout.
+ARCHITECTURES = {
+  'huggingface': (*_RELEASED, 'text_classification'),
+  'released': _RELEASED,
+}
+LAYOUTS = tuple(ARCHITECTURES)
 
 # Module path and name of a parameter here.
 Name = tuple[str, str]
@@ -51,11 +56,22 @@ _RELEASED_DECODERS = {
   'image_conv': _CLASS_DECODER,
   'optical_flow': 'flow_decoder/~/basic_decoder',
   'multimodal': 'multimodal_decoder/~/basic_decoder',
+  'text_classification': _CLASS_DECODER,  # Hugging Face's alone.
 }
 _CLASS_HEAD = {
   ('learned_queries/queries', 'positions'): (
     f'{_HF_DECODER}.output_position_encodings.position_embeddings',
     f'{_CLASS_DECODER}/~/trainable_position_encoding|pos_embs',
+  ),
+}
+_TOKENS = {
+  ('token_embedding', 'embeddings'): (
+    'perceiver.input_preprocessor.embeddings.weight',
+    'embed|embeddings',
+  ),
+  ('token_embedding/positions', 'positions'): (
+    'perceiver.input_preprocessor.position_embeddings.weight',
+    'trainable_position_encoding|pos_embs',
   ),
 }
 _IMAGE_POSITIONS = 'image_preprocessor/~_build_network_inputs'
@@ -98,14 +114,7 @@ def _modality_vectors() -> dict:
 # our name to Hugging Face's and to the released code's.
 OTHERS = {
   'masked_lm': {
-    ('token_embedding', 'embeddings'): (
-      'perceiver.input_preprocessor.embeddings.weight',
-      'embed|embeddings',
-    ),
-    ('token_embedding/positions', 'positions'): (
-      'perceiver.input_preprocessor.position_embeddings.weight',
-      'trainable_position_encoding|pos_embs',
-    ),
+    **_TOKENS,
     ('learned_queries/queries', 'positions'): (
       'perceiver.decoder.output_position_encodings.position_embeddings',
       'basic_decoder/~/trainable_position_encoding|pos_embs',
@@ -115,6 +124,7 @@ OTHERS = {
       'embedding_decoder|bias',
     ),
   },
+  'text_classification': {**_TOKENS, **_CLASS_HEAD},
   'image_fourier': _CLASS_HEAD,
   'image_learned': {
     **_CLASS_HEAD,
@@ -184,7 +194,7 @@ def source_names(layout: str, architecture: str) -> Iterator[tuple[Name, str]]:
 
   Args:
     layout: one of `LAYOUTS`.
-    architecture: one of `ARCHITECTURES`.
+    architecture: one of `ARCHITECTURES[layout]`.
 
   Yields:
     (module, name) and the source's name; for the parameters of a layer stack

@@ -18,6 +18,7 @@ MAY_IMPORT = {
   # The library.
   'perceiver_jax.portability': [],
   'perceiver_jax.published': [],
+  'perceiver_jax.huggingface': ['perceiver_jax.published'],
   'perceiver_jax.layers': ['perceiver_jax.portability'],
   'perceiver_jax.metrics': [],
   'perceiver_jax.tokenizer': [],
@@ -215,6 +216,7 @@ MAY_IMPORT = {
   'experiments.handing_on.data_notes': [],
   'experiments.handing_on.weights': [],
   'experiments.unpickling': ['perceiver_jax.unpickle'],
+  'experiments.handing_on.sources': ['experiments.unpickling'],
   'experiments.handing_on.load': [],
   'experiments.handing_on.window': [],
   'experiments.viewing.attention_colours': [],
@@ -752,6 +754,16 @@ MAY_IMPORT = {
   'experiments.data.shapes': [
     'experiments.data.dataset',
   ],
+  'experiments.data.imported': [
+    'experiments.data.dataset',
+    'experiments.data.files.images',
+    'experiments.data.files.text',
+    'experiments.data.imagenet',
+    'experiments.data.shapes',
+    'experiments.data.text',
+    'experiments.data.typed_text',
+    'perceiver_jax.tokenizer',
+  ],
   # Configs are values.
   'experiments.configs': [],
   'experiments.configs.audioset': ['perceiver_jax.published'],
@@ -772,6 +784,14 @@ MAY_IMPORT = {
   'experiments.configs.starcraft': ['perceiver_jax.published'],
   'experiments.configs.tones': [],
   'experiments.configs.watch': [],
+  'experiments.handing_on.imported_configs': [
+    'experiments.configs.flow',
+    'experiments.configs.imagenet_io',
+    'experiments.configs.kinetics',
+    'experiments.configs.language',
+    'perceiver_jax.huggingface',
+    'perceiver_jax.tokenizer',
+  ],
   # Tasks bind model, loss and data.
   'experiments.tasks.task': [
     'experiments.data.dataset',
@@ -818,6 +838,7 @@ MAY_IMPORT = {
     'perceiver_jax.postprocessors',
     'perceiver_jax.preprocessors',
     'perceiver_jax.queries',
+    'perceiver_jax.token_embedding',
   ],
   'experiments.tasks.baselines': [
     'experiments.baselines.resnet',
@@ -836,6 +857,7 @@ MAY_IMPORT = {
     'experiments.data.digits',
     'experiments.data.furniture',
     'experiments.data.imagenet',
+    'experiments.data.imported',
     'experiments.data.modelnet40',
     'experiments.data.tones',
     'experiments.data.watch',
@@ -862,6 +884,7 @@ MAY_IMPORT = {
     'experiments.configuration',
     'experiments.data.bunny',
     'experiments.data.dataset',
+    'experiments.data.imported',
     'experiments.data.kinetics',
     'experiments.tasks.film_answers',
     'experiments.tasks.parts',
@@ -1361,13 +1384,16 @@ MAY_IMPORT = {
     'experiments.configuration',
     'experiments.data.dataset',
     'experiments.experiment',
+    'experiments.handing_on.imported_configs',
+    'experiments.handing_on.sources',
     'experiments.handing_on.weights',
     'experiments.tasks.task',
     'experiments.train_state',
     'experiments.transfer',
-    'experiments.unpickling',
     'experiments.watching.summary',
+    'perceiver_jax.huggingface',
     'perceiver_jax.pretrained',
+    'perceiver_jax.published',
     'perceiver_jax.resample',
   ],
   'experiments.flow_pictures': [
@@ -1531,12 +1557,15 @@ ONLY_IN = {
   'safetensors': [
     'experiments.handing_on.load',
     'experiments.handing_on.weights',
-    'experiments.import_weights',
+    'experiments.handing_on.sources',
   ],
   'tqdm': ['experiments.watching.progress'],
   'uvicorn': ['experiments.serve'],
   'wandb': ['experiments.watching.weights_and_biases'],
-  'torch': ['experiments.baselines.huggingface', 'experiments.import_weights'],
+  'torch': [
+    'experiments.baselines.huggingface',
+    'experiments.handing_on.sources',
+  ],
   'transformers': ['experiments.baselines.huggingface'],
 }
 LIBRARY_MAY_IMPORT = {'chex', 'einops', 'haiku', 'jax', 'numpy', 'optax'}

@@ -192,7 +192,8 @@ def _finish(image: np.ndarray, image_size: int) -> dict[str, np.ndarray]:
   return {'image': images.normalise(images.resize(image, image_size))}
 
 
-def _view(example: Example) -> dict[str, View]:
+def view_image(example: Example) -> dict[str, View]:
+  """Returns what is seen of a normalised image."""
   pixels = example['image'] * images.STDDEV_RGB + images.MEAN_RGB
   return {'image': Image(to_pixels(pixels / 255))}
 
@@ -254,5 +255,5 @@ def imagenet(
     files=Files(
       EXTENSIONS, lambda path: [read_example(path, image_size=image_size)]
     ),
-    view=_view,
+    view=view_image,
   )

@@ -18,7 +18,7 @@ def masked_pieces(data_dir: str | None, *, length: int) -> DataSpec:
     length: tokens of an example.
   """
   del data_dir
-  return _without_pipeline('masked_pieces', _tokens(length))
+  return without_pipeline('masked_pieces', _tokens(length))
 
 
 def starcraft(data_dir: str | None, *, num_entities: int) -> DataSpec:
@@ -33,7 +33,7 @@ def starcraft(data_dir: str | None, *, num_entities: int) -> DataSpec:
     'entities': array_spec(num_entities, 256),
     'mask': array_spec(num_entities, dtype=np.bool_),
   }
-  return _without_pipeline('starcraft', example)
+  return without_pipeline('starcraft', example)
 
 
 def _tokens(length: int) -> dict:
@@ -43,9 +43,14 @@ def _tokens(length: int) -> dict:
   }
 
 
-def _without_pipeline(
-  name: str, example: dict, num_classes: int | None = None
-) -> DataSpec:
+def without_pipeline(name: str, example: dict) -> DataSpec:
+  """Returns data of which only the shapes are known.
+
+  Args:
+    name: in configs, for the error of who opens it.
+    example: see `DataSpec`.
+  """
+
   def load() -> Dataset:
     raise ValueError(
       f'There is no input pipeline for the data {name!r} yet: its model can be '
@@ -53,4 +58,4 @@ def _without_pipeline(
       '(experiments.import_weights), but it cannot be trained or evaluated.'
     )
 
-  return DataSpec(example=example, num_classes=num_classes, load=load)
+  return DataSpec(example=example, num_classes=None, load=load)

@@ -20,6 +20,7 @@ import optax
 from experiments.configuration import choose, construct
 from experiments.data.bunny import bunny
 from experiments.data.dataset import DataSpec
+from experiments.data.imported import clips
 from experiments.data.kinetics import kinetics
 from experiments.tasks.film_answers import decibels, make_answer
 from experiments.tasks.parts import (
@@ -35,7 +36,7 @@ from perceiver_jax.metrics import Mean, weighted_mean
 from perceiver_jax.models import MultimodalAutoencoder
 from perceiver_jax.patches import depth_to_space, space_to_depth
 
-_DATASETS = {'bunny': bunny, 'kinetics': kinetics}
+_DATASETS = {'bunny': bunny, 'clips': clips, 'kinetics': kinetics}
 _BASELINE = 'mean_error'
 
 

@@ -22,6 +22,7 @@ from experiments.data.dataset import DataSpec, Example
 from experiments.data.digits import digits
 from experiments.data.furniture import furniture
 from experiments.data.imagenet import imagenet
+from experiments.data.imported import labelled_images, labelled_texts
 from experiments.data.modelnet40 import modelnet40
 from experiments.data.tones import tones
 from experiments.data.watch import watch
@@ -49,6 +50,8 @@ _DATASETS = {
   'digits': digits,
   'furniture': furniture,
   'imagenet': imagenet,
+  'labelled_images': labelled_images,
+  'labelled_texts': labelled_texts,
   'audioset': audioset,
   'modelnet40': modelnet40,
   'tones': tones,

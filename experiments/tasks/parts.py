@@ -31,6 +31,7 @@ from perceiver_jax.preprocessors import (
   Preprocessor,
 )
 from perceiver_jax.queries import GridQueries, LearnedQueries
+from perceiver_jax.token_embedding import TokenEmbedding
 
 Section = Mapping[str, Any]
 
@@ -63,6 +64,7 @@ _PREPROCESSORS = {
   'mel_spectrogram': MelSpectrogram,
   'one_hot': OneHot,
   'points': Points,
+  'token_embedding': TokenEmbedding,
 }
 _FRAME_PREPROCESSORS = {
   'frame_patches': FramePatches,

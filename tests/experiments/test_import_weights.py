@@ -146,7 +146,7 @@ def test_weights_of_another_model_are_refused_and_nothing_is_written(tmp_path):
   config = small_config(golden)
   config.encoder.num_latents = 7
   source = write(golden, tmp_path)
-  with pytest.raises(ValueError, match=r'latents has shape \(6, 16\)'):
+  with pytest.raises(ValueError, match='latents 6, config says 7'):
     import_weights(config, source, tmp_path / 'run')
   other = small_config(parity.load('huggingface', 'image_conv'))
   with pytest.raises(ValueError, match=r'conv_stem.*nothing of the kind'):
@@ -166,7 +166,7 @@ def test_a_run_is_not_overwritten(tmp_path):
   ('name', 'content', 'message'),
   [
     ('weights.npz', b'', 'must end in one of'),
-    ('weights.safetensors', b'nonsense', 'is no safetensors file'),
+    ('weights.safetensors', b'nonsense', 'is no safetensors.*damaged'),
     ('weights.pystate', b'nonsense', 'weights.pystate'),
   ],
 )

@@ -7,6 +7,7 @@ import argparse
 import json
 import math
 import pathlib
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -149,3 +150,35 @@ def argument_parser(description: str) -> argparse.ArgumentParser:
     help='compare with the committed files and write nothing',
   )
   return parser
+
+
+def drawn_weights(
+  shapes: Mapping[str, Sequence[int]],
+) -> dict[str, np.ndarray]:
+  """Draws the parameters of a model of Hugging Face, each from its own name.
+
+  So files need not hold them. The generator is NumPy's old one, whose numbers
+  never change.
+
+  Args:
+    shapes: by name in the state dict.
+
+  Returns:
+    Arrays float16, which all of float16, float32 and float64 hold.
+  """
+  return {name: _drawn(name, tuple(shape)) for name, shape in shapes.items()}
+
+
+def _drawn(name: str, shape: tuple[int, ...]) -> np.ndarray:
+  if name.endswith('num_batches_tracked'):
+    return np.array(7)
+  numbers = np.random.RandomState(zlib.crc32(name.encode())).randn(*shape)
+  if name.endswith('running_var'):
+    numbers = 0.5 + np.abs(numbers)
+  elif name.endswith('.weight') and len(shape) == 1:
+    numbers = 1.0 + 0.3 * numbers
+  elif name.endswith('bias'):
+    numbers *= 0.3
+  elif name.endswith('.weight') and 'embeddings' not in name:
+    numbers /= math.sqrt(math.prod(shape[1:]))
+  return numbers.astype(np.float16)

@@ -10,7 +10,7 @@ from tests.golden import parity
 CASES = [
   (layout, architecture)
   for layout in pretrained.LAYOUTS
-  for architecture in pretrained.ARCHITECTURES
+  for architecture in pretrained.ARCHITECTURES['released']
 ]
 
 
@@ -94,7 +94,8 @@ def convert(learned, source, **arguments):
 def test_every_entry_that_does_not_fit_is_listed(learned):
   source = dict(learned[0].params)
   del source['perceiver.encoder.self_attends.1.mlp.dense1.bias']
-  source['perceiver.embeddings.latents'] = np.zeros((6, 17))
+  key = 'perceiver.encoder.cross_attention.mlp.dense1.weight'
+  source[key] = np.zeros((16, 17))
   source['perceiver.pooler.weight'] = np.zeros(3)
   with pytest.raises(ValueError) as error:
     convert(learned, source)
@@ -103,10 +104,23 @@ def test_every_entry_that_does_not_fit_is_listed(learned):
     'encoder/latent_block_0/layers/self_attend/mlp/hidden/b: '
     'perceiver.encoder.self_attends.1.mlp.dense1.bias is missing'
   ) in message
-  assert 'perceiver.embeddings.latents has shape (6, 17)' in message
-  assert 'the model (6, 16)' in message
+  assert f'{key} has shape (17, 16), the model (16, 16)' in message
   assert 'perceiver.pooler.weight: left over' in message
   assert len(message.splitlines()) == 4
+
+
+def test_of_many_entries_some_are_listed(learned):
+  source = {f'perceiver.pooler.{i}': np.zeros(3) for i in range(20)}
+  with pytest.raises(ValueError, match='and 12 more') as error:
+    convert(learned, source | dict(learned[0].params))
+  assert len(str(error.value).splitlines()) == 10
+
+
+def test_other_sizes_are_told_alone(learned):
+  source = dict(learned[0].params)
+  source['perceiver.embeddings.latents'] = np.zeros((6, 17))
+  with pytest.raises(ValueError, match='width of latents 17, config says 16'):
+    convert(learned, source)
 
 
 def test_a_transposed_square_matrix_is_not_mistaken(learned):
