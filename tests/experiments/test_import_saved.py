@@ -15,24 +15,6 @@ from tests.golden import saved_models
 from tests.golden.parity import relative_difference
 
 
-def batch_of(name, inputs):
-  """Golden inputs as a batch of the task."""
-  if name == 'masked_lm':
-    return {'tokens': inputs['tokens'], 'mask': inputs['mask']}
-  if name == 'text_classification':
-    return {'tokens': inputs['tokens'], 'input_mask': inputs['mask']}
-  if name == 'multimodal':
-    points = {key: inputs[f'{key}_points'][None] for key in ('audio', 'image')}
-    batch = {key: inputs[key] for key in ('audio', 'image', 'label')}
-    batch['audio'] = batch['audio'][..., 0]
-    return {
-      **batch,
-      'output_points': {k: x.repeat(2, 0) for k, x in points.items()},
-    }
-  ((key, value),) = inputs.items()
-  return {'image' if key == 'images' else key: value}
-
-
 def predictions_of(workdir, batch):
   """What the run in a folder predicts, known from the folder alone."""
   config = read_config(workdir)
@@ -44,18 +26,6 @@ def predictions_of(workdir, batch):
     params, state, None, batch, is_training=False
   )
   return predictions
-
-
-def expected_of(saved, name):
-  outputs = dict(saved.outputs)
-  if name == 'image_conv':  # docs/parity.md says why.
-    outputs['logits'] = outputs.pop('logits_same_padding')
-  if name == 'optical_flow':  # In pixels.
-    outputs['flow'] = 20.0 * outputs['flow']
-  if name == 'masked_lm':  # Padding is not predicted.
-    kept = saved.inputs['mask'][..., None]
-    outputs['logits'] = np.where(kept, outputs['logits'], np.nan)
-  return outputs
 
 
 FAST = ('masked_lm', 'text_classification')
@@ -76,8 +46,9 @@ def test_a_run_computes_what_the_saved_model_does(name, tmp_path):
   saved = saved_models.load(name)
   source = saved_models.write(saved, tmp_path / 'saved')
   import_weights(None, source, tmp_path / 'run')
-  predictions = predictions_of(tmp_path / 'run', batch_of(name, saved.inputs))
-  expected = expected_of(saved, name)
+  batch = saved_models.batch_of(name, saved.inputs)
+  predictions = predictions_of(tmp_path / 'run', batch)
+  expected = saved_models.expected_of(name, saved)
   if not isinstance(predictions, dict):
     predictions = dict.fromkeys(expected, predictions)
   assert set(predictions) == set(expected)

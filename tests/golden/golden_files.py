@@ -169,6 +169,12 @@ def drawn_weights(
   return {name: _drawn(name, tuple(shape)) for name, shape in shapes.items()}
 
 
+def drawn_images(height: int, width: int) -> np.ndarray:
+  """Two images `[2, height, width, 3]`, the same for ever."""
+  numbers = np.random.RandomState(0).randn(2, height, width, 3)
+  return numbers.astype(np.float32).astype(np.float64)
+
+
 def _drawn(name: str, shape: tuple[int, ...]) -> np.ndarray:
   if name.endswith('num_batches_tracked'):
     return np.array(7)

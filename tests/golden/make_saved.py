@@ -22,6 +22,7 @@ import transformers
 from golden_files import (
   Golden,
   argument_parser,
+  drawn_images,
   drawn_weights,
   golden,
   normal,
@@ -39,6 +40,7 @@ _TRUNK = {
   'num_self_attention_heads': 5,
   'num_cross_attention_heads': 3,
 }
+GRIDS = ((28, 44), (224, 224))
 _NARROW = {'qk_channels': 30, 'v_channels': 15}
 
 
@@ -150,12 +152,13 @@ def image_conv() -> Golden:
   images = normal(np.random.default_rng(4), (2, 20, 36, 3))
 
   def run(model: nn.Module) -> dict[str, torch.Tensor]:
-    made = _images(model, images)
+    made = _images(model, images) | _on_grids(model)
     convnet = model.perceiver.input_preprocessor.convnet
     convnet.conv.zero_pad_2d = nn.ZeroPad2d((2, 3, 2, 3))
     pad = nn.ZeroPad2d((0, 1, 0, 1))
     convnet.max_pool = nn.Sequential(pad, convnet.max_pool)
-    return made | {'logits_same_padding': _images(model, images)['logits']}
+    same = _images(model, images) | _on_grids(model)
+    return made | {f'{name}_same_padding': x for name, x in same.items()}
 
   return saved(
     transformers.PerceiverForImageClassificationConvProcessing,
@@ -169,6 +172,16 @@ def image_conv() -> Golden:
 def _images(model: nn.Module, images: np.ndarray) -> dict[str, torch.Tensor]:
   made = model(inputs=torch.from_numpy(images).permute(0, 3, 1, 2))
   return {'logits': made.logits}
+
+
+def _on_grids(model: nn.Module) -> dict[str, torch.Tensor]:
+  """Logits of drawn images of further sizes."""
+  return {
+    f'logits_{height}x{width}': _images(model, drawn_images(height, width))[
+      'logits'
+    ]
+    for height, width in GRIDS
+  }
 
 
 def optical_flow() -> Golden:

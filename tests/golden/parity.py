@@ -8,6 +8,7 @@ outputs.
 
 import json
 import pathlib
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import haiku as hk
@@ -42,6 +43,7 @@ from perceiver_jax.preprocessors import (
 )
 from perceiver_jax.queries import GridQueries, LearnedQueries
 from perceiver_jax.token_embedding import TokenEmbedding
+from tests.golden import saved_models
 
 PAGE = """# Parity
 
@@ -53,9 +55,50 @@ modalities not in order, text is masked. Made by `make docs` from the files in
 tests/golden; CI makes those of transformers anew and compares.
 
 The figure is the largest absolute difference over the largest absolute value.
+The convolution of transformers is padded as the authors' is, see below.
+
+## Parts of the released models
 
 | weights | model | output | difference |
 |---|---|---|---:|"""
+
+SAVED = """
+## Whole classes of transformers
+
+Each class with a task as it is, at odd sizes (5 latents of 15 channels, 5 and 3
+heads), saved by `save_pretrained` in float16, and ours made of that config.json
+and these weights:
+
+| class | output | difference |
+|---|---|---:|"""
+
+PADDING = """
+## The padding of the convolution
+
+The authors' convolution and max-pooling are 'SAME': 224 x 224 pixels become
+56 x 56 inputs. Unmodified transformers pads the convolution by 3 on every side
+and the pooling nowhere: 55 x 55 inputs, each of which looks one pixel further
+up and left. The weights were trained with the authors' padding, which ours is,
+so the model agrees with them, as the rows 'padded' say, and not with
+transformers as it is. How far that is away depends on weights and images.
+
+| transformers, image_conv | pixels | difference |
+|---|---|---:|"""
+
+POSITIONS = """
+## On which grids
+
+Transformers and the released code compute coordinates in float32, and
+transformers bands and their products too, unless it is told to use float64 as
+in the tables above. Ours are float64 until they are rounded, once. The grids
+above have 3, 5, 9 or 17 points on most axes, whose coordinates float32 holds;
+where they have not, these models average over so many inputs that it does not
+show. On others the features themselves differ as follows, ours being the exact
+side, and with them outputs that hang on single positions (flow, pixels,
+samples):
+
+| grid | bands up to half of | in float32 | ours |
+|---|---|---:|---:|"""
 
 FOLDER = pathlib.Path(__file__).parent
 
@@ -334,6 +377,74 @@ def _multimodal(golden: Golden, inputs: dict[str, jax.Array]):
   )
 
 
+def saved_rows() -> Iterator[str]:
+  """Compares with the classes of transformers as they are."""
+  for name in saved_models.NAMES:
+    saved = saved_models.load(name)
+    predictions = saved_models.our_model(saved)(
+      saved_models.batch_of(name, saved.inputs)
+    )
+    for output, expected in saved_models.expected_of(name, saved).items():
+      ours = predictions
+      if isinstance(predictions, dict):
+        ours = predictions[output]
+      difference = relative_difference(np.asarray(ours), expected)
+      note = ', padding made equal' if name == 'image_conv' else ''
+      yield f'| {name}{note} | {output} | {difference:.1e} |'
+
+
+def padding_rows() -> Iterator[str]:
+  """Compares with the convolution as it is, and padded as the authors'."""
+  saved = saved_models.load('image_conv')
+  model = saved_models.our_model(saved)
+  grids = {'20x36': saved.inputs['images']} | {
+    grid: saved_models.images_of(grid) for grid in ('28x44', '224x224')
+  }
+  for grid, images in grids.items():
+    ours = np.asarray(model({'image': images}))
+    key = 'logits' if grid == '20x36' else f'logits_{grid}'
+    for kind, ending in (('as it is', ''), ('padded', '_same_padding')):
+      difference = relative_difference(ours, saved.outputs[key + ending])
+      size = grid.replace('x', ' x ')
+      yield f'| {kind} | {size} | {difference:.1e} |'
+
+
+def position_rows() -> Iterator[str]:
+  """Compares features with their exact values, on grids of the papers."""
+  for grid, num_bands, resolution in (
+    ((5, 9), 3, (6, 12)),
+    ((56, 56), 64, (56, 56)),
+    ((224, 224), 64, (224, 224)),
+    ((368, 496), 64, (368, 496)),
+    ((16, 56, 56), 32, (16, 56, 56)),
+    ((1920,), 192, (30_720,)),
+  ):
+    positions = FourierPositions(num_bands=num_bands, max_resolution=resolution)
+    ours = hk.transform(lambda p=positions, g=grid: p(g)).apply({}, None)
+    exact = _features(grid, num_bands, resolution, np.float64)
+    single = _features(grid, num_bands, resolution, np.float32)
+    figures = [np.abs(x - exact).max() for x in (single, np.asarray(ours))]
+    sizes = ' x '.join(map(str, grid)), ' x '.join(map(str, resolution))
+    yield f'| {" | ".join(sizes)} | {figures[0]:.0e} | {figures[1]:.0e} |'
+
+
+def _features(
+  grid: Sequence[int], num_bands: int, resolution: Sequence[int], dtype: Any
+) -> np.ndarray:
+  """Fourier features as transformers computes them, in a dtype."""
+  axes = [np.linspace(-1, 1, size).astype(dtype) for size in grid]
+  coordinates = np.stack(np.meshgrid(*axes, indexing='ij'), axis=-1)
+  bands = [
+    np.linspace(1, top / 2, num_bands).astype(dtype) for top in resolution
+  ]
+  products = dtype(np.pi) * (coordinates[..., None] * np.stack(bands))
+  products = products.reshape(-1, len(grid) * num_bands)
+  coordinates = coordinates.reshape(-1, len(grid))
+  return np.concatenate(
+    [coordinates, np.sin(products), np.cos(products)], axis=-1
+  )
+
+
 def main() -> None:
   """Prints the page."""
   print(PAGE)
@@ -341,6 +452,15 @@ def main() -> None:
     for architecture in pretrained.ARCHITECTURES['released']:
       for output, difference in compare(load(layout, architecture)).items():
         print(f'| {layout} | {architecture} | {output} | {difference:.1e} |')
+  print(SAVED)
+  for row in saved_rows():
+    print(row)
+  print(PADDING)
+  for row in padding_rows():
+    print(row)
+  print(POSITIONS)
+  for row in position_rows():
+    print(row)
 
 
 if __name__ == '__main__':

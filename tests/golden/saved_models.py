@@ -1,13 +1,20 @@
-"""The golden files of what `save_pretrained` writes, as folders again."""
+"""The golden files of what `save_pretrained` writes: folders, our models."""
 
 import json
 import pathlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import safetensors.numpy
 
-from tests.golden.golden_files import drawn_weights
+from experiments.data.dataset import batch_spec
+from experiments.handing_on.imported_configs import config_of
+from experiments.tasks import make_task
+from experiments.train_state import init_shapes
+from perceiver_jax import huggingface, pretrained
+from tests.golden.golden_files import drawn_images, drawn_weights
 
 FOLDER = pathlib.Path(__file__).parent / 'saved'
 NAMES = tuple(sorted(path.stem for path in FOLDER.glob('*.npz')))
@@ -55,3 +62,59 @@ def write(saved: Saved, folder: pathlib.Path, shards: int = 1) -> pathlib.Path:
   index = {'metadata': {}, 'weight_map': files}
   (folder / 'model.safetensors.index.json').write_text(json.dumps(index))
   return folder
+
+
+def our_model(saved: Saved) -> Callable[[dict[str, Any]], Any]:
+  """Returns our model of these weights: batch to predictions."""
+  described = huggingface.model(saved.config)
+  task = make_task(config_of(described, None), None)
+  params, state = pretrained.convert(
+    saved.weights,
+    {},
+    *init_shapes(task.model, batch_spec(task.data.example, 1)),
+    layout='huggingface',
+    architecture=described.architecture,
+  )
+  return jax.jit(
+    lambda batch: task.model.apply(
+      params, state, None, batch, is_training=False
+    )[0]
+  )
+
+
+def batch_of(name: str, inputs: dict[str, np.ndarray]) -> dict[str, Any]:
+  """Returns golden inputs as a batch of the task."""
+  if name == 'masked_lm':
+    return {'tokens': inputs['tokens'], 'mask': inputs['mask']}
+  if name == 'text_classification':
+    return {'tokens': inputs['tokens'], 'input_mask': inputs['mask']}
+  if name == 'multimodal':
+    points = {
+      key: np.stack([inputs[f'{key}_points']] * 2) for key in ('audio', 'image')
+    }
+    return {
+      'audio': inputs['audio'][..., 0],
+      'image': inputs['image'],
+      'label': inputs['label'],
+      'output_points': points,
+    }
+  ((key, value),) = inputs.items()
+  return {'image' if key == 'images' else key: value}
+
+
+def expected_of(name: str, saved: Saved) -> dict[str, np.ndarray]:
+  """Returns golden outputs in our conventions, by output."""
+  outputs = saved.outputs
+  if name == 'image_conv':  # docs/parity.md says why.
+    return {'logits': outputs['logits_same_padding']}
+  if name == 'optical_flow':  # In pixels.
+    return {'flow': 20.0 * outputs['flow']}
+  if name == 'masked_lm':  # Padding is not predicted.
+    kept = saved.inputs['mask'][..., None]
+    return {'logits': np.where(kept, outputs['logits'], np.nan)}
+  return {key: x for key, x in outputs.items() if not key.startswith('logits_')}
+
+
+def images_of(grid: str) -> np.ndarray:
+  """Returns the images of a further grid, such as '28x44'."""
+  return drawn_images(*map(int, grid.split('x')))

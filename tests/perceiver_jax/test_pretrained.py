@@ -21,6 +21,30 @@ def test_outputs_equal_those_of_the_published_code(layout, architecture):
     assert difference < 1e-5, output
 
 
+def test_padding_is_the_authors_and_not_that_of_transformers():
+  golden = parity.load('huggingface', 'image_conv')
+  model = parity.make_model(golden)
+  outputs, _ = jax.jit(model.apply)(
+    *parity.converted(golden, model), None, golden.inputs
+  )
+  away = {
+    name: parity.relative_difference(
+      np.asarray(outputs['logits']), golden.outputs[name]
+    )
+    for name in ('logits', 'logits_same_padding')
+  }
+  assert away['logits_same_padding'] < 1e-6
+  assert away['logits'] == pytest.approx(0.0141, abs=1e-4)
+
+
+def test_positions_are_exact_where_float32_is_not():
+  for row in parity.position_rows():
+    *_, single, ours = (cell.strip() for cell in row.strip('|').split('|'))
+    assert float(ours) <= 3e-8
+    if '224' in row:
+      assert float(single) == 4e-5
+
+
 def test_gradients_equal_those_of_the_published_code():
   golden = parity.load('huggingface', 'image_fourier')
   model = parity.make_model(golden)
