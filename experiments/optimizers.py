@@ -1,10 +1,9 @@
 """Optimizers, built from optax.
 
 Weight decay acts on matrices, latents and position tables, never on biases or
-on scales and offsets of layer norm; LAMB adapts its step to the same tensors.
-Which is which follows from parameter names, since layers are stacked: a bias
-of a stack has two axes too. What looks at a tensor as a whole looks at each
-layer of a stack alone.
+on scales and offsets of layer norm. Which is which follows from parameter
+names, since layers are stacked: a bias of a stack has two axes too. What looks
+at a tensor as a whole looks at each layer of a stack alone.
 """
 
 from collections.abc import Callable
@@ -60,18 +59,31 @@ def lamb(
   b2: float = 0.999,
   epsilon: float = 1e-6,
   clip_norm: float | None = None,
+  trust_biases: bool = True,
 ) -> optax.GradientTransformation:
   """LAMB (arXiv 1904.00962): Adam with a trust ratio for each layer's tensor.
 
-  Arguments as in `adamw`. Unlike `optax.lamb` the trust ratio is taken layer
-  by layer in a layer stack, and biases and layer norms, which start at zero
-  or one, follow plain Adam.
+  As in the authors' released training code: the trust ratio is of every tensor,
+  the weight decay not of biases and norms. In a layer stack it is taken layer
+  by layer.
+
+  Args:
+    learning_rate: by step.
+    weight_decay: relative to the learning rate.
+    b1: decay of the first moment.
+    b2: decay of the second moment.
+    epsilon: added to the root of the second moment.
+    clip_norm: largest global norm of the gradient; None for no clipping.
+    trust_biases: whether the ratio is of biases and of scales and offsets of
+      norms too. A bias is zero, then tiny, so its steps are tiny: it grows by
+      a share of itself. False lets them follow plain Adam, whose steps do not
+      wait for the tensor to grow.
   """
   return optax.chain(
     _clip(clip_norm),
     optax.scale_by_adam(b1, b2, epsilon),
     optax.add_decayed_weights(weight_decay, mask=decayed),
-    scale_by_trust_ratio(),
+    scale_by_trust_ratio(biases=trust_biases),
     optax.scale_by_learning_rate(learning_rate),
   )
 
@@ -224,10 +236,13 @@ def each_layer(
   )
 
 
-def scale_by_trust_ratio() -> optax.GradientTransformation:
-  """Scales each decayed tensor's update to the norm of the tensor.
+def scale_by_trust_ratio(*, biases: bool) -> optax.GradientTransformation:
+  """Scales each tensor's update to the norm of the tensor.
 
   A tensor or update of norm zero keeps its update, as in `optax`.
+
+  Args:
+    biases: whether biases, and scales and offsets of norms, are scaled too.
   """
 
   def ratio(update: jax.Array, param: jax.Array) -> jax.Array:
@@ -238,7 +253,7 @@ def scale_by_trust_ratio() -> optax.GradientTransformation:
     return update * jnp.where(usable, param_norm / safe_norm, 1.0)
 
   def scale(module: str, name: str, update: jax.Array, param: jax.Array):
-    if name in _UNDECAYED:
+    if name in _UNDECAYED and not biases:
       return update
     each = jax.vmap(ratio) if is_layer_stack(module) else ratio
     return each(update, param)

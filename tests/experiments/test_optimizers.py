@@ -119,11 +119,65 @@ def test_lamb_without_biases_and_stacks_is_that_of_optax(settings):
 
 @pytest.mark.parametrize('name', ['b', 'scale', 'offset'])
 @pytest.mark.parametrize('module', ['encoder/norm', 'encoder/layers/norm'])
-def test_lamb_moves_biases_and_norms_as_plain_adam(module, name):
+def test_lamb_can_move_biases_and_norms_as_plain_adam(module, name):
   params = {module: {name: normal(0, 3, 6)}}
-  ours = optimizers.lamb(learning_rate, **SETTINGS)
+  ours = optimizers.lamb(learning_rate, trust_biases=False, **SETTINGS)
   adam = optax.adam(learning_rate, b1=0.8, b2=0.95, eps=1e-6)
   assert_trees_close(run(ours, params), run(adam, params), rtol=1e-6)
+
+
+def released_lamb(learning_rate, weight_decay, clip_norm):
+  """The authors' training code (perceiver/train/utils.py), for one layer."""
+  return optax.chain(
+    optax.clip_by_global_norm(clip_norm),
+    optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-6),
+    optax.add_decayed_weights(
+      weight_decay,
+      mask=lambda params: {
+        module: {name: 'norm' not in module and name != 'b' for name in leaves}
+        for module, leaves in params.items()
+      },
+    ),
+    optax.scale_by_trust_ratio(),
+    optax.scale_by_schedule(learning_rate),
+    optax.scale(-1),
+  )
+
+
+def one_layer():
+  """Of a model as it is initialised: biases zero, scales one."""
+  return {
+    'encoder': {'latents': 0.02 * normal(0, 4, 6)},
+    'encoder/query': {'w': 0.4 * normal(1, 6, 5), 'b': jnp.zeros(5)},
+    'encoder/norm': {'scale': jnp.ones(6), 'offset': jnp.zeros(6)},
+  }
+
+
+def test_lamb_is_that_of_the_released_training_code():
+  settings = {'weight_decay': 0.1, 'clip_norm': 10.0}
+  ours = run(optimizers.lamb(learning_rate, **settings), one_layer(), 20)
+  theirs = run(released_lamb(learning_rate, **settings), one_layer(), 20)
+  assert_trees_close(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+  ('trust_biases', 'moved'), [(True, 1e-3 * 1.001**199), (False, 0.2)]
+)
+def test_how_far_a_bias_goes_with_a_trust_ratio_and_without(
+  trust_biases, moved
+):
+  # 200 equal steps of 1e-3, of one number in which Adam's own step is 1.
+  optimizer = optimizers.lamb(
+    lambda _: 1e-3, weight_decay=0.1, trust_biases=trust_biases
+  )
+  params = {'query': {'b': jnp.zeros(1)}}
+  state = optimizer.init(params)
+  update = jax.jit(optimizer.update)
+  for _ in range(200):
+    updates, state = update({'query': {'b': -jnp.ones(1)}}, state, params)
+    params = optax.apply_updates(params, updates)
+  # The first step is 1e-3 either way; then 1.001 ** 199 times as far.
+  assert float(params['query']['b'][0]) == pytest.approx(moved, rel=1e-3)
 
 
 def stack_and_gradients():
@@ -174,7 +228,7 @@ def test_only_the_scope_called_layers_is_a_stack(module):
 
 
 def trust_ratio(module, update, param):
-  optimizer = optimizers.scale_by_trust_ratio()
+  optimizer = optimizers.scale_by_trust_ratio(biases=True)
   update, param = jnp.array(update), jnp.array(param)
   result, _ = optimizer.update(
     {module: {'w': update}}, optimizer.init(None), {module: {'w': param}}
@@ -211,7 +265,9 @@ def test_an_update_of_norm_zero_stays_zero():
 
 def test_trust_ratio_needs_the_parameters():
   with pytest.raises(ValueError, match='params'):
-    optimizers.scale_by_trust_ratio().update({'m': {'w': jnp.ones(2)}}, None)
+    optimizers.scale_by_trust_ratio(biases=True).update(
+      {'m': {'w': jnp.ones(2)}}, None
+    )
 
 
 @pytest.mark.parametrize('name', ['adamw', 'lamb'])
