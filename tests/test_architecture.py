@@ -214,7 +214,7 @@ MAY_IMPORT = {
   'experiments.handing_on': [],
   'experiments.handing_on.markdown': [],
   'experiments.handing_on.data_notes': [],
-  'experiments.handing_on.weights': [],
+  'experiments.handing_on.weights': ['perceiver_jax.pretrained'],
   'experiments.unpickling': ['perceiver_jax.unpickle'],
   'experiments.handing_on.sources': ['experiments.unpickling'],
   'experiments.handing_on.load': [],
@@ -820,6 +820,7 @@ MAY_IMPORT = {
     'experiments.handing_on.window',
     'experiments.tasks.task',
     'perceiver_jax.portability',
+    'perceiver_jax.pretrained',
   ],
   'experiments.tasks.open_values': [
     'experiments.configuration',

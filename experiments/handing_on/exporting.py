@@ -19,6 +19,7 @@ from experiments.handing_on.weights import from_table, to_table
 from experiments.handing_on.window import own_window
 from experiments.tasks.task import Task
 from perceiver_jax.portability import traced_for
+from perceiver_jax.pretrained import check_finite
 
 PLATFORMS = ('cpu', 'cuda', 'rocm', 'tpu')
 # Files of the folder that is handed on. load.py reads them by name.
@@ -54,8 +55,8 @@ def export_model(
     and of the inputs (see `inputs_of`), to predictions `[batch, ...]` by name.
 
   Raises:
-    ValueError: a platform is unknown, or the weights are too large to be
-      inside.
+    ValueError: a platform is unknown, a weight is NaN or infinite, or they are
+      too large to be inside.
   """
   check_platforms(platforms)
   table = to_table(params, state)
@@ -65,6 +66,7 @@ def export_model(
   arguments = (_shapes(table), batch_spec(inputs, batch))
   if weights_inside:
     _check_size(table)
+    check_finite(table)
     predict, arguments = functools.partial(predict, table), arguments[1:]
   with traced_for(None):
     return export.export(jax.jit(predict), platforms=platforms)(*arguments)

@@ -5,6 +5,7 @@ An array's name is its Haiku path behind the tree that it is of:
 """
 
 import pathlib
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ import haiku as hk
 import numpy as np
 import safetensors
 import safetensors.numpy
+
+from perceiver_jax.pretrained import check_finite
 
 # What the file's metadata say, so that it is known from others' files.
 FORMAT = 'perceiver_jax'
@@ -56,12 +59,18 @@ def write_weights(
     step: of the checkpoint that they are of.
 
   Raises:
+    ValueError: a number is NaN or infinite.
     OSError: it cannot be written.
   """
   table = to_table(params, state)
   # Contiguous, and scalars stay scalars.
   table = {name: np.asarray(x, order='C') for name, x in table.items()}
-  metadata = {'format': FORMAT, 'step': str(step)}
+  check_finite(table)
+  metadata = {
+    'format': FORMAT,
+    'step': str(step),
+    'crc32': str(_checksum(table)),
+  }
   # Written by Python, whose errors name the file.
   path.write_bytes(safetensors.numpy.save(table, metadata))
 
@@ -88,10 +97,10 @@ def read_weights(
     state: likewise.
 
   Raises:
-    ValueError: they are of another model.
+    ValueError: they are of another model, damaged, or no numbers.
     OSError: the file cannot be read.
   """
-  table = safetensors.numpy.load_file(path)
+  table = _read_table(path)
   expected = to_table(params, state)
   problems = [
     *(f'lacks {name}' for name in expected if name not in table),
@@ -113,3 +122,36 @@ def read_weights(
       'exported with it.'
     )
   return from_table(table)
+
+
+def _read_table(path: pathlib.Path) -> dict[str, np.ndarray]:
+  """Returns the arrays of a file, as they were when it was written."""
+  try:
+    table = safetensors.numpy.load_file(path)
+    with safetensors.safe_open(path, framework='numpy') as file:
+      written = (file.metadata() or {}).get('crc32')
+  except safetensors.SafetensorError as error:
+    raise ValueError(_damaged(path, str(error))) from error
+  if written is not None and written != str(_checksum(table)):
+    raise ValueError(_damaged(path, 'its checksum is another one'))
+  try:
+    check_finite(table)
+  except ValueError as error:
+    raise ValueError(f'{path}: {error}') from error
+  return table
+
+
+def _damaged(path: pathlib.Path, why: str) -> str:
+  return (
+    f'{path} is damaged: {why}. Copy it anew, or export the run again '
+    '(experiments.export).'
+  )
+
+
+def _checksum(table: Mapping[str, np.ndarray]) -> int:
+  """CRC-32 of all bytes, in the order of the names."""
+  checksum = 0
+  for name in sorted(table):
+    array = np.atleast_1d(np.asarray(table[name], order='C'))
+    checksum = zlib.crc32(array.view(np.uint8), checksum)
+  return checksum

@@ -1,9 +1,11 @@
 """What is handed on of a run computes the same elsewhere, and comes back."""
 
 import contextlib
+import copy
 import functools
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -312,7 +314,7 @@ def test_a_run_with_an_average_begins_with_the_weights(exported, tmp_path):
 
 
 def test_weights_keep_their_paths_bits_and_scalars(tmp_path):
-  params = {'a/b_1': {'w': np.float32([[1, -0.0], [np.nan, np.inf]])}}
+  params = {'a/b_1': {'w': np.float32([[1, -0.0], [1e-45, 3e38]])}}
   state = {'a/norm/~/mean_ema': {'counter': np.int32(3)}}
   path = tmp_path / 'weights.safetensors'
   assert not is_exported(path)
@@ -322,6 +324,45 @@ def test_weights_keep_their_paths_bits_and_scalars(tmp_path):
   assert jax.tree.structure(read) == jax.tree.structure((params, state))
   assert read[0]['a/b_1']['w'].tobytes() == params['a/b_1']['w'].tobytes()
   assert read[1]['a/norm/~/mean_ema']['counter'] == 3
+
+
+@pytest.mark.parametrize('bad', [np.nan, -np.inf])
+@pytest.mark.parametrize('weights_inside', [False, True])
+def test_numbers_that_are_none_are_not_exported(
+  bad, weights_inside, saved, tmp_path
+):
+  run = copy.copy(saved)
+  run.params = jax.tree.map(np.array, saved.params)
+  run.params['encoder']['latents'][0, 0] = bad
+  with pytest.raises(ValueError, match='params/encoder/latents has 1 of'):
+    write_export(
+      run,
+      tmp_path,
+      platforms=['cpu'],
+      weights_inside=weights_inside,
+    )
+
+
+@pytest.mark.parametrize('place', [-1, -100, -1000])
+def test_weights_with_a_flipped_bit_are_called_damaged(
+  place, exported, tmp_path
+):
+  folder = shutil.copytree(exported, tmp_path / 'export')
+  path = folder / 'weights.safetensors'
+  content = bytearray(path.read_bytes())
+  content[place] ^= 1
+  path.write_bytes(content)
+  with pytest.raises(ValueError, match='is damaged: its checksum'):
+    import_weights(None, path, tmp_path / 'run')
+  assert not (tmp_path / 'run').exists()
+
+
+def test_weights_that_are_cut_off_are_called_damaged(exported, tmp_path):
+  folder = shutil.copytree(exported, tmp_path / 'export')
+  path = folder / 'weights.safetensors'
+  path.write_bytes(path.read_bytes()[:-50])
+  with pytest.raises(ValueError, match='is damaged or incomplete'):
+    import_weights(None, path, tmp_path / 'run')
 
 
 def test_weights_of_another_model_are_refused(exported, tmp_path):
