@@ -11,12 +11,15 @@ What is listed here is the interface. In the order in which data flows:
 - What goes out: queries `[B, O, E]` and the latents through a `Decoder` to
   `[B, O, F]`, or the `AveragePool` of the first paper.
 - Whole models, wired from these, one for each experiment of both papers.
+- `pretrained`: published weights to parameters; `huggingface`: the config.json
+  of `transformers` to sections of our models.
 
 All are Haiku modules, to be built inside `hk.transform`, or plain functions.
-Their modules hold more (`published`: the papers' models as values;
-`pretrained`: published weights; the forms of attention), which may change.
+Their modules hold more (`published`: the papers' models as values; the forms of
+attention), which may change.
 """
 
+from perceiver_jax import huggingface, pretrained
 from perceiver_jax.attention_weights import Lookups, with_lookups
 from perceiver_jax.byte_array import ByteArray
 from perceiver_jax.decoder import AveragePool, Decoder
@@ -87,5 +90,7 @@ __all__ = [
   'TextClassifier',
   'TokenEmbedding',
   'fourier_features',
+  'huggingface',
+  'pretrained',
   'with_lookups',
 ]

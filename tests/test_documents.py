@@ -2,9 +2,10 @@
 
 Run: blocks of Python, file by file and in order, in one namespace. They find
 `config`, that of digits, and work in a folder of their own, where `runs/digits`
-is a small model of random numbers and `seven.png` a digit. A block without a
-language that comes next, in the same section, is what it printed: the same
-words, numbers within a tenth, as training differs by rounding.
+is a small model of random numbers, `seven.png` a digit, and `saved_...` what
+`save_pretrained` writes. A block without a language that comes next, in the
+same section, is what it printed: the same words, numbers within a tenth, as
+training differs by rounding.
 
 Checked, not run: blocks of shell and commands within the text. Of
 `python -m experiments.X`, that there is X, its flags, the kinds of their
@@ -37,6 +38,7 @@ from experiments.experiment import bind, open_checkpoints
 from experiments.train_state import state_shapes
 from tests import shell_lines
 from tests.documents import DOCUMENTS, ROOT, Block, Document, parse, read
+from tests.golden import saved_models
 
 READ = {path.relative_to(ROOT).as_posix(): read(path) for path in DOCUMENTS}
 SHELL = ('sh', 'bash')
@@ -96,6 +98,11 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
   with np.load(FILES / 'digits.npz') as arrays:
     seven = arrays['image'][arrays['label'] == 7][0]
   cv2.imwrite(str(folder / 'seven.png'), seven)
+  for name, place in (
+    ('masked_lm', 'saved_language_model'),
+    ('text_classification', 'saved_text_classifier'),
+  ):
+    saved_models.write(saved_models.load(name), folder / place)
   return folder
 
 

@@ -16,17 +16,29 @@ import pytest
 import perceiver_jax
 
 ROOT = pathlib.Path(__file__).parents[2]
+MODULES = ('huggingface', 'pretrained')
 EXPORTED = {
-  name: getattr(perceiver_jax, name) for name in perceiver_jax.__all__
+  name: getattr(perceiver_jax, name)
+  for name in perceiver_jax.__all__
+  if name not in MODULES
+}
+FUNCTIONS = {
+  f'{module}.{name}': function
+  for module in MODULES
+  for name, function in vars(getattr(perceiver_jax, module)).items()
+  if inspect.isfunction(function)
+  and function.__module__ == f'perceiver_jax.{module}'
+  and not name.startswith('_')
 }
 PAPER = re.compile(r'[Ss]ections?\b|[Aa]ppendix|figure|table')
 
 every = pytest.mark.parametrize('name', list(EXPORTED))
+all_functions = pytest.mark.parametrize('name', [*EXPORTED, *FUNCTIONS])
 
 
 def callables(name):
   """The thing itself, or how it is made and its public methods."""
-  thing = EXPORTED[name]
+  thing = (EXPORTED | FUNCTIONS)[name]
   if not inspect.isclass(thing):
     return {name: thing}
   return {
@@ -50,7 +62,7 @@ def test_nothing_else_is_public():
     for name, value in vars(perceiver_jax).items()
     if not name.startswith('_') and not isinstance(value, types.ModuleType)
   }
-  assert public == set(perceiver_jax.__all__)
+  assert {*public, *MODULES} == set(perceiver_jax.__all__)
   assert perceiver_jax.__all__ == sorted(perceiver_jax.__all__)
 
 
@@ -91,7 +103,7 @@ def test_fields_are_explained(name):
     assert re.search(rf'^ +{field}: \S', doc, re.M), field
 
 
-@every
+@all_functions
 def test_arguments_and_results_are_typed_and_have_shapes(name):
   for where, function in callables(name).items():
     signature = inspect.signature(function)
@@ -106,9 +118,9 @@ def test_arguments_and_results_are_typed_and_have_shapes(name):
       assert '`[' in doc or 'see' in doc, f'{where} tells no shape'
 
 
-@every
+@all_functions
 def test_errors_are_told(name):
-  thing = EXPORTED[name]
+  thing = (EXPORTED | FUNCTIONS)[name]
   for where, function in callables(name).items():
     if raises(function):
       assert 'Raises' in inspect.getdoc(function), where
