@@ -75,6 +75,7 @@ setuptools.setup(
     'orbax-checkpoint>=0.11.33,<0.13',
     'pillow>=11,<14',
     'safetensors>=0.5,<0.9',
+    'scipy>=1.13,<2',  # Mixes the pixels of resized images.
     'tensorboardX>=2.6.2,<3',
     'tensorflow-datasets>=4.9.9,<5',
     'tqdm>=4.66,<5',

@@ -45,8 +45,11 @@ def invert(image: np.ndarray) -> np.ndarray:
 
 
 def posterize(image: np.ndarray, bits: int) -> np.ndarray:
-  """Keeps the highest `bits` bits of each value; 0 gives black."""
-  return image & np.uint8(256 - (1 << (8 - bits)))
+  """Keeps the highest `bits` bits of each value, and at least one.
+
+  (Of none, TensorFlow's shift by 8 is one by 7.)
+  """
+  return image & np.uint8(256 - (1 << (8 - max(bits, 1))))
 
 
 def solarize(image: np.ndarray, threshold: int) -> np.ndarray:

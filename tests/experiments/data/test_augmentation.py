@@ -171,7 +171,18 @@ class TestCrops:
     )
     np.testing.assert_allclose((top + height / 2).mean(), 0.5, atol=0.01)
     np.testing.assert_allclose((left + width / 2).mean(), 0.5, atol=0.01)
-    assert height.max() > 0.98 and top.max() > 0.6 and (top + height).max() == 1
+    assert height.max() > 0.98 and top.max() > 0.6
+
+  def test_no_crop_but_a_whole_one_has_the_last_row_or_column(self):
+    # As TensorFlow 2.21's `sample_distorted_bounding_box`: none of 3,000 crops
+    # of 40 x 50 pixels had, but for 110 of all rows.
+    rng = np.random.default_rng(2)
+    boxes = [images.sample_crop(40, 50, rng) for _ in range(3000)]
+    top, left, height, width = np.array(boxes).T
+    assert ((top + height < 40) | (height == 40)).all()
+    assert ((left + width < 50) | (width == 50)).all()
+    assert 60 < (height == 40).sum() < 160
+    assert (top + height == 39).any() and (left + width == 49).any()
 
   def test_falls_back_to_the_centre(self):
     rng = np.random.default_rng(0)
@@ -205,18 +216,23 @@ class TestCrops:
 
 
 def _cubic(length: int, side: int) -> np.ndarray:
-  """Weights [side, length] of bicubic interpolation, pixel centres at 1/2."""
+  """Weights [side, length] of bicubic interpolation, pixel centres at 1/2.
+
+  Keys' kernel, a = -0.5, of which there are 1,024 places between pixels; what
+  lies beyond the border is left out.
+  """
   weights = np.zeros((side, length))
   for i in range(side):
     position = (i + 0.5) * length / side - 0.5
     for tap in range(math.floor(position) - 1, math.floor(position) + 3):
-      t = abs(position - tap)
+      t = abs(round(1024 * (position - tap)) / 1024)
       if t <= 1:
-        weight = 1.25 * t**3 - 2.25 * t**2 + 1
+        weight = 1.5 * t**3 - 2.5 * t**2 + 1
       else:
-        weight = -0.75 * (t**3 - 5 * t**2 + 8 * t - 4)
-      weights[i, min(max(tap, 0), length - 1)] += weight
-  return weights
+        weight = -0.5 * (t**3 - 5 * t**2 + 8 * t - 4)
+      if 0 <= tap < length:
+        weights[i, tap] += weight
+  return weights / weights.sum(axis=1, keepdims=True)
 
 
 class TestResize:
@@ -228,6 +244,24 @@ class TestResize:
     rows, columns = _cubic(150, side), _cubic(200, side)
     expected = columns @ np.einsum('ih,hwc->iwc', rows, image)
     np.testing.assert_allclose(result, expected, atol=0.01)
+
+  def test_numbers_of_tensorflow(self):
+    # tf.image.resize(image, (side, side), BICUBIC) of TensorFlow 2.21.
+    i = np.arange(5 * 7 * 3).reshape(5, 7, 3)
+    image = (37 * i * i % 256).astype(np.uint8)
+    expected = [
+      [63.635, 129.171, 143.965],
+      [208.151, 237.0, 129.206],
+      [215.289, 21.094, 134.873],
+    ]
+    result = images.resize(image, 3)[..., 0]
+    np.testing.assert_allclose(result, expected, atol=2e-3)
+    result = images.resize(image, 8)[[0, 7], :, 1]
+    expected = [
+      [20.464, 74.732, 29.076, 65.501, 124.425, 78.218, -14.865, 45.331],
+      [65.718, 44.667, 199.881, 103.525, 100.382, 207.051, 75.093, 75.590],
+    ]
+    np.testing.assert_allclose(result, expected, atol=2e-3)
 
   @pytest.mark.parametrize('side', [224, 90])
   def test_coordinates(self, side):

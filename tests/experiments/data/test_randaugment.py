@@ -59,8 +59,11 @@ class TestRandAugmentOps:
     result = randaugment.posterize(photograph, bits)
     np.testing.assert_array_equal(result, np.asarray(expected))
 
-  def test_posterize_to_nothing(self, photograph):
-    assert not randaugment.posterize(photograph, 0).any()
+  def test_posterize_to_nothing_keeps_a_bit(self):
+    # As the released code does with TensorFlow 2.21, below magnitude 2.5.
+    image = np.array([[[0, 127, 128], [200, 255, 1]]], np.uint8)
+    result = randaugment.posterize(image, 0)
+    np.testing.assert_array_equal(result, [[[0, 0, 128], [128, 128, 0]]])
 
   @pytest.mark.parametrize('threshold', [0, 128, 200, 256])
   def test_solarize(self, photograph, threshold):
