@@ -11,6 +11,7 @@ import json
 import pathlib
 import shlex
 import sys
+import zlib
 from collections.abc import Callable
 
 import jax
@@ -22,7 +23,8 @@ def load(folder: pathlib.Path = pathlib.Path(__file__).parent) -> Callable:
   """Returns the model: inputs `[batch, ...]` by name to outputs by name.
 
   Raises:
-    ValueError: this jax does not open the function; it says what to do.
+    ValueError: this jax does not open the function; it says what to do. Or the
+      weights are damaged.
   """
   serialized = bytearray((folder / 'model.jaxexport').read_bytes())
   try:
@@ -35,9 +37,29 @@ def load(folder: pathlib.Path = pathlib.Path(__file__).parent) -> Callable:
   weights = folder / 'weights.safetensors'
   if not weights.exists():
     return model  # They are inside.
+  return functools.partial(model, jax.device_put(_read_weights(weights)))
+
+
+def _read_weights(path: pathlib.Path) -> dict[str, np.ndarray]:
+  """Returns the arrays, as they were when they were written."""
+  from safetensors import SafetensorError, safe_open
   from safetensors.numpy import load_file
 
-  return functools.partial(model, jax.device_put(load_file(weights)))
+  try:
+    table = load_file(path)
+    with safe_open(path, framework='numpy') as file:
+      written = (file.metadata() or {}).get('crc32')
+  except SafetensorError as error:
+    raise ValueError(f'{path} is damaged: {error}. Copy it anew.') from error
+  checksum = 0
+  for name in sorted(table):
+    array = np.atleast_1d(table[name]).view(np.uint8)
+    checksum = zlib.crc32(array, checksum)
+  if written not in (None, str(checksum)):
+    raise ValueError(
+      f'{path} is damaged: its checksum is another one. Copy it anew.'
+    )
+  return table
 
 
 def _batch_of_one(exported: export.Exported) -> tuple:

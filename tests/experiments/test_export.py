@@ -355,6 +355,8 @@ def test_weights_with_a_flipped_bit_are_called_damaged(
   with pytest.raises(ValueError, match='is damaged: its checksum'):
     import_weights(None, path, tmp_path / 'run')
   assert not (tmp_path / 'run').exists()
+  with pytest.raises(ValueError, match='is damaged: its checksum'):
+    load.load(folder)
 
 
 def test_weights_that_are_cut_off_are_called_damaged(exported, tmp_path):
@@ -363,6 +365,8 @@ def test_weights_that_are_cut_off_are_called_damaged(exported, tmp_path):
   path.write_bytes(path.read_bytes()[:-50])
   with pytest.raises(ValueError, match='is damaged or incomplete'):
     import_weights(None, path, tmp_path / 'run')
+  with pytest.raises(ValueError, match='is damaged: '):
+    load.load(folder)
 
 
 def test_weights_of_another_model_are_refused(exported, tmp_path):

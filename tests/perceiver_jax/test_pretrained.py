@@ -38,11 +38,9 @@ def test_padding_is_the_authors_and_not_that_of_transformers():
 
 
 def test_positions_are_exact_where_float32_is_not():
-  for row in parity.position_rows():
-    *_, single, ours = (cell.strip() for cell in row.strip('|').split('|'))
-    assert float(ours) <= 3e-8
-    if '224' in row:
-      assert float(single) == 4e-5
+  single, ours = parity.position_errors((56, 56), 64, (56, 56))
+  assert ours <= 3e-8
+  assert single == pytest.approx(8.2e-6, rel=0.1)
 
 
 def test_gradients_equal_those_of_the_published_code():
