@@ -12,9 +12,11 @@ config of the run is made from. One of its files can be named too
 
 FILE is a pickle released with the authors' code (.pystate, .pickle, .pkl),
 which does not say what model it is of: --config does. Reading it runs no code
-from it, and takes no longer than parameters of its size do. Or it is what
-`experiments.export` wrote: the config.json beside it is then the default for
---config, and the parameters are the same to the last bit.
+from it, and takes no longer than parameters of its size do.
+
+What `experiments.export` wrote is imported too, its folder or the weights in
+it: its config.json is then the default for --config, and the parameters are the
+same to the last bit.
 
 Released models differ in small ways, such as the kind of GELU: a --config is
 set to what the weights need, each change is printed, and the config.json of the
@@ -41,6 +43,7 @@ from experiments.configuration import (
 )
 from experiments.data.dataset import batch_spec
 from experiments.experiment import bind, open_checkpoints
+from experiments.handing_on.exporting import WEIGHTS
 from experiments.handing_on.imported_configs import config_of
 from experiments.handing_on.sources import Source, read_source
 from experiments.handing_on.weights import is_exported, read_weights
@@ -93,6 +96,8 @@ def import_weights(
     raise ValueError(
       f'{workdir} holds a run already. Choose another --workdir.'
     )
+  exported = source / WEIGHTS
+  source = exported if exported.is_file() else source
   convert = _convert_exported
   if not is_exported(source):
     convert = functools.partial(_convert_published, source_grid=source_grid)

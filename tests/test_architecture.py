@@ -1387,6 +1387,7 @@ MAY_IMPORT = {
     'experiments.configuration',
     'experiments.data.dataset',
     'experiments.experiment',
+    'experiments.handing_on.exporting',
     'experiments.handing_on.imported_configs',
     'experiments.handing_on.sources',
     'experiments.handing_on.weights',

@@ -48,7 +48,7 @@ def config_of(
         )
       config.loss = ml_collections.ConfigDict(_PROBLEMS[problem_type])
       if problem_type == 'multi_label_classification':
-        config.checkpoints.best_metric = 'eval/mAP'
+        config.checkpoints.best_metric = 'eval/mean_average_precision'
   return config
 
 

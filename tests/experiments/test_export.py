@@ -353,7 +353,7 @@ def test_weights_with_a_flipped_bit_are_called_damaged(
   content[place] ^= 1
   path.write_bytes(content)
   with pytest.raises(ValueError, match='is damaged: its checksum'):
-    import_weights(None, path, tmp_path / 'run')
+    import_weights(None, folder, tmp_path / 'run')
   assert not (tmp_path / 'run').exists()
   with pytest.raises(ValueError, match='is damaged: its checksum'):
     load.load(folder)
@@ -364,7 +364,7 @@ def test_weights_that_are_cut_off_are_called_damaged(exported, tmp_path):
   path = folder / 'weights.safetensors'
   path.write_bytes(path.read_bytes()[:-50])
   with pytest.raises(ValueError, match='is damaged or incomplete'):
-    import_weights(None, path, tmp_path / 'run')
+    import_weights(None, folder, tmp_path / 'run')
   with pytest.raises(ValueError, match='is damaged: '):
     load.load(folder)
 

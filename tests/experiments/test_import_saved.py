@@ -177,6 +177,22 @@ def test_numbers_that_are_none_are_refused_by_name(bad, tmp_path):
     import_weights(None, source, tmp_path / 'run')
 
 
+def test_classes_may_be_any_number_of_an_example_but_no_value(tmp_path):
+  saved = saved_models.load('text_classification')
+  saved.config['problem_type'] = 'multi_label_classification'
+  source = saved_models.write(saved, tmp_path / 'saved')
+  import_weights(None, source, tmp_path / 'run')
+  config = read_config(tmp_path / 'run')
+  assert config.loss.name == 'sigmoid'
+  assert config.checkpoints.best_metric.removeprefix('eval/') in (
+    make_task(config, None).dataset_metrics.names
+  )
+  saved.config['problem_type'] = 'regression'
+  source = saved_models.write(saved, tmp_path / 'saved')
+  with pytest.raises(ValueError, match=r"'regression' with 3 labels"):
+    import_weights(None, source, tmp_path / 'again')
+
+
 def test_labels_are_those_of_the_config(tmp_path):
   saved = saved_models.load('text_classification')
   source = saved_models.write(saved, tmp_path / 'saved')
