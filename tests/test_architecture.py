@@ -1509,6 +1509,7 @@ ONLY_IN = {
     'experiments.buckets',
     'experiments.checkpointing.checkpoints',
     'experiments.checkpointing.files',
+    'experiments.compilation_cache',
   ],
   'fsspec': ['experiments.buckets'],
   'grain': ['experiments.data.pipeline'],

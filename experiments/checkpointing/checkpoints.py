@@ -8,7 +8,6 @@ import contextlib
 import functools
 import pathlib
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 
 import haiku as hk
@@ -25,9 +24,6 @@ from experiments.checkpointing.save_failures import SaveFailures
 from experiments.early_stop import Seen
 from experiments.train_state import TrainState
 from experiments.watching.progress import warn
-
-# More than a disk that is full gives room to beside its own records.
-_PROBE_BYTES = 1 << 16
 
 
 class Checkpoints:
@@ -380,16 +376,8 @@ class Checkpoints:
 
   def _probe(self) -> None:
     """Finds out whether the folder can be written."""
-    if not processes.is_first():
-      return
-    if is_in_bucket(self.directory):
-      probe = self.directory.with_name('.writable')
-      probe.touch()
-      probe.unlink(missing_ok=True)
-    else:
-      self.directory.mkdir(parents=True, exist_ok=True)
-      with tempfile.TemporaryFile(dir=self.directory) as file:
-        file.write(bytes(_PROBE_BYTES))
+    if processes.is_first():
+      checkpoint_files.probe(self.directory)
 
   def _renew(self) -> None:
     """Opens Orbax's manager again: after an error it is in disorder."""

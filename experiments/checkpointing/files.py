@@ -10,6 +10,7 @@ import json
 import pathlib
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -25,6 +26,8 @@ from experiments.error_text import one_line
 from experiments.stepping.spikes import no_spikes
 from experiments.train_state import TrainState
 
+# More than a disk that is full gives room to beside its own records.
+_PROBE_BYTES = 1 << 16
 STATE, DATA, METRICS = 'train_state', 'data', 'metrics'
 # Orbax writes `<step>` under this name, and renames it when it is complete.
 _UNFINISHED = '.orbax-checkpoint-tmp'
@@ -216,6 +219,18 @@ def check_all_seen(directory: BucketPath, steps: Sequence[int]) -> None:
         f'{folder} is a checkpoint that was not seen at first: the bucket does '
         'not answer reliably. Run the same command again.'
       )
+
+
+def probe(directory: pathlib.Path | BucketPath) -> None:
+  """Raises an OSError where the folder of checkpoints cannot be written."""
+  if is_in_bucket(directory):
+    file = directory.with_name('.writable')
+    file.touch()
+    file.unlink(missing_ok=True)
+  else:
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=directory) as file:
+      file.write(bytes(_PROBE_BYTES))
 
 
 def remove(folder: pathlib.Path | BucketPath) -> None:
