@@ -141,8 +141,9 @@ def test_one_that_prepares_data_for_long_is_waited_for(begin):
 def test_data_that_one_process_misses(begin, tmp_path):
   missing = f'--config.data.root={tmp_path}/nowhere'
   there = tmp_path / 'there'
-  for number in range(20):
-    path = there / 'train' / 'ab'[number % 2] / f'{number}.txt'
+  for number in range(40):
+    split = ('train', 'test')[number // 20]
+    path = there / split / 'ab'[number % 2] / f'{number}.txt'
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f'the text of number {number}')
   run = RunOfTwo(
