@@ -229,7 +229,7 @@ class Checkpoints:
       BrokenCheckpointError: it is broken, and all that could be read instead.
       ValueError: there is no such checkpoint, or it is of another config.
     """
-    if _is_step(choice):
+    if checkpoint_files.is_step(choice):
       return int(choice), self.restore(int(choice), template).train_state
     steps = agreement.of_first(self._chosen_steps(choice))
     restored, broken = self._first_readable(steps, template)
@@ -296,7 +296,7 @@ class Checkpoints:
   def _chosen_steps(self, choice: str) -> list[int]:
     """Returns the step that is meant, and those to take in its place."""
     if choice not in ('best', 'latest'):
-      if not _is_step(choice):
+      if not checkpoint_files.is_step(choice):
         raise ValueError(
           f"The checkpoint must be 'best', 'latest' or a step, got {choice!r}."
         )
@@ -386,8 +386,3 @@ class Checkpoints:
         self._manager.close()
       self._failures.clean()
       self._manager = self._open()
-
-
-def _is_step(text: str) -> bool:
-  """Whether a text is a step as folders are called; others have digits too."""
-  return text.isascii() and text.isdecimal()

@@ -318,3 +318,8 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
     jax.tree_util.keystr(path, simple=True, separator='/'): tuple(leaf.shape)
     for path, leaf in leaves
   }
+
+
+def is_step(text: str) -> bool:
+  """Whether a text is a step as folders are called; others have digits too."""
+  return text.isascii() and text.isdecimal()

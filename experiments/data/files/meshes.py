@@ -131,7 +131,7 @@ def _by_lines(
     raise ValueError(f'{name} has a vertex of less than three numbers.')
   numbers: list[bytes] = []
   for line in lines[num_vertices : num_vertices + num_faces]:
-    size = int(line[0]) if line[0].isdecimal() else 0
+    size = int(line[0]) if line[0].isdigit() else 0
     numbers += line[: 1 + size]
   triangles, _ = _triangles(_numbers(numbers, name), num_faces, name)
   return _numbers(vertices, name).reshape(-1, 3), triangles
