@@ -16,7 +16,7 @@ import jax
 from absl import flags
 from etils import epath
 
-from experiments import agreement, processes
+from experiments import addresses, agreement, processes
 from experiments.compiling.compilation import default_folder
 from experiments.watching.progress import warn
 
@@ -45,11 +45,14 @@ def chosen_folder() -> epath.Path | None:
   Returns:
     The folder, in which each kind of program has one of its own; None for
     'off'.
+
+  Raises:
+    ValueError: it is an address, but of no folder in a bucket.
   """
   if _FOLDER.value == _OFF:
     return None
-  if '://' in (_FOLDER.value or ''):
-    return epath.Path(_FOLDER.value)
+  if _FOLDER.value and addresses.is_address(_FOLDER.value):
+    return addresses.place(_FOLDER.value, '--compilation_cache')
   if _FOLDER.value:
     return epath.Path(_FOLDER.value).expanduser().absolute()
   return epath.Path(default_folder())

@@ -384,6 +384,7 @@ MAY_IMPORT = {
   'experiments.compiling': [],
   'experiments.compiling.compilation': [],
   'experiments.compilation_cache': [
+    'experiments.addresses',
     'experiments.agreement',
     'experiments.compiling.compilation',
     'experiments.processes',

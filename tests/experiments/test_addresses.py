@@ -43,6 +43,7 @@ def test_an_address_is_refused_with_what_to_do(text, remedy):
     ('train', ['--config={digits}', '--data_dir=gs://b/data']),
     ('predict', ['--workdir=runs/a', '--save_to=hdfs://b/seen', 'a.png']),
     ('sweep', ['--table=digits', '--workdir=gs://b/table']),
+    ('evaluate', ['--workdir=runs/a', '--compilation_cache=az://b/c']),
   ],
 )
 def test_a_command_refuses_in_one_line_and_makes_nothing(
