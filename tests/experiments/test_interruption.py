@@ -16,12 +16,18 @@ from tests import simulated_devices
 from tests.experiments.run_of_two import DIGITS, ROOT, SMALL
 
 
+@pytest.fixture(autouse=True)
+def heard():
+  """SIGHUP has its usual effect here, as the tests may run under nohup."""
+  before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+  yield
+  signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def hang_up():
-  """Sends this process SIGHUP; what it does then is as before at the end."""
-  before = signal.getsignal(signal.SIGHUP)
-  yield lambda: os.kill(os.getpid(), signal.SIGHUP)
-  signal.signal(signal.SIGHUP, before)
+  """Sends this process SIGHUP."""
+  return lambda: os.kill(os.getpid(), signal.SIGHUP)
 
 
 def test_a_terminal_that_closes_asks_once_and_never_stops_at_once(hang_up):
