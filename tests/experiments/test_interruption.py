@@ -15,13 +15,7 @@ from experiments.interruption import Interruption
 from tests import simulated_devices
 from tests.experiments.run_of_two import DIGITS, ROOT, SMALL
 
-
-@pytest.fixture(autouse=True)
-def heard():
-  """SIGHUP has its usual effect here, as the tests may run under nohup."""
-  before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-  yield
-  signal.signal(signal.SIGHUP, before)
+pytestmark = pytest.mark.usefixtures('usual_signals')
 
 
 @pytest.fixture

@@ -85,6 +85,7 @@ def test_memory_without_end_is_refused(tmp_path):
     )
 
 
+@pytest.mark.usefixtures('usual_signals')
 @pytest.mark.slow
 def test_ctrl_c_ends_an_import_and_its_process(tmp_path):
   path = write(tmp_path, key_of_keys(70))
