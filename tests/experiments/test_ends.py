@@ -94,7 +94,14 @@ def test_a_death_while_saving(begin, dead):
 
 
 def test_a_death_at_the_end(begin):
-  run = begin('--config.train_steps=2', '--config.eval_every=2')
+  run = begin(
+    *('--config.train_steps=2', '--config.eval_every=2'),
+    script='import time\n'
+    'from experiments import command_line, train\n'
+    'from experiments.reporting.writing import FinalReport\n'
+    'FinalReport.write = lambda *_, **__: time.sleep(60.0)\n'
+    'command_line.run(train.main)',
+  )
   run.wait_for('Final evaluation')  # The first then writes a report.
   run.kill(1)
   assert_ends_after_the_death_of(run, 1)
