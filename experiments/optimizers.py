@@ -43,11 +43,11 @@ def adamw(
     epsilon: added to the root of the second moment.
     clip_norm: largest global norm of the gradient; None for no clipping.
   """
-  return optax.chain(
-    _clip(clip_norm),
+  return _descent(
     optax.scale_by_adam(b1, b2, epsilon),
-    optax.add_decayed_weights(weight_decay, mask=decayed),
-    optax.scale_by_learning_rate(learning_rate),
+    learning_rate,
+    weight_decay,
+    clip_norm,
   )
 
 
@@ -79,12 +79,12 @@ def lamb(
       a share of itself. False lets them follow plain Adam, whose steps do not
       wait for the tensor to grow.
   """
-  return optax.chain(
-    _clip(clip_norm),
+  return _descent(
     optax.scale_by_adam(b1, b2, epsilon),
-    optax.add_decayed_weights(weight_decay, mask=decayed),
+    learning_rate,
+    weight_decay,
+    clip_norm,
     scale_by_trust_ratio(biases=trust_biases),
-    optax.scale_by_learning_rate(learning_rate),
   )
 
 
@@ -108,11 +108,8 @@ def lion(
     b2: decay of the average.
     clip_norm: largest global norm of the gradient; None for no clipping.
   """
-  return optax.chain(
-    _clip(clip_norm),
-    optax.scale_by_lion(b1, b2),
-    optax.add_decayed_weights(weight_decay, mask=decayed),
-    optax.scale_by_learning_rate(learning_rate),
+  return _descent(
+    optax.scale_by_lion(b1, b2), learning_rate, weight_decay, clip_norm
   )
 
 
@@ -143,22 +140,16 @@ def adafactor(
       is kept whole.
     clip_norm: largest global norm of the gradient; None for no clipping.
   """
-  return optax.chain(
-    _clip(clip_norm),
-    each_layer(
-      optax.chain(
-        optax.scale_by_factored_rms(
-          decay_rate=decay_rate, min_dim_size_to_factor=least_factored
-        ),
-        optax.clip_by_block_rms(clip_update),
-        optax.scale_by_param_block_rms()
-        if scale_by_parameters
-        else optax.identity(),
-      )
+  factored = optax.chain(
+    optax.scale_by_factored_rms(
+      decay_rate=decay_rate, min_dim_size_to_factor=least_factored
     ),
-    optax.add_decayed_weights(weight_decay, mask=decayed),
-    optax.scale_by_learning_rate(learning_rate),
+    optax.clip_by_block_rms(clip_update),
+    optax.scale_by_param_block_rms()
+    if scale_by_parameters
+    else optax.identity(),
   )
+  return _descent(each_layer(factored), learning_rate, weight_decay, clip_norm)
 
 
 def muon(
@@ -195,17 +186,13 @@ def muon(
     ),
     optax.stateless_with_tree_map(lambda update, _: update * _width(update)),
   )
-  return optax.chain(
-    _clip(clip_norm),
-    optax.partition(
-      {'matrix': orthogonal, 'other': optax.scale_by_adam(b1, b2, epsilon)},
-      lambda params: _map_named(
-        lambda *leaf: 'matrix' if _is_matrix(*leaf) else 'other', params
-      ),
+  direction = optax.partition(
+    {'matrix': orthogonal, 'other': optax.scale_by_adam(b1, b2, epsilon)},
+    lambda params: _map_named(
+      lambda *leaf: 'matrix' if _is_matrix(*leaf) else 'other', params
     ),
-    optax.add_decayed_weights(weight_decay, mask=decayed),
-    optax.scale_by_learning_rate(learning_rate),
   )
+  return _descent(direction, learning_rate, weight_decay, clip_norm)
 
 
 def each_layer(
@@ -275,6 +262,23 @@ OPTIMIZERS = {
   'lion': lion,
   'muon': muon,
 }
+
+
+def _descent(
+  direction: optax.GradientTransformation,
+  learning_rate: optax.Schedule,
+  weight_decay: float,
+  clip_norm: float | None,
+  *then: optax.GradientTransformation,
+) -> optax.GradientTransformation:
+  """Gradients to updates; what comes after the decay scales that, too."""
+  return optax.chain(
+    _clip(clip_norm),
+    direction,
+    optax.add_decayed_weights(weight_decay, mask=decayed),
+    *then,
+    optax.scale_by_learning_rate(learning_rate),
+  )
 
 
 def _clip(norm: float | None) -> optax.GradientTransformation:
