@@ -5,9 +5,8 @@
 
 What the compilers said is in docs/accelerators.jsonl, a row for each config and
 topology. --compile adds the rows that it lacks; to ask anew, remove rows. With
---times updates are compiled to their end, which takes minutes for each, for the
-seconds of a step that rows lack. JAX_OPTIMIZATION_LEVEL=O1 makes that quicker,
-and is named in the row.
+--times programs are compiled to their end, which takes minutes for each, for
+the seconds of a step that rows lack.
 """
 
 import argparse
@@ -18,17 +17,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from docs.accelerators_text import HEAD, NOTES
+from experiments.cache_folder import cache_folder
 from experiments.compiling import fitting
 from experiments.compiling.ahead import installed_compiler
-from experiments.compiling.compilation import default_folder
 from experiments.compiling.compilers import use_cpu
-from experiments.compiling.estimates import estimate
 from experiments.compiling.stages import Stages
 from experiments.compiling.topologies import GpuHosts, find_topology
 from experiments.compiling.trials import try_settings
 from experiments.configuration import fill_defaults
-from experiments.experiment import bind
-from experiments.measuring.forward_pass import forward_operations
+from experiments.preflight import preflight
 
 ROWS = pathlib.Path(__file__).parent / 'accelerators.jsonl'
 CONFIGS = (
@@ -78,7 +75,7 @@ def ask(
     times: whether to compile to the end, for the seconds of a step.
   """
   stages, topology = Stages(), find_topology(topology_name)
-  kept = default_folder() / 'preflight'
+  kept = cache_folder() / 'preflight'
   compiler, versions = installed_compiler(topology, stages, kept)
   config = get_config(name)
   row = {'config': name, 'topology': topology_name, 'estimated_by': versions}
@@ -99,15 +96,7 @@ def ask(
     why = 'the compiler fails' if peak is None else f'{_gib(peak)} GiB'
     return row | {'fits': False, 'why': why}
   config = fitting.with_setting(config, best.setting)
-  programs = compiler.lower(config)
-  said = estimate(
-    config,
-    topology,
-    programs,
-    (compiler.whole if times else compiler.memory)(programs.update, 'Update'),
-    compiler.memory(programs.evaluation, 'Memory of the evaluation'),
-    operations=forward_operations(bind(config, None).task),
-  )
+  said = preflight(config, topology, compiler, memory_only=not times)
   return row | _row(said)
 
 
@@ -159,12 +148,11 @@ def table(rows: Sequence[dict[str, Any]], topology: str) -> Iterator[str]:
 def _times(row: dict[str, Any]) -> tuple[str, ...]:
   if row['seconds'] is None:
     return f'more than {row["least_seconds"]:.2f}', '', '', ''
-  level = row['estimated_by'].partition(', optimization level ')[2]
   return (
     f'{row["seconds"]:.2f}',
     f'{row["share_of_peak"]:.0%}',
     f'{row["days"]:.1f}',
-    f'{row["compile_seconds"]} s{", " if level else ""}{level}',
+    f'{row["compile_seconds"]} s',
   )
 
 

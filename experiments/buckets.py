@@ -159,21 +159,15 @@ class BucketPath(gpath.PosixGPath):
 
   def files(self) -> list[str]:
     """Returns all files below, as paths from here; [] without any."""
-    with _reaching(self):
-      found = self._files.find(str(self))
-    start = len(str(self).partition('://')[2]) + 1
-    return sorted(name for path in found if (name := path[start:]))
+    return sorted(self._below())
 
   def listing(self) -> dict[str, tuple[int, int]]:
     """Returns size and time, in nanoseconds, of all files below, by path."""
-    with _reaching(self):
-      found = self._files.find(str(self), detail=True)
-    start = len(str(self).partition('://')[2]) + 1
     return {
       name: (info['size'], round(_written(info).timestamp() * 1e6) * 1000)
-      for path, info in sorted(found.items())
+      for name, info in sorted(self._below().items())
       # A folder that was made in a browser is an empty file of such a name.
-      if (name := path[start:]) and not path.endswith('/')
+      if not name.endswith('/')
     }
 
   def upload(self, source: pathlib.Path, name: str) -> None:
@@ -201,6 +195,13 @@ class BucketPath(gpath.PosixGPath):
       part.replace(target)
     finally:
       part.unlink(missing_ok=True)
+
+  def _below(self) -> dict[str, Mapping[str, Any]]:
+    """What the store tells of all files below, by their paths from here."""
+    with _reaching(self):
+      found = self._files.find(str(self), detail=True)
+    start = len(str(self).partition('://')[2]) + 1
+    return {name: found[path] for path in found if (name := path[start:])}
 
   def _kind(self) -> str | None:
     # What fsspec has for this takes a store that does not answer for an empty

@@ -17,7 +17,7 @@ from absl import flags
 from etils import epath
 
 from experiments import addresses, agreement, processes
-from experiments.compiling.compilation import default_folder
+from experiments.cache_folder import cache_folder
 from experiments.watching.progress import warn
 
 _OFF = 'off'
@@ -55,7 +55,7 @@ def chosen_folder() -> epath.Path | None:
     return addresses.place(_FOLDER.value, '--compilation_cache')
   if _FOLDER.value:
     return epath.Path(_FOLDER.value).expanduser().absolute()
-  return epath.Path(default_folder())
+  return epath.Path(cache_folder())
 
 
 def start_keeping() -> None:

@@ -382,11 +382,12 @@ MAY_IMPORT = {
     'experiments.watching.progress',
   ],
   'experiments.compiling': [],
+  'experiments.cache_folder': [],
   'experiments.compiling.compilation': [],
   'experiments.compilation_cache': [
     'experiments.addresses',
     'experiments.agreement',
-    'experiments.compiling.compilation',
+    'experiments.cache_folder',
     'experiments.processes',
     'experiments.watching.progress',
   ],
@@ -686,7 +687,10 @@ MAY_IMPORT = {
     'experiments.data.sound',
     'experiments.data.stored_video',
   ],
-  'experiments.data.fetched': ['experiments.buckets'],
+  'experiments.data.fetched': [
+    'experiments.buckets',
+    'experiments.cache_folder',
+  ],
   'experiments.data.folders.listing': [
     'experiments.addresses',
     'experiments.buckets',
@@ -1238,6 +1242,7 @@ MAY_IMPORT = {
     'experiments.serving.batching',
     'experiments.serving.guard',
     'experiments.serving.replies',
+    'experiments.serving.sizes',
     'experiments.serving.uploads',
     'experiments.trained',
   ],

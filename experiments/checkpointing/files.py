@@ -191,7 +191,7 @@ def unfinished(directory: pathlib.Path, step: int | None) -> list[pathlib.Path]:
     return sorted(
       folder
       for folder in directory.glob(name)
-      if folder.name.isdecimal() and not (folder / COMMITTED).exists()
+      if is_step(folder.name) and not (folder / COMMITTED).exists()
     )
   return sorted(directory.glob(f'{name}{_UNFINISHED}*'))
 
@@ -211,7 +211,7 @@ def check_all_seen(directory: BucketPath, steps: Sequence[int]) -> None:
   """
   for folder in directory.glob('*'):
     if (
-      folder.name.isdecimal()
+      is_step(folder.name)
       and int(folder.name) not in steps
       and (folder / COMMITTED).exists()
     ):

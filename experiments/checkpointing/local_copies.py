@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import jax
 
 from experiments.buckets import BucketPath
-from experiments.checkpointing.files import COMMITTED, STATE
+from experiments.checkpointing.files import COMMITTED, STATE, is_step
 
 _PREFIX = 'perceiver_jax-checkpoints-'
 _OWNER = 'owner'
@@ -47,11 +47,11 @@ class LocalCopies:
   def pull(self) -> None:
     """Copies what tells of the checkpoints, without their arrays."""
     for path in self.directory.iterdir():
-      if not path.name.isdecimal():  # What a failed save has left.
+      if not is_step(path.name):  # What a failed save has left.
         shutil.rmtree(path, ignore_errors=True)
     self._there.clear()
     for folder in self._remote.glob('*'):
-      names = folder.files() if folder.name.isdecimal() else []
+      names = folder.files() if is_step(folder.name) else []
       if COMMITTED in names:
         self._there.add(folder.name)
         self._download(
@@ -70,7 +70,7 @@ class LocalCopies:
     Raises:
       OSError: it cannot be written; the next time it is tried again.
     """
-    here = {x.name for x in self.directory.iterdir() if x.name.isdecimal()}
+    here = {x.name for x in self.directory.iterdir() if is_step(x.name)}
     for step in sorted(here - self._there, key=int):
       self._upload(step)
       self._there.add(step)

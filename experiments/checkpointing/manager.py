@@ -101,7 +101,9 @@ def _put_broken_metrics_aside(
 ) -> None:
   """Of checkpoints that are whole besides: Orbax would open none of them."""
   for folder in sorted(directory.glob('*')):
-    if folder.name.isdecimal() and checkpoint_files.has_broken_metrics(folder):
+    if checkpoint_files.is_step(
+      folder.name
+    ) and checkpoint_files.has_broken_metrics(folder):
       path = checkpoint_files.put_aside(
         folder / checkpoint_files.METRICS / checkpoint_files.METRICS
       )

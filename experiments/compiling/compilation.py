@@ -115,12 +115,6 @@ class Kept:
         unfinished.unlink()
 
 
-def default_folder() -> pathlib.Path:
-  """Returns where compilations are kept unless a user names another folder."""
-  cache = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
-  return pathlib.Path(cache) / 'perceiver_jax'
-
-
 def compile_program(
   lowered: jax.stages.Lowered, options: Mapping[str, str]
 ) -> Compiled:

@@ -11,6 +11,7 @@ import pathlib
 import shutil
 
 from experiments.buckets import BucketPath
+from experiments.cache_folder import cache_folder
 
 # At a time: most of the time of a small file is waiting.
 _DOWNLOADS = 16
@@ -33,7 +34,7 @@ def fetched(folder: BucketPath) -> pathlib.Path:
     FileNotFoundError: there is no such folder.
     OSError: it cannot be reached, or there is too little room for it.
   """
-  target = _cache() / str(folder).replace('://', '/')
+  target = cache_folder() / 'buckets' / str(folder).replace('://', '/')
   target.mkdir(parents=True, exist_ok=True)
   with target.with_name(f'.{target.name}.lock').open(
     'w', encoding='utf-8'
@@ -83,8 +84,3 @@ def _known(path: pathlib.Path) -> tuple[int, int] | None:
     return None
   state = path.stat()
   return state.st_size, state.st_mtime_ns
-
-
-def _cache() -> pathlib.Path:
-  cache = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
-  return pathlib.Path(cache) / 'perceiver_jax' / 'buckets'

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 from experiments.serving.batching import Batcher
 from experiments.serving.guard import Guard
 from experiments.serving.replies import Replies
+from experiments.serving.sizes import whole_number
 from experiments.serving.uploads import Limits, Unreadable, received
 from experiments.trained import TrainedRun
 
@@ -39,7 +40,6 @@ _ATTENTION_POLICY = (
 _TOP = 5
 # More would be a page of numbers.
 _MOST_TOP = 1000
-_MOST_DIGITS = 18
 
 
 def make_app(
@@ -180,9 +180,8 @@ def _number(
 ) -> int:
   """Returns a number of a request's query."""
   text = request.query_params.get(name, str(default))
-  # Python refuses to read a number of very many digits.
-  is_number = text.isascii() and text.isdecimal() and len(text) < _MOST_DIGITS
-  if not is_number or not lowest <= int(text) <= highest:
+  number = whole_number(text)
+  if number is None or not lowest <= number <= highest:
     raise HTTPException(
       400, f'{name} must be a number from {lowest} to {highest}.'
     )

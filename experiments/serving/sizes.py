@@ -1,5 +1,6 @@
 """How much a request may bring, as it is sent and as it is unpacked."""
 
+import math
 import pathlib
 import zipfile
 
@@ -9,10 +10,18 @@ from starlette.types import Message, Receive
 MEGABYTE = 1_000_000
 # What a request has around its files.
 _FRAME_BYTES = 16_384
+# Python refuses to read a number of very many.
 _MOST_DIGITS = 18
 # A refused request is read on up to this many times the limit: who is still
 # sending does not look for an answer.
 _REFUSED_LIMITS = 4
+
+
+def whole_number(text: str) -> float | None:
+  """Returns a number that a request states; None where it is none."""
+  if not (text.isascii() and text.isdecimal()):
+    return None
+  return int(text) if len(text) <= _MOST_DIGITS else math.inf
 
 
 class Counted:
@@ -31,11 +40,8 @@ class Counted:
 
   async def check(self, stated: str) -> None:
     """Raises an HTTPException where the stated length is over the limit."""
-    most = self._most_bytes + _FRAME_BYTES
-    # Python refuses to read a number of very many digits.
-    if stated.isdecimal() and (
-      len(stated) > _MOST_DIGITS or int(stated) > most
-    ):
+    number = whole_number(stated)
+    if number is not None and number > self._most_bytes + _FRAME_BYTES:
       await self._refuse()
 
   async def __call__(self) -> Message:

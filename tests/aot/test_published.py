@@ -9,8 +9,8 @@ import shlex
 import pytest
 
 from docs.make_accelerators import ROWS, get_config, read_rows
+from experiments.cache_folder import cache_folder
 from experiments.compiling.ahead import installed_compiler
-from experiments.compiling.compilation import default_folder
 from experiments.compiling.fitting import Setting, with_setting
 from experiments.compiling.stages import Stages
 from experiments.compiling.topologies import find_topology
@@ -27,7 +27,7 @@ COMMANDS = [
 
 def memory(config, topology_name):
   """What an update of a config needs, as early as the compiler says it."""
-  kept = default_folder() / 'preflight'
+  kept = cache_folder() / 'preflight'
   compiler, _ = installed_compiler(find_topology(topology_name), Stages(), kept)
   programs = compiler.lower(config)
   return compiler.memory(programs.update, 'Memory of the update')
