@@ -52,14 +52,14 @@ def write_media(
         container.mux(video.encode(frame))
       container.mux(video.encode(None))
     if samples is not None:
-      for frame in _audio_frames(samples, sample_rate, layout, audio):
+      for frame in audio_frames(samples, sample_rate, layout, audio):
         container.mux(audio.encode(frame))
       container.mux(audio.encode(None))
   return path
 
 
-def _audio_frames(samples, sample_rate, layout, stream):
-  """Cuts samples into frames as the codec wants them."""
+def audio_frames(samples, sample_rate, layout, stream):
+  """Cuts samples `[C, T]` into frames as the codec wants them."""
   whole = av.AudioFrame.from_ndarray(samples, 'fltp', layout)
   whole.sample_rate = sample_rate
   resampler = av.AudioResampler(stream.format, layout, sample_rate)

@@ -6,10 +6,25 @@ import jax
 import ml_collections
 import numpy as np
 
+from experiments.configs import digits
+from experiments.configuration import fill_defaults
 from experiments.data.dataset import blank_batch
 from experiments.tasks import make_task
 from experiments.train_state import init_shapes
 from experiments.trained import TrainedRun
+
+
+def small_digits() -> ml_collections.ConfigDict:
+  """Returns a config of 784 inputs: they are attended to in two chunks."""
+  config = fill_defaults(digits.get_config())
+  config.encoder.update(
+    num_latents=4,
+    latent_channels=8,
+    cross_attends=(1,),
+    self_attends_per_block=1,
+  )
+  config.inputs.image.positions.num_bands = 2
+  return config
 
 
 def random_run(

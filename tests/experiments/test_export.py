@@ -39,23 +39,10 @@ from experiments.handing_on.window import own_window
 from experiments.import_weights import import_weights
 from experiments.train_state import TrainState, init_shapes
 from experiments.trained import load_run
-from tests.small_runs import random_run
+from tests.small_runs import random_run, small_digits
 
 ROOT = pathlib.Path(__file__).parents[2]
 STEP = 7
-
-
-def small_digits():
-  """784 inputs: they are attended to in two chunks."""
-  config = fill_defaults(digits.get_config())
-  config.encoder.update(
-    num_latents=4,
-    latent_channels=8,
-    cross_attends=(1,),
-    self_attends_per_block=1,
-  )
-  config.inputs.image.positions.num_bands = 2
-  return config
 
 
 def small_vit():

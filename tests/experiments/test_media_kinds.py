@@ -16,7 +16,7 @@ from experiments.data.files.media import (
   has_video,
   read_header,
 )
-from tests.media_files import grey_frames, sine, write_media
+from tests.media_files import audio_frames, grey_frames, sine, write_media
 
 RATE = 16_000
 SAMPLES = np.arange(RATE) % 251 * 100 - 12_000
@@ -116,7 +116,7 @@ def test_a_guess_of_the_length_is_no_statement(tmp_path, codec):
       codec, rate=RATE, layout='mono', options={'q': '0', **quality}
     )
     stream.codec_context.qscale = True
-    for frame in frames_of(sound, stream):
+    for frame in audio_frames(sound[None], RATE, 'mono', stream):
       file.mux(stream.encode(frame))
     file.mux(stream.encode(None))
   if codec == 'libmp3lame':
@@ -124,21 +124,6 @@ def test_a_guess_of_the_length_is_no_statement(tmp_path, codec):
   stated = read_header(path).seconds
   assert stated > 15 + 1.5  # Far from what it has.
   assert len(decode_audio(path, RATE)) / RATE == pytest.approx(15, abs=0.3)
-
-
-def frames_of(sound, stream):
-  whole = av.AudioFrame.from_ndarray(sound[None], 'fltp', 'mono')
-  whole.sample_rate = RATE
-  fifo = av.AudioFifo()
-  for frame in av.AudioResampler(stream.format, 'mono', RATE).resample(whole):
-    frame.pts = None
-    fifo.write(frame)
-  position = 0
-  while frame := fifo.read(stream.frame_size or 1024, partial=True):
-    frame.pts, frame.sample_rate = position, RATE
-    frame.time_base = fractions.Fraction(1, RATE)
-    position += frame.samples
-    yield frame
 
 
 @pytest.mark.parametrize('value', [np.nan, np.inf, 12_000.0])

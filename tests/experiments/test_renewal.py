@@ -14,13 +14,11 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.configs import digits
-from experiments.configuration import fill_defaults
 from experiments.export import write_export
 from experiments.handing_on import exporting, load, model_card, window
 from experiments.handing_on.renewal import renew
 from experiments.handing_on.window import Window, window_of
-from tests.small_runs import random_run
+from tests.small_runs import random_run, small_digits
 
 ROOT = pathlib.Path(__file__).parents[2]
 WRITTEN = pathlib.Path(__file__).with_name('exports')
@@ -108,18 +106,6 @@ def test_what_does_not_open_says_what_to_do(tmp_path):
 # Written anew.
 
 
-def small_run():
-  config = fill_defaults(digits.get_config())
-  config.encoder.update(
-    num_latents=4,
-    latent_channels=8,
-    cross_attends=(1,),
-    self_attends_per_block=1,
-  )
-  config.inputs.image.positions.num_bands = 2
-  return random_run(config)
-
-
 @pytest.fixture(scope='module')
 def aged(tmp_path_factory):
   """What was exported long ago, by what its files say."""
@@ -129,7 +115,10 @@ def aged(tmp_path_factory):
     for module in (exporting, model_card):
       patch.setattr(module, 'own_window', lambda: LONG_AGO)
     write_export(
-      small_run(), folder, platforms=['cpu', 'cuda'], weights_inside=False
+      random_run(small_digits()),
+      folder,
+      platforms=['cpu', 'cuda'],
+      weights_inside=False,
     )
   return folder
 
