@@ -189,7 +189,13 @@ def run(command: Callable[[], None], *, takes_files: bool = False) -> None:
   for stream in (sys.stdout, sys.stderr):
     # In any locale; what is no text, as in some names of files, is spelled out.
     if isinstance(stream, io.TextIOWrapper):
-      stream.reconfigure(encoding='utf-8', errors='backslashreplace')
+      stream.reconfigure(
+        encoding='utf-8',
+        errors='backslashreplace',
+        # Line by line, in one piece: another thread may have one to print.
+        line_buffering=True,
+        write_through=False,
+      )
   app.run(main, flags_parser=_parse_flags)
 
 

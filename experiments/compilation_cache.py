@@ -8,7 +8,6 @@ import contextlib
 import os
 import pathlib
 import re
-import secrets
 import warnings
 from collections.abc import Callable
 
@@ -18,6 +17,7 @@ from etils import epath
 
 from experiments import addresses, agreement, processes
 from experiments.cache_folder import cache_folder
+from experiments.shared_folders import mark_of_first
 from experiments.watching.progress import warn
 
 _OFF = 'off'
@@ -31,7 +31,6 @@ _FOLDER = flags.DEFINE_string(
 _LEAST_SECONDS = 0.2
 # What has not been used for longest is removed.
 _MOST_BYTES = 10 * 2**30
-_SEEN_SUFFIX = '.seen'
 _PROBLEM = re.compile(
   r"Error (reading|writing) persistent compilation cache entry for '(.*?)': "
   r'(.*)',
@@ -122,17 +121,8 @@ def _all_see(folder: epath.Path) -> bool:
   If only some of them found what was compiled, the others would compile alone
   what GPUs compile together.
   """
-  name = agreement.of_first([secrets.randbelow(2**31)])[0]
-  path = folder / f'{name}{_SEEN_SUFFIX}'
-  if processes.is_first():
-    with contextlib.suppress(OSError):  # Then nobody sees it.
-      folder.mkdir(parents=True, exist_ok=True)
-      path.touch()
-  agreement.any_process(False)  # It is there before anyone looks.
-  missed = agreement.any_process(not path.exists())
-  if processes.is_first():
-    _remove(path)
-  return not missed
+  with mark_of_first(folder) as mark:
+    return not agreement.any_process(not mark.exists())
 
 
 def _telling(folder: epath.Path, otherwise: Callable) -> Callable:

@@ -79,13 +79,17 @@ class Peers:
     self._present = set(connections)
     self._gone = threading.Condition()
     self._ending = threading.Lock()
+    self._begun = False  # By the thread that computes.
     threading.Thread(target=self._watch, daemon=True).start()
 
   def await_news(self) -> None:
-    """Waits a moment; returns unless another process has ended."""
+    """Waits a moment; returns unless another process has ended.
+
+    From then on this one is ending, and no news of others counts: one line is
+    printed, its own or theirs.
+    """
     time.sleep(_NEWS_SECONDS)
     self._begin_ending()
-    self._ending.release()
 
   def tell(self, what: str, code: int) -> None:
     """Says how this process is about to end; waits for those to go before it.
@@ -115,8 +119,10 @@ class Peers:
       )
 
   def _begin_ending(self) -> None:
-    # Where another thread has, it ends the process: this one waits for that.
-    self._ending.acquire()
+    # Where the thread of `_watch` has, it ends the process: wait for that.
+    if not self._begun:
+      self._ending.acquire()
+      self._begun = True
 
   def _pass_on(self, ending: Ending) -> None:
     for member in self._connections.keys() - {ending.member}:

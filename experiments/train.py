@@ -37,7 +37,7 @@ from experiments.interruption import Interruption
 from experiments.parallelism import ALONE, configure_backend
 from experiments.reporting.writing import FinalReport
 from experiments.run_lock import RunLock
-from experiments.shared_workdir import check_shared
+from experiments.shared_folders import check_shared
 from experiments.tasks.open_values import settle
 from experiments.train_state import init_state
 from experiments.transfer import load_source

@@ -285,7 +285,7 @@ MAY_IMPORT = {
     'experiments.meeting',
     'experiments.peers',
   ],
-  'experiments.shared_workdir': [
+  'experiments.shared_folders': [
     'experiments.agreement',
     'experiments.processes',
   ],
@@ -389,6 +389,7 @@ MAY_IMPORT = {
     'experiments.agreement',
     'experiments.cache_folder',
     'experiments.processes',
+    'experiments.shared_folders',
     'experiments.watching.progress',
   ],
   'experiments.checkpointing.orbax_noise': [],
@@ -1436,7 +1437,7 @@ MAY_IMPORT = {
     'experiments.processes',
     'experiments.reporting.writing',
     'experiments.run_lock',
-    'experiments.shared_workdir',
+    'experiments.shared_folders',
     'experiments.tasks.open_values',
     'experiments.train_state',
     'experiments.transfer',

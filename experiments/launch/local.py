@@ -156,9 +156,14 @@ def _wait(processes: list[_Process], stop: _Stop, patience: float) -> int:
   terminate_at = kill_at = float('inf')
   while True:
     codes = [process.code() for process in processes]
-    failures = [code for code in codes if code]
-    if failures and not first_failure:
-      first_failure = failures[0]
+    if any(codes) and not first_failure:
+      # On a busy machine one that ends because of another may have ended by
+      # now too, and been asked later or before it. Who ends for another's sake
+      # says so by its code; asked again, the cause is there.
+      codes = [process.code() for process in processes]
+      failures = [code for code in codes if code]
+      causes = [code for code in failures if code != os.EX_TEMPFAIL]
+      first_failure = (causes or failures)[0]
       terminate_at = time.monotonic() + patience
       index = codes.index(first_failure)
       _say(f'process {index} ended with exit code {first_failure}.')

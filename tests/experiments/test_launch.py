@@ -160,3 +160,20 @@ def test_numbers_are_positive(flag):
   code, _, errors = run(flag, '--', 'wait')
   assert code == 2
   assert 'is less than 1' in errors
+
+
+@pytest.mark.parametrize('order', [(0, 1), (1, 0)])
+def test_who_ends_for_another_is_not_the_first_to_fail(order, capsys):
+  class Asked:
+    def __init__(self, *codes):
+      self._codes = list(codes)
+
+    def code(self):
+      return self._codes.pop(0) if len(self._codes) > 1 else self._codes[0]
+
+  # As seen on a busy machine: killed just after it had been asked.
+  both = [Asked(None, 128 + signal.SIGKILL), Asked(os.EX_TEMPFAIL)]
+  code = local._wait([both[index] for index in order], local._Stop(), 30.0)
+  assert code == 128 + signal.SIGKILL
+  index = order.index(0)
+  assert f'process {index} ended with exit code 137.' in capsys.readouterr().err

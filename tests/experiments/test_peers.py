@@ -4,6 +4,7 @@ import contextlib
 import queue
 import socket
 import threading
+import time
 
 import pytest
 
@@ -90,7 +91,7 @@ def test_who_has_ended_well_does_not_count():
   run = Run()
   run.peers[1].part()
   run.die(1)
-  run.peers[0].await_news()  # Returns: there is none.
+  time.sleep(0.2)
   assert run.known[0].empty()
   run.die(2)  # Others are still watched.
   assert run.knows(0).member == member(2)
@@ -106,6 +107,14 @@ def test_an_own_error_is_not_reported_after_news():
   waiting.start()
   waiting.join(2.0)
   assert waiting.is_alive()
+
+
+def test_news_is_not_followed_after_an_own_error():
+  run = Run()
+  run.peers[0].await_news()  # Returns: there is none.
+  run.die(2)
+  time.sleep(0.2)  # Followed, there would be two lines.
+  assert run.known[0].empty()
 
 
 def test_strangers_are_left_out_and_the_missing_named(monkeypatch):

@@ -1,6 +1,6 @@
-"""Whether all processes of a run see the workdir that the first one writes to.
+"""Whether all processes of a run see a folder that the first one writes to.
 
-Otherwise the run trains, and its checkpoints are never whole.
+If not the workdir, the run trains, and its checkpoints are never whole.
 """
 
 import contextlib
@@ -8,6 +8,7 @@ import pathlib
 import secrets
 import socket
 import time
+from collections.abc import Iterator
 
 from experiments import agreement, processes
 
@@ -16,7 +17,7 @@ _PATIENCE_SECONDS = 15.0
 
 
 def check_shared(workdir: pathlib.Path) -> None:
-  """Has all processes look for a file that the first one makes.
+  """Has all processes look for a mark in the workdir.
 
   Args:
     workdir: of the run; the first process can write there.
@@ -24,14 +25,9 @@ def check_shared(workdir: pathlib.Path) -> None:
   Raises:
     OSError: some do not see it; in every process with the same words.
   """
-  name = f'.seen_by_all_{secrets.token_hex(8)}'
-  if processes.is_first():
-    (workdir / name).write_text('', encoding='utf-8')
-  mark = workdir / bytes(agreement.of_first(list(name.encode()))).decode()
-  unseen = '' if _appears(mark) else socket.gethostname()
-  hosts = sorted({host for host in agreement.of_each(unseen) if host})
-  if processes.is_first():
-    mark.unlink()
+  with mark_of_first(workdir) as mark:
+    unseen = '' if _appears(mark) else socket.gethostname()
+    hosts = sorted({host for host in agreement.of_each(unseen) if host})
   if hosts:
     raise OSError(
       f'The workdir {workdir} that process 0 writes to, on '
@@ -39,6 +35,29 @@ def check_shared(workdir: pathlib.Path) -> None:
       f'{", ".join(hosts)}: it must be on a disk that all machines of a run '
       'share, such as NFS or Lustre. Choose another with --workdir.'
     )
+
+
+@contextlib.contextmanager
+def mark_of_first(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Has the first process make a file that all can look for, in the block.
+
+  Args:
+    folder: where it is made; where that fails, nobody sees it.
+
+  Yields:
+    The file, which is there by now. In the block all processes come to an
+    agreement: after it the file is removed.
+  """
+  mark = folder / agreement.of_each(f'.{secrets.token_hex(8)}.seen')[0]
+  if processes.is_first():
+    with contextlib.suppress(OSError):
+      folder.mkdir(parents=True, exist_ok=True)
+      mark.touch()
+  agreement.any_process(False)  # It is there before anyone looks.
+  yield mark
+  if processes.is_first():
+    with contextlib.suppress(OSError):  # It may be somebody else's.
+      mark.unlink(missing_ok=True)
 
 
 def _appears(mark: pathlib.Path) -> bool:
