@@ -48,10 +48,11 @@ setuptools.setup(
     include=['perceiver_jax*', 'experiments*']
   ),
   package_data={
-    'experiments.data': ['embedded/*'],
+    'experiments.attention': ['*.html', '*.css', '*.js'],
+    'experiments.datasets': ['embedded/*'],
     'experiments.launch': ['*.sh', '*.sbatch', '*.yaml'],
     'experiments.serving': ['*.html', '*.css', '*.js'],
-    'experiments.viewing': ['*.html', '*.css', '*.js'],
+    'experiments.pages': ['*.css'],
     'perceiver_jax': ['py.typed'],
   },
   python_requires='>=3.11',

@@ -17,14 +17,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from docs.accelerators_text import HEAD, NOTES
-from experiments.cache_folder import cache_folder
 from experiments.compiling import fitting
 from experiments.compiling.ahead import installed_compiler
 from experiments.compiling.compilers import use_cpu
 from experiments.compiling.stages import Stages
 from experiments.compiling.topologies import GpuHosts, find_topology
 from experiments.compiling.trials import try_settings
-from experiments.configuration import fill_defaults
+from experiments.host.cache_folder import cache_folder
+from experiments.host.configuration import fill_defaults
 from experiments.preflight import preflight
 
 ROWS = pathlib.Path(__file__).parent / 'accelerators.jsonl'

@@ -14,11 +14,11 @@ import jax.numpy as jnp
 
 from docs.scaling_text import HEAD, NOTES
 from experiments.data.dataset import batch_spec
-from experiments.experiment import bind
 from experiments.measuring.memory import activation_bytes
 from experiments.measuring.operations import count_operations
-from experiments.parallelism import Replicated, Sharded, device_bytes
-from experiments.train_state import state_shapes
+from experiments.runs.experiment import bind
+from experiments.stepping.parallelism import Replicated, Sharded, device_bytes
+from experiments.stepping.train_state import state_shapes
 
 CONFIGS = (
   ('imagenet', 'fourier'),

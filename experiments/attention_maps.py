@@ -18,17 +18,18 @@ from typing import Any
 
 from absl import flags
 
-from experiments import chosen_run, command_line, output
-from experiments.attention import AttentionOf
-from experiments.compilation_cache import start_keeping
+from experiments.answers.kinds import Classes
+from experiments.attention.figure import attention_figure
+from experiments.attention.maps import AttentionMaps, chosen_latents
+from experiments.attention.maps_of import AttentionOf
+from experiments.attention.page import attention_page
 from experiments.data.dataset import Example
-from experiments.parallelism import configure_backend
-from experiments.tasks.answers import Classes
-from experiments.trained import TrainedRun
-from experiments.viewing.attention_figure import attention_figure
-from experiments.viewing.attention_maps import AttentionMaps, chosen_latents
-from experiments.viewing.attention_page import attention_page
-from experiments.viewing.pictures import write_picture
+from experiments.host import command_line, output
+from experiments.host.compilation_cache import start_keeping
+from experiments.pages.pictures import write_picture
+from experiments.runs import chosen_run
+from experiments.runs.trained import TrainedRun
+from experiments.stepping.parallelism import configure_backend
 
 _EXAMPLE = flags.DEFINE_integer(
   'example',

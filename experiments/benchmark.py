@@ -28,19 +28,19 @@ import ml_collections
 import numpy as np
 from absl import flags
 
-from experiments import command_line
 from experiments.baselines import huggingface
 from experiments.configs import imagenet, imagenet_io, language
-from experiments.configuration import fill_defaults
 from experiments.data.dataset import batch_spec
-from experiments.experiment import bind
+from experiments.host import command_line
+from experiments.host.configuration import fill_defaults
+from experiments.host.output import print_result
 from experiments.measuring import input_rate, scaling
 from experiments.measuring.forward_pass import forward_operations
-from experiments.output import print_result
-from experiments.parallelism import ALONE
-from experiments.precision import COMPUTE_DTYPES
-from experiments.steps import make_update
-from experiments.train_state import (
+from experiments.runs.experiment import bind
+from experiments.stepping.parallelism import ALONE
+from experiments.stepping.precision import COMPUTE_DTYPES
+from experiments.stepping.steps import make_update
+from experiments.stepping.train_state import (
   Batch,
   init_state,
 )

@@ -20,18 +20,18 @@ import jax.numpy as jnp
 import ml_collections
 from absl import flags
 
-from experiments import command_line
 from experiments.baselines.resnet import ResNet
 from experiments.baselines.transformer import Transformer
 from experiments.baselines.vit import VisionTransformer
 from experiments.data.dataset import all_outputs, batch_spec
-from experiments.experiment import bind
+from experiments.host import command_line
+from experiments.host.output import print_result
 from experiments.measuring.memory import activation_bytes, state_bytes
 from experiments.measuring.operations import count_forward, sum_parts
-from experiments.output import print_result
+from experiments.runs.experiment import bind
+from experiments.runs.summary import count_table, parameter_sizes
+from experiments.stepping.train_state import Batch, init_shapes, state_shapes
 from experiments.tasks.task import Task
-from experiments.train_state import Batch, init_shapes, state_shapes
-from experiments.watching.summary import count_table, parameter_sizes
 from perceiver_jax.attention import plain_attention
 from perceiver_jax.decoder import AveragePool, Decoder
 from perceiver_jax.encoder import Encoder

@@ -8,13 +8,14 @@ prints one JSON line: the step and the evaluation metrics.
 
 import json
 
-from experiments import chosen_run, command_line, processes
-from experiments.compilation_cache import start_keeping
-from experiments.configuration import construct
 from experiments.data.faults import DataFaults
-from experiments.evaluation import Evaluation
-from experiments.experiment import build_experiment, restore_run
-from experiments.parallelism import configure_backend
+from experiments.host import command_line, processes
+from experiments.host.compilation_cache import start_keeping
+from experiments.host.configuration import construct
+from experiments.runs import chosen_run
+from experiments.runs.evaluation import Evaluation
+from experiments.runs.experiment import build_experiment, restore_run
+from experiments.stepping.parallelism import configure_backend
 
 
 def main() -> None:

@@ -29,10 +29,6 @@ from collections.abc import Iterator, Sequence
 
 from absl import flags
 
-from experiments import addresses, chosen_run, command_line, output
-from experiments.buckets import BucketPath, is_in_bucket, written_here
-from experiments.compilation_cache import start_keeping
-from experiments.configuration import write_config
 from experiments.handing_on.exporting import (
   CARD,
   MODEL,
@@ -46,8 +42,13 @@ from experiments.handing_on.exporting import (
 from experiments.handing_on.model_card import model_card
 from experiments.handing_on.renewal import renew
 from experiments.handing_on.weights import write_weights
-from experiments.parallelism import configure_backend
-from experiments.trained import TrainedRun
+from experiments.host import addresses, command_line, output
+from experiments.host.buckets import BucketPath, is_in_bucket, written_here
+from experiments.host.compilation_cache import start_keeping
+from experiments.host.configuration import write_config
+from experiments.runs import chosen_run
+from experiments.runs.trained import TrainedRun
+from experiments.stepping.parallelism import configure_backend
 
 _PLATFORMS = flags.DEFINE_list(
   'platforms',

@@ -17,19 +17,19 @@ import jax
 import numpy as np
 from absl import flags
 
-from experiments import command_line
 from experiments.data.dataset import Example
-from experiments.data.flow.frame_pairs import flow_example
-from experiments.data.flow.frames import pixels
-from experiments.data.flow.motorcycle import MOTORCYCLE_SHAPE, motorcycle
-from experiments.experiment import (
+from experiments.datasets.flow.frame_pairs import flow_example
+from experiments.datasets.flow.motorcycle import MOTORCYCLE_SHAPE, motorcycle
+from experiments.host import command_line
+from experiments.modalities.frames.colours import flow_colours
+from experiments.modalities.frames.drawing import fastest, side_by_side
+from experiments.modalities.frames.frames import pixels
+from experiments.pages.pictures import write_picture
+from experiments.runs.experiment import (
   Experiment,
   build_experiment,
   restore_run,
 )
-from experiments.viewing.flow_colours import flow_colours
-from experiments.viewing.flow_drawing import fastest, side_by_side
-from experiments.viewing.pictures import write_picture
 
 _PAIRS = flags.DEFINE_integer(
   'pairs', 8, 'Held-out pairs to make a picture of.', lower_bound=0

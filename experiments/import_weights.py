@@ -35,22 +35,22 @@ import numpy as np
 import optax
 from absl import flags
 
-from experiments import addresses, command_line
-from experiments.configuration import (
-  fill_defaults,
-  read_config,
-  write_config,
-)
 from experiments.data.dataset import batch_spec
-from experiments.experiment import bind, open_checkpoints
 from experiments.handing_on.exporting import WEIGHTS
 from experiments.handing_on.imported_configs import config_of
 from experiments.handing_on.sources import Source, read_source
 from experiments.handing_on.weights import is_exported, read_weights
+from experiments.host import addresses, command_line
+from experiments.host.configuration import (
+  fill_defaults,
+  read_config,
+  write_config,
+)
+from experiments.runs.experiment import bind, open_checkpoints
+from experiments.runs.summary import parameter_table
+from experiments.runs.transfer import learned_grids
+from experiments.stepping.train_state import TrainState, init_shapes
 from experiments.tasks.task import Task
-from experiments.train_state import TrainState, init_shapes
-from experiments.transfer import learned_grids
-from experiments.watching.summary import parameter_table
 from perceiver_jax import huggingface, pretrained
 from perceiver_jax.published import Model
 from perceiver_jax.resample import resample_positions

@@ -25,13 +25,14 @@ from typing import Any
 
 from absl import flags
 
-from experiments import chosen_run, command_line, output
-from experiments.buckets import written_here
-from experiments.compilation_cache import start_keeping
-from experiments.parallelism import configure_backend
-from experiments.tasks.answers import Answer
-from experiments.trained import TrainedRun
-from experiments.viewing.answers import json_of, lines_of, write_answer
+from experiments.answers.kinds import Answer
+from experiments.answers.told import json_of, lines_of, write_answer
+from experiments.host import command_line, output
+from experiments.host.buckets import written_here
+from experiments.host.compilation_cache import start_keeping
+from experiments.runs import chosen_run
+from experiments.runs.trained import TrainedRun
+from experiments.stepping.parallelism import configure_backend
 
 _TOP = flags.DEFINE_integer(
   'top', 5, 'Likeliest classes, or characters, to name.', lower_bound=1

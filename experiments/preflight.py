@@ -24,8 +24,6 @@ from typing import Any
 import ml_collections
 from absl import flags
 
-from experiments import command_line
-from experiments.compilation_cache import chosen_folder
 from experiments.compiling import fitting, page
 from experiments.compiling.ahead import (
   Compiler,
@@ -36,9 +34,11 @@ from experiments.compiling.estimates import estimate
 from experiments.compiling.stages import Stages
 from experiments.compiling.topologies import Topology, find_topology
 from experiments.compiling.trials import fit
-from experiments.experiment import bind
+from experiments.host import command_line
+from experiments.host.compilation_cache import chosen_folder
+from experiments.host.output import print_result
 from experiments.measuring.forward_pass import forward_operations
-from experiments.output import print_result
+from experiments.runs.experiment import bind
 
 _TOPOLOGY = flags.DEFINE_string(
   'topology',

@@ -16,18 +16,18 @@ import jax
 import numpy as np
 from absl import flags
 
-from experiments import command_line
-from experiments.compilation_cache import start_keeping
 from experiments.data.dataset import Example, Source
-from experiments.evaluation import Evaluation
-from experiments.experiment import (
+from experiments.host import command_line
+from experiments.host.compilation_cache import start_keeping
+from experiments.modalities.video.drawing import draw_clip
+from experiments.pages.pictures import write_picture
+from experiments.runs.evaluation import Evaluation
+from experiments.runs.experiment import (
   Experiment,
   build_experiment,
   restore_run,
 )
-from experiments.parallelism import configure_backend
-from experiments.viewing.film_drawing import draw_clip
-from experiments.viewing.pictures import write_picture
+from experiments.stepping.parallelism import configure_backend
 
 _CLIPS = flags.DEFINE_integer(
   'clips', 4, 'Held-out clips in the picture.', lower_bound=1

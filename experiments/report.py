@@ -14,10 +14,9 @@ import pathlib
 
 from absl import flags
 
-from experiments import addresses, chosen_run, command_line, output
-from experiments.compilation_cache import start_keeping
 from experiments.data.dataset import Dataset
-from experiments.parallelism import configure_backend
+from experiments.host import addresses, command_line, output
+from experiments.host.compilation_cache import start_keeping
 from experiments.reporting.comparison import comparison_page
 from experiments.reporting.run_page import read_run
 from experiments.reporting.writing import (
@@ -26,7 +25,9 @@ from experiments.reporting.writing import (
   open_data,
   write_report,
 )
-from experiments.trained import TrainedRun
+from experiments.runs import chosen_run
+from experiments.runs.trained import TrainedRun
+from experiments.stepping.parallelism import configure_backend
 
 _COMPARE = flags.DEFINE_bool(
   'compare', False, 'Lay the runs that are named side by side.'

@@ -23,9 +23,10 @@ import socket
 
 from absl import flags
 
-from experiments import chosen_run, command_line
-from experiments.compilation_cache import start_keeping
-from experiments.parallelism import configure_backend
+from experiments.host import command_line
+from experiments.host.compilation_cache import start_keeping
+from experiments.runs import chosen_run
+from experiments.stepping.parallelism import configure_backend
 
 _HOST = flags.DEFINE_string(
   'host', '127.0.0.1', 'Address to listen at. Default: this machine only.'

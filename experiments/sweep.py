@@ -17,7 +17,7 @@ import sys
 
 from absl import flags
 
-from experiments import addresses, command_line
+from experiments.host import addresses, command_line
 from experiments.sweeps.report import missed_goals, render, write_section
 from experiments.sweeps.rows import Result, read_result, run_row
 from experiments.sweeps.tables import TABLES, Row, Table

@@ -15,40 +15,44 @@ from typing import NamedTuple
 
 import ml_collections
 
-from experiments import command_line, processes
 from experiments.checkpointing.checkpoints import Checkpoints
 from experiments.checkpointing.files import Restored
 from experiments.checkpointing.local_copies import check_processes
-from experiments.compilation_cache import start_keeping
-from experiments.configuration import construct, fill_defaults, write_config
 from experiments.data.faults import TRAINING, DataFaults
 from experiments.data.pipeline import count_unreadable, train_batches
-from experiments.early_stop import EarlyStop
-from experiments.error_text import one_line
-from experiments.evaluation import Evaluation
-from experiments.experiment import (
+from experiments.host import command_line, processes
+from experiments.host.compilation_cache import start_keeping
+from experiments.host.configuration import (
+  construct,
+  fill_defaults,
+  write_config,
+)
+from experiments.host.error_text import one_line
+from experiments.host.interruption import Interruption
+from experiments.host.progress import Progress
+from experiments.host.run_lock import RunLock
+from experiments.host.shared_folders import check_shared
+from experiments.reporting.writing import FinalReport
+from experiments.runs.evaluation import Evaluation
+from experiments.runs.experiment import (
   Experiment,
   build_experiment,
   open_checkpoints,
   update_of,
 )
-from experiments.health import Debug, HealthWatch
-from experiments.interruption import Interruption
-from experiments.parallelism import ALONE, configure_backend
-from experiments.reporting.writing import FinalReport
-from experiments.run_lock import RunLock
-from experiments.shared_folders import check_shared
+from experiments.runs.summary import describe_config_changes, describe_run
+from experiments.runs.transfer import load_source
+from experiments.stepping.early_stop import EarlyStop
+from experiments.stepping.health import Debug, HealthWatch
+from experiments.stepping.parallelism import ALONE, configure_backend
+from experiments.stepping.train_state import init_state
 from experiments.tasks.open_values import settle
-from experiments.train_state import init_state
-from experiments.transfer import load_source
 from experiments.watching.compiled_step import describe_step, estimate_step
 from experiments.watching.meter import Meter
 from experiments.watching.profiling import Profiler
-from experiments.watching.progress import Progress
 from experiments.watching.speed import speed_of
 from experiments.watching.starts import record_start
 from experiments.watching.statistics import Interval, Statistics
-from experiments.watching.summary import describe_config_changes, describe_run
 from experiments.watching.weights_and_biases import WeightsAndBiases
 from experiments.watching.writers import MetricsWriter
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from experiments.data.views import Image, Points, Series, Sound, Text, Video
-from experiments.viewing.attention_maps import (
+from experiments.attention.maps import (
   AttentionMaps,
   Modality,
   coverage,
   entropy,
 )
+from experiments.data.views import Image, Points, Series, Sound, Text, Video
 
 TEXT = 'Grüße </script> & “x”\n'
 

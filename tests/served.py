@@ -10,10 +10,10 @@ import numpy as np
 import uvicorn
 
 from experiments.configs import digits
-from experiments.configuration import fill_defaults
+from experiments.host.configuration import fill_defaults
+from experiments.runs.trained import TrainedRun
 from experiments.serve import listen
 from experiments.serving.app import make_app
-from experiments.trained import TrainedRun
 from tests.small_runs import random_run
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import ml_collections
 from absl import flags
 
-from experiments.configuration import fill_defaults
+from experiments.host.configuration import fill_defaults
 from experiments.launch import local
 from tests.documents import ROOT
 from tests.test_architecture import FILES, IMPORTS

@@ -7,11 +7,11 @@ import ml_collections
 import numpy as np
 
 from experiments.configs import digits
-from experiments.configuration import fill_defaults
 from experiments.data.dataset import blank_batch
+from experiments.host.configuration import fill_defaults
+from experiments.runs.trained import TrainedRun
+from experiments.stepping.train_state import init_shapes
 from experiments.tasks import make_task
-from experiments.train_state import init_shapes
-from experiments.trained import TrainedRun
 
 
 def small_digits() -> ml_collections.ConfigDict:

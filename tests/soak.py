@@ -22,8 +22,8 @@ import time
 import jax
 import numpy as np
 
-from experiments.configuration import read_config
-from experiments.experiment import build_experiment, open_checkpoints
+from experiments.host.configuration import read_config
+from experiments.runs.experiment import build_experiment, open_checkpoints
 from tests import simulated_devices
 
 ROOT = pathlib.Path(__file__).parents[1]

@@ -31,11 +31,11 @@ import numpy as np
 import pytest
 
 from experiments.configs import digits
-from experiments.configuration import fill_defaults, write_config
 from experiments.data.dataset import blank_batch
-from experiments.data.embedded_builder import FILES
-from experiments.experiment import bind, open_checkpoints
-from experiments.train_state import state_shapes
+from experiments.datasets.embedded_builder import FILES
+from experiments.host.configuration import fill_defaults, write_config
+from experiments.runs.experiment import bind, open_checkpoints
+from experiments.stepping.train_state import state_shapes
 from tests import shell_lines
 from tests.documents import DOCUMENTS, ROOT, Block, Document, parse, read
 from tests.golden import saved_models

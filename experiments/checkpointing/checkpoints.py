@@ -14,16 +14,16 @@ import haiku as hk
 import orbax.checkpoint as ocp
 from etils import epath
 
-from experiments import agreement, processes
-from experiments.buckets import is_in_bucket
 from experiments.checkpointing import files as checkpoint_files
 from experiments.checkpointing.files import BrokenCheckpointError, Restored
 from experiments.checkpointing.local_copies import copies_of
 from experiments.checkpointing.manager import open_manager
 from experiments.checkpointing.save_failures import SaveFailures
-from experiments.early_stop import Seen
-from experiments.train_state import TrainState
-from experiments.watching.progress import warn
+from experiments.host import agreement, processes
+from experiments.host.buckets import is_in_bucket
+from experiments.host.progress import warn
+from experiments.stepping.early_stop import Seen
+from experiments.stepping.train_state import TrainState
 
 
 class Checkpoints:

@@ -20,11 +20,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from experiments.buckets import BucketPath, is_in_bucket
-from experiments.early_stop import Seen
-from experiments.error_text import one_line
+from experiments.host.buckets import BucketPath, is_in_bucket
+from experiments.host.error_text import one_line
+from experiments.stepping.early_stop import Seen
 from experiments.stepping.spikes import no_spikes
-from experiments.train_state import TrainState
+from experiments.stepping.train_state import TrainState
 
 # More than a disk that is full gives room to beside its own records.
 _PROBE_BYTES = 1 << 16

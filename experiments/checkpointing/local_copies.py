@@ -14,8 +14,8 @@ from collections.abc import Iterator
 
 import jax
 
-from experiments.buckets import BucketPath
 from experiments.checkpointing.files import COMMITTED, STATE, is_step
+from experiments.host.buckets import BucketPath
 
 _PREFIX = 'perceiver_jax-checkpoints-'
 _OWNER = 'owner'

@@ -7,11 +7,11 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from experiments import processes
-from experiments.buckets import BucketPath
 from experiments.checkpointing import files as checkpoint_files
 from experiments.checkpointing import orbax_noise
 from experiments.checkpointing.local_copies import LocalCopies
+from experiments.host import processes
+from experiments.host.buckets import BucketPath
 
 # A save that takes longer has failed. Of several processes, those that could
 # write wait so long for one that could not.

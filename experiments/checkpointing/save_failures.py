@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import jax
 
-from experiments import agreement, processes
-from experiments.buckets import is_in_bucket
 from experiments.checkpointing import files as checkpoint_files
-from experiments.watching.progress import warn
+from experiments.host import agreement, processes
+from experiments.host.buckets import is_in_bucket
+from experiments.host.progress import warn
 
 # Failed saves in a row that end a run. A disk that fails for a moment is back
 # by then; with one that does not come back, all further work would be lost.

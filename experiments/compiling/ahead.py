@@ -15,24 +15,24 @@ from experiments.compiling.compilation import (
 from experiments.compiling.compilers import check_installed, effort
 from experiments.compiling.stages import Stages
 from experiments.compiling.topologies import GpuHosts, Topology
-from experiments.configuration import choose, fill_defaults
 from experiments.data.dataset import (
   array_spec,
   batch_spec,
   evaluation_example,
 )
-from experiments.experiment import (
+from experiments.host.configuration import choose, fill_defaults
+from experiments.runs.experiment import (
   bind,
   check_run_options,
   spike_guard,
   update_of,
 )
-from experiments.parallelism import (
+from experiments.stepping.parallelism import (
   PARALLELISMS,
   device_bytes,
 )
-from experiments.steps import make_evaluation
-from experiments.train_state import state_shapes
+from experiments.stepping.steps import make_evaluation
+from experiments.stepping.train_state import state_shapes
 
 # A limit that every program exceeds: it ends a compilation for TPUs as soon as
 # its memory is planned, and the refusal says how much that is.

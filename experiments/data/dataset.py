@@ -12,7 +12,7 @@ import numpy as np
 
 from experiments.data.readings import Example
 from experiments.data.views import View
-from experiments.error_text import one_line
+from experiments.host.error_text import one_line
 
 
 class Source(Protocol):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import jax
 
 from experiments.data.stalls import StallWatch
-from experiments.watching.progress import warn
+from experiments.host.progress import warn
 
 TRAINING, HELD_OUT = 'training', 'held-out'
 

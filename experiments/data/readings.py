@@ -17,7 +17,7 @@ from experiments.data.faults import (
   DataFaults,
   stop_message,
 )
-from experiments.error_text import one_line
+from experiments.host.error_text import one_line
 
 Example = Mapping[str, Any]
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 _PACKAGE = 'perceiver-haiku'
 _NOTICE = pathlib.Path(__file__).parents[2] / 'NOTICE'
-_EMBEDDED = 'experiments/data/embedded/'
+_EMBEDDED = 'experiments/datasets/embedded/'
 # Of the data sets whose embedded files have other names than their modules.
 _FILES = {'photographs': ('china', 'flower', 'astronaut')}
 

@@ -19,7 +19,7 @@ from experiments.handing_on.data_notes import DataNotes, data_notes
 from experiments.handing_on.markdown import block, bullets, items, options_of
 from experiments.handing_on.run_notes import result_notes, training_notes
 from experiments.handing_on.window import own_window
-from experiments.trained import TrainedRun
+from experiments.runs.trained import TrainedRun
 
 _MOST_CLASSES = 30
 _AGAIN = 'Train it again, or go on'

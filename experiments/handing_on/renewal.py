@@ -9,9 +9,7 @@ import pathlib
 import tempfile
 from collections.abc import Sequence
 
-from experiments.configuration import read_config
 from experiments.data.dataset import batch_spec
-from experiments.experiment import bind
 from experiments.handing_on.exporting import (
   CARD,
   WEIGHTS,
@@ -21,7 +19,9 @@ from experiments.handing_on.exporting import (
 )
 from experiments.handing_on.model_card import renewed_card
 from experiments.handing_on.weights import read_weights
-from experiments.train_state import init_shapes
+from experiments.host.configuration import read_config
+from experiments.runs.experiment import bind
+from experiments.stepping.train_state import init_shapes
 
 
 def renew(folder: pathlib.Path, platforms: Sequence[str] | None) -> None:

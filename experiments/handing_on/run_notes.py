@@ -8,7 +8,7 @@ from experiments.reporting.history import (
   evaluation_of,
   read_history,
 )
-from experiments.trained import TrainedRun
+from experiments.runs.trained import TrainedRun
 
 
 def training_notes(run: TrainedRun) -> str:

@@ -13,7 +13,7 @@ import haiku as hk
 import numpy as np
 import safetensors.numpy
 
-from experiments.unpickling import load_apart
+from experiments.handing_on.unpickling import load_apart
 
 _PICKLES = ('.pystate', '.pickle', '.pkl')
 _TORCH = ('.bin', '.pt', '.pth')

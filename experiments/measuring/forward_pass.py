@@ -2,8 +2,8 @@
 
 from experiments.data.dataset import batch_spec
 from experiments.measuring.operations import count_forward
+from experiments.stepping.train_state import init_shapes
 from experiments.tasks.task import Task
-from experiments.train_state import init_shapes
 from perceiver_jax.attention import plain_attention
 
 

@@ -2,13 +2,13 @@
 
 import html
 
-from experiments.attention import AttentionOf
+from experiments.attention.maps import chosen_latents
+from experiments.attention.maps_of import AttentionOf
 from experiments.data.dataset import Dataset, Example
+from experiments.pages.encodings import picture_data
+from experiments.pages.tables import Html
 from experiments.reporting.held_out import Judgement, held_out
-from experiments.trained import TrainedRun
-from experiments.viewing.attention_maps import chosen_latents
-from experiments.viewing.encodings import picture_data
-from experiments.viewing.tables import Html
+from experiments.runs.trained import TrainedRun
 
 _LATENTS = 4
 
@@ -45,7 +45,7 @@ def attention_drawings(
 
 def _drawings(look: AttentionOf, name: str, example: Example) -> str:
   # Slow to import, and not needed by a run until its end.
-  from experiments.viewing.attention_figure import attention_figure
+  from experiments.attention.figure import attention_figure
 
   maps = look(example)
   latents = chosen_latents(maps, None, _LATENTS)

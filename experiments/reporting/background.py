@@ -9,8 +9,8 @@ from typing import Any
 
 import ml_collections
 
-from experiments.configuration import CONFIG_FILE
-from experiments.viewing.tables import Html, pairs, table
+from experiments.host.configuration import CONFIG_FILE
+from experiments.pages.tables import Html, pairs, table
 
 _OVERRIDE = '--config.'
 _NOT_KEPT = 'not kept'

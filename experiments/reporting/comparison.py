@@ -4,6 +4,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from experiments.pages.page import Section, page
+from experiments.pages.tables import Html, metric_cell, table
 from experiments.reporting import background, curves
 from experiments.reporting.history import (
   best_evaluation,
@@ -12,8 +14,6 @@ from experiments.reporting.history import (
   is_lower_better,
 )
 from experiments.reporting.run_page import RunFiles, metric_name
-from experiments.viewing.page import Section, page
-from experiments.viewing.tables import Html, metric_cell, table
 
 _NONE = 'none'
 

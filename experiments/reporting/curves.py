@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from experiments.pages.charts import Line, line_chart, stacked_chart
+from experiments.pages.tables import Html
 from experiments.reporting.history import History
-from experiments.viewing.charts import Line, line_chart, stacked_chart
-from experiments.viewing.tables import Html
 
 _SOURCES = {
   'train': 'training',

@@ -6,8 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from experiments.answers.kinds import (
+  Answer,
+  Classes,
+  FilledText,
+  Flow,
+  Reconstruction,
+)
+from experiments.answers.panels import Panel, motion_panel, panels_of
 from experiments.data.dataset import Dataset, Example
 from experiments.data.views import Image, Points, Video, View
+from experiments.modalities.elements import html_of
+from experiments.pages.tables import Html
 from experiments.reporting.held_out import (
   Judged,
   Judgement,
@@ -15,18 +25,8 @@ from experiments.reporting.held_out import (
   held_out,
   predictions_of,
 )
-from experiments.tasks.answers import (
-  Answer,
-  Classes,
-  FilledText,
-  Flow,
-  Reconstruction,
-)
+from experiments.runs.trained import TrainedRun
 from experiments.tasks.task import Task
-from experiments.trained import TrainedRun
-from experiments.viewing.answer_panels import Panel, motion_panel, panels_of
-from experiments.viewing.elements import html_of
-from experiments.viewing.tables import Html
 
 # Of examples that take little room, and of those that take a row.
 _MANY, _FEW = 12, 4

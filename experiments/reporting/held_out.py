@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.answers.kinds import Classes
 from experiments.data.dataset import Dataset, Example
-from experiments.error_text import one_line
-from experiments.tasks.answers import Classes
-from experiments.train_state import LossFunction
-from experiments.trained import MOST_AT_ONCE, TrainedRun
+from experiments.host.error_text import one_line
+from experiments.runs.trained import MOST_AT_ONCE, TrainedRun
+from experiments.stepping.train_state import LossFunction
 from perceiver_jax.metrics import sum_of_means
 
 

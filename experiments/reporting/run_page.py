@@ -9,9 +9,18 @@ from typing import Any, NamedTuple
 import ml_collections
 import numpy as np
 
-from experiments.buckets import modified
-from experiments.configuration import read_config
 from experiments.data.dataset import Dataset
+from experiments.host.buckets import modified
+from experiments.host.configuration import read_config
+from experiments.pages.axes import number
+from experiments.pages.page import Section, page, tiles
+from experiments.pages.tables import (
+  Html,
+  bar,
+  confusion_table,
+  metric_cell,
+  table,
+)
 from experiments.reporting import background, curves
 from experiments.reporting.examples import example_cards
 from experiments.reporting.held_out import Judgement
@@ -28,16 +37,7 @@ from experiments.reporting.scores import (
   most_confused,
   scores_and_labels,
 )
-from experiments.trained import TrainedRun
-from experiments.viewing.axes import number
-from experiments.viewing.page import Section, page, tiles
-from experiments.viewing.tables import (
-  Html,
-  bar,
-  confusion_table,
-  metric_cell,
-  table,
-)
+from experiments.runs.trained import TrainedRun
 from experiments.watching.starts import read_starts
 
 # Of so many classes a confusion matrix can still be read.

@@ -7,17 +7,17 @@ from collections.abc import Callable
 import jax
 import ml_collections
 
-from experiments import processes
-from experiments.buckets import write_whole
 from experiments.data.dataset import Dataset
 from experiments.data.one_at_a_time import one_at_a_time
-from experiments.error_text import one_line
-from experiments.experiment import Experiment, restore_run
+from experiments.host import processes
+from experiments.host.buckets import write_whole
+from experiments.host.error_text import one_line
+from experiments.pages.tables import Html
 from experiments.reporting.attention import attention_drawings
 from experiments.reporting.held_out import judge
 from experiments.reporting.run_page import RunFiles, Seen, read_run, run_page
-from experiments.trained import TrainedRun, run_of
-from experiments.viewing.tables import Html
+from experiments.runs.experiment import Experiment, restore_run
+from experiments.runs.trained import TrainedRun, run_of
 
 REPORT_FILE = 'report.html'
 # Of larger data sets, a part.

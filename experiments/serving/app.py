@@ -18,12 +18,12 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from experiments.runs.trained import TrainedRun
 from experiments.serving.batching import Batcher
 from experiments.serving.guard import Guard
 from experiments.serving.replies import Replies
 from experiments.serving.sizes import whole_number
 from experiments.serving.uploads import Limits, Unreadable, received
-from experiments.trained import TrainedRun
 
 _ROOM = importlib.resources.files('experiments.serving')
 _PAGE_POLICY = (

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from experiments.data.dataset import Example
-from experiments.trained import MOST_AT_ONCE, TrainedRun
+from experiments.runs.trained import MOST_AT_ONCE, TrainedRun
 
 Read = Callable[[], Sequence[Example]]
 Finish = Callable[[Sequence[Any], Sequence[Example]], Any]

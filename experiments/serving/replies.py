@@ -7,16 +7,16 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.attention import AttentionOf
+from experiments.answers.kinds import Answer, Classes, Flow, Reconstruction
+from experiments.answers.panels import panels_of
+from experiments.answers.told import json_of, write_answer
+from experiments.attention.maps_of import AttentionOf
+from experiments.attention.page import attention_page
 from experiments.data.dataset import Example, Files
+from experiments.modalities.elements import html_of
+from experiments.runs.trained import TrainedRun
 from experiments.serving.sizes import MEGABYTE
 from experiments.serving.uploads import Limits, Unreadable
-from experiments.tasks.answers import Answer, Classes, Flow, Reconstruction
-from experiments.trained import TrainedRun
-from experiments.viewing.answer_panels import panels_of
-from experiments.viewing.answers import json_of, write_answer
-from experiments.viewing.attention_page import attention_page
-from experiments.viewing.elements import html_of
 
 # Of a file of which nothing else is known.
 _ANY_TYPE = 'application/octet-stream'

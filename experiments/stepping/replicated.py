@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from experiments.stepping.devices import gather, in_turn, tracing_for
-from experiments.steps import Collectives, Gradients
+from experiments.stepping.steps import Collectives, Gradients
 
 _AXIS = 'devices'
 

@@ -18,7 +18,7 @@ from jax.experimental import mesh_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from experiments.stepping.devices import gather, in_turn, tracing_for
-from experiments.steps import Collectives, Gradients
+from experiments.stepping.steps import Collectives, Gradients
 from perceiver_jax.encoder import is_layer_stack
 from perceiver_jax.portability import traced_for
 

@@ -13,7 +13,7 @@ import sys
 import time
 from typing import Any, NamedTuple
 
-from experiments.configuration import read_config
+from experiments.host.configuration import read_config
 from experiments.sweeps.tables import Row
 
 _RESULT = 'result.json'

@@ -2,7 +2,7 @@
 
 import ml_collections
 
-from experiments.configuration import check_keys
+from experiments.host.configuration import check_keys
 from experiments.tasks import (
   autoencoding,
   classification,

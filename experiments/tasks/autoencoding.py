@@ -17,11 +17,12 @@ import ml_collections
 import numpy as np
 import optax
 
-from experiments.configuration import choose, construct
-from experiments.data.bunny import bunny
 from experiments.data.dataset import DataSpec
-from experiments.data.imported import clips
-from experiments.data.kinetics import kinetics
+from experiments.datasets.bunny import bunny
+from experiments.datasets.imported import clips
+from experiments.datasets.kinetics import kinetics
+from experiments.host.configuration import choose, construct
+from experiments.stepping.train_state import Batch, LossFunction, Metrics
 from experiments.tasks.film_answers import decibels, make_answer
 from experiments.tasks.parts import (
   make_postprocessors,
@@ -29,7 +30,6 @@ from experiments.tasks.parts import (
   make_queries,
 )
 from experiments.tasks.task import DatasetMetrics, Task
-from experiments.train_state import Batch, LossFunction, Metrics
 from perceiver_jax.decoder import Decoder
 from perceiver_jax.encoder import Encoder
 from perceiver_jax.metrics import Mean, weighted_mean

@@ -8,7 +8,7 @@ import jax
 from experiments.baselines.resnet import ResNet
 from experiments.baselines.transformer import Transformer
 from experiments.baselines.vit import VisionTransformer
-from experiments.configuration import choose
+from experiments.host.configuration import choose
 
 _BASELINES: dict[str, Callable[..., Any]] = {
   'resnet': ResNet,

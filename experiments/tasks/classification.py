@@ -16,17 +16,18 @@ import ml_collections
 import numpy as np
 import optax
 
-from experiments.configuration import choose, construct
-from experiments.data.audioset import audioset
+from experiments.answers.kinds import Classes
 from experiments.data.dataset import DataSpec, Example
-from experiments.data.digits import digits
-from experiments.data.furniture import furniture
-from experiments.data.imagenet import imagenet
-from experiments.data.imported import labelled_images, labelled_texts
-from experiments.data.modelnet40 import modelnet40
-from experiments.data.tones import tones
-from experiments.data.watch import watch
-from experiments.tasks.answers import Classes
+from experiments.datasets.audioset import audioset
+from experiments.datasets.digits import digits
+from experiments.datasets.furniture import furniture
+from experiments.datasets.imagenet import imagenet
+from experiments.datasets.imported import labelled_images, labelled_texts
+from experiments.datasets.modelnet40 import modelnet40
+from experiments.datasets.tones import tones
+from experiments.datasets.watch import watch
+from experiments.host.configuration import choose, construct
+from experiments.stepping.train_state import Batch, LossFunction, Metrics
 from experiments.tasks.baselines import make_baseline
 from experiments.tasks.classification_metrics import (
   TOP_5_CLASSES,
@@ -37,7 +38,6 @@ from experiments.tasks.classification_metrics import (
 from experiments.tasks.open_values import FOLDERS
 from experiments.tasks.parts import make_preprocessor
 from experiments.tasks.task import DatasetMetrics, Task
-from experiments.train_state import Batch, LossFunction, Metrics
 from perceiver_jax.decoder import Decoder
 from perceiver_jax.encoder import Encoder
 from perceiver_jax.metrics import Mean, weighted_mean

@@ -4,15 +4,15 @@ import haiku as hk
 import jax
 import ml_collections
 
-from experiments.configuration import choose, construct
-from experiments.data import shapes
+from experiments.datasets.without_pipeline import starcraft
+from experiments.host.configuration import choose, construct
+from experiments.stepping.train_state import Batch
 from experiments.tasks.task import Task
-from experiments.train_state import Batch
 from perceiver_jax.decoder import Decoder
 from perceiver_jax.encoder import Encoder
 from perceiver_jax.models import EntityEncoder
 
-_DATASETS = {'starcraft': shapes.starcraft}
+_DATASETS = {'starcraft': starcraft}
 
 
 def sections(_) -> tuple[str, ...]:

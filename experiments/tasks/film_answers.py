@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.answers.kinds import Classes, Reconstruction
 from experiments.data.dataset import DataSpec, Example
 from experiments.data.views import Sound, Video, View
-from experiments.tasks.answers import Classes, Reconstruction
 from experiments.tasks.classification import class_names
 
 

@@ -9,14 +9,20 @@ import ml_collections
 import numpy as np
 import optax
 
-from experiments.configuration import choose, construct
+from experiments.answers.kinds import Classes, Judgements
 from experiments.data.dataset import Example
-from experiments.data.glue import CLASS_NAMES, PARTS, glue, task_of, tasks_of
-from experiments.tasks.answers import Classes, Judgements
+from experiments.datasets.glue import (
+  CLASS_NAMES,
+  PARTS,
+  glue,
+  task_of,
+  tasks_of,
+)
+from experiments.host.configuration import choose, construct
+from experiments.stepping.train_state import Batch, Metrics
 from experiments.tasks.glue_scores import glue_scores, score_names
 from experiments.tasks.language import common_parts
 from experiments.tasks.task import DatasetMetrics, Task
-from experiments.train_state import Batch, Metrics
 from perceiver_jax.metrics import Mean, weighted_mean
 from perceiver_jax.models import TextClassifier
 from perceiver_jax.published import GLUE_TASKS

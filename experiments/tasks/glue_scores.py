@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from experiments.data.glue import PARTS, task_of
+from experiments.datasets.glue import PARTS, task_of
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 

@@ -11,18 +11,18 @@ import ml_collections
 import numpy as np
 import optax
 
-from experiments.configuration import choose, construct
-from experiments.data import shapes
+from experiments.answers.kinds import Blank, Classes, FilledText
 from experiments.data.dataset import DataSpec, Example
-from experiments.data.declaration import (
+from experiments.datasets.declaration import (
   declaration_languages,
   declaration_masked,
 )
-from experiments.data.masked_text import masked_text
-from experiments.tasks.answers import Blank, Classes, FilledText
+from experiments.datasets.masked_text import masked_text
+from experiments.datasets.without_pipeline import masked_pieces
+from experiments.host.configuration import choose, construct
+from experiments.stepping.train_state import Batch, LossFunction, Metrics
 from experiments.tasks.open_values import TEXT_FOLDERS
 from experiments.tasks.task import Task
-from experiments.train_state import Batch, LossFunction, Metrics
 from perceiver_jax.decoder import Decoder
 from perceiver_jax.encoder import Encoder
 from perceiver_jax.metrics import Mean, weighted_mean
@@ -33,7 +33,7 @@ from perceiver_jax.tokenizer import MASK, SPECIAL_TOKENS
 
 _MASKED_TEXTS = {
   'declaration': declaration_masked,
-  'masked_pieces': shapes.masked_pieces,
+  'masked_pieces': masked_pieces,
   'masked_text': masked_text,
 }
 _LABELLED_TEXTS = {'declaration': declaration_languages, **TEXT_FOLDERS}

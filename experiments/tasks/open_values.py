@@ -10,13 +10,13 @@ from typing import Any
 
 import ml_collections
 
-from experiments.configuration import choose
-from experiments.data.folders.images import image_folder
-from experiments.data.folders.points import point_folder
-from experiments.data.folders.series import series_folder
-from experiments.data.folders.sounds import sound_folder
-from experiments.data.folders.texts import text_folder
-from experiments.data.folders.videos import video_folder
+from experiments.host.configuration import choose
+from experiments.modalities.images.folder import image_folder
+from experiments.modalities.points.folder import point_folder
+from experiments.modalities.series.folder import series_folder
+from experiments.modalities.sound.folder import sound_folder
+from experiments.modalities.text.folder import text_folder
+from experiments.modalities.video.folder import video_folder
 
 # Data whose shapes are not known before it is seen.
 FOLDERS = {

@@ -13,15 +13,15 @@ import ml_collections
 import numpy as np
 import optax
 
-from experiments.configuration import choose, construct
+from experiments.answers.kinds import Flow
 from experiments.data.dataset import Example
-from experiments.data.flow.autoflow import autoflow
-from experiments.data.flow.frames import pixels
-from experiments.data.flow.photographs import photographs
-from experiments.tasks.answers import Flow
+from experiments.datasets.flow.autoflow import autoflow
+from experiments.datasets.flow.photographs import photographs
+from experiments.host.configuration import choose, construct
+from experiments.modalities.frames.frames import pixels
+from experiments.stepping.train_state import Batch, Metrics
 from experiments.tasks.parts import make_frame_preprocessor
 from experiments.tasks.task import Task
-from experiments.train_state import Batch, Metrics
 from perceiver_jax.convolutions import ConvexUpsample
 from perceiver_jax.decoder import Decoder
 from perceiver_jax.encoder import Encoder

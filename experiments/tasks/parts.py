@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.configuration import choose, construct
+from experiments.host.configuration import choose, construct
 from perceiver_jax.frame_preprocessors import FrameConvStem, FramePatches
 from perceiver_jax.multimodal import Multimodal
 from perceiver_jax.position_encoding import (

@@ -7,9 +7,9 @@ import haiku as hk
 import jax
 import numpy as np
 
+from experiments.answers.kinds import Answer
 from experiments.data.dataset import DataSpec, Example
-from experiments.tasks.answers import Answer
-from experiments.train_state import Batch, LossFunction
+from experiments.stepping.train_state import Batch, LossFunction
 
 
 class DatasetMetrics(NamedTuple):

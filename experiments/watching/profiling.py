@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 
-from experiments.buckets import written_here
-from experiments.watching.progress import say
+from experiments.host.buckets import written_here
+from experiments.host.progress import say
 
 
 class Profiler:

@@ -18,7 +18,7 @@ from typing import Any
 
 import jax
 
-from experiments.buckets import is_in_bucket
+from experiments.host.buckets import is_in_bucket
 
 _FILE = 'starts.jsonl'
 _PACKAGES = (

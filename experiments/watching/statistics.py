@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.parallelism import Parallelism
-from experiments.steps import Collectives
-from experiments.train_state import Batch, Metrics, TrainState
+from experiments.stepping.parallelism import Parallelism
+from experiments.stepping.steps import Collectives
+from experiments.stepping.train_state import Batch, Metrics, TrainState
 from perceiver_jax.encoder import (
   LAYER_STACK,
   is_layer_stack,

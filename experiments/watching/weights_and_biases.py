@@ -6,8 +6,8 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.buckets import BucketPath, is_in_bucket
-from experiments.watching.progress import say
+from experiments.host.buckets import BucketPath, is_in_bucket
+from experiments.host.progress import say
 
 _MODES = ('online', 'offline')
 

@@ -16,8 +16,8 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import masked_crc32c
 from tensorboardX.summary import scalar
 
-from experiments.buckets import BucketPath, is_in_bucket, write_whole
-from experiments.watching.progress import say
+from experiments.host.buckets import BucketPath, is_in_bucket, write_whole
+from experiments.host.progress import say
 
 # How often a file of a bucket is written anew.
 _BUCKET_SECONDS = 20.0

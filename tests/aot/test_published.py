@@ -9,11 +9,11 @@ import shlex
 import pytest
 
 from docs.make_accelerators import ROWS, get_config, read_rows
-from experiments.cache_folder import cache_folder
 from experiments.compiling.ahead import installed_compiler
 from experiments.compiling.fitting import Setting, with_setting
 from experiments.compiling.stages import Stages
 from experiments.compiling.topologies import find_topology
+from experiments.host.cache_folder import cache_folder
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from experiments.viewing.attention_page import attention_page
+from experiments.attention.page import attention_page
 from tests.attention_examples import TEXT, maps_of, random_maps
 
 KINDS = (

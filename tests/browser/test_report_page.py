@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from experiments.configs import digits as digits_config
-from experiments.configuration import fill_defaults, write_config
 from experiments.data.dataset import Dataset, DataSpec
 from experiments.data.views import Image, Points, Series, Sound, Text, Video
+from experiments.host.configuration import fill_defaults, write_config
+from experiments.pages.tables import Html
 from experiments.reporting.comparison import comparison_page
 from experiments.reporting.held_out import Judged, Judgement
 from experiments.reporting.run_page import Seen, read_run, run_page
+from experiments.runs.trained import TrainedRun
 from experiments.tasks.task import Task
-from experiments.trained import TrainedRun
-from experiments.viewing.tables import Html
 
 NAMES = tuple(f'a class with a long name, {i}' for i in range(40))
 ROWS = [

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from experiments import addresses
+from experiments.host import addresses
 
 ROOT = pathlib.Path(__file__).parents[2]
 

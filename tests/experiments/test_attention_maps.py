@@ -9,11 +9,8 @@ import numpy as np
 import pytest
 
 from experiments import attention_maps as command
-from experiments.attention import AttentionOf, characters
-from experiments.configs import bunny, declaration, digits, flow
-from experiments.data.views import Image, Sound, Video
-from experiments.viewing.attention_figure import attention_figure
-from experiments.viewing.attention_maps import (
+from experiments.attention.figure import attention_figure
+from experiments.attention.maps import (
   chosen_latents,
   coverage,
   divided,
@@ -21,8 +18,11 @@ from experiments.viewing.attention_maps import (
   levels,
   summed,
 )
-from experiments.viewing.attention_page import attention_page
-from experiments.viewing.pictures import write_picture
+from experiments.attention.maps_of import AttentionOf, characters
+from experiments.attention.page import attention_page
+from experiments.configs import bunny, declaration, digits, flow
+from experiments.data.views import Image, Sound, Video
+from experiments.pages.pictures import write_picture
 from perceiver_jax.attention_weights import with_lookups
 from perceiver_jax.tokenizer import MASK, ByteTokenizer
 from tests.attention_examples import TEXT, maps_of, random_maps

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 
 from experiments.configs import audioset as config_module
-from experiments.data import audioset as module
-from experiments.data import sharded_builder
-from experiments.data.audioset import Audioset, audioset
-from experiments.data.audioset_lists import (
+from experiments.data.dataset import Joined
+from experiments.data.pipeline import evaluation_batches, train_batches
+from experiments.datasets import audioset as module
+from experiments.datasets import sharded_builder
+from experiments.datasets.audioset import Audioset, audioset
+from experiments.datasets.audioset_lists import (
   find_segments,
   read_classes,
   read_list,
 )
-from experiments.data.dataset import Joined
-from experiments.data.pipeline import evaluation_batches, train_batches
-from experiments.data.sharded_builder import prepare
+from experiments.datasets.sharded_builder import prepare
+from experiments.stepping.train_state import init_shapes
 from experiments.tasks import make_task
-from experiments.train_state import init_shapes
 from perceiver_jax.metrics import sum_of_means
 from tests.media_files import grey_frames, sine, write_media
 
@@ -164,7 +164,7 @@ def test_beam_makes_the_same_data_set(prepared, manual, tmp_path, capsys):
 def test_a_list_of_several_shards_keeps_its_order(
   manual, small_frames, tmp_path, monkeypatch
 ):
-  monkeypatch.setattr('experiments.data.sharded_builder._ITEMS_OF_A_SHARD', 1)
+  monkeypatch.setattr(sharded_builder, '_ITEMS_OF_A_SHARD', 1)
   for workers in (0, 1):
     builder = Audioset(
       config='eval',

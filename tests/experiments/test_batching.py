@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
+from experiments.runs.trained import MOST_AT_ONCE
 from experiments.serving.batching import Batcher
-from experiments.trained import MOST_AT_ONCE
 
 SECONDS = 20
 

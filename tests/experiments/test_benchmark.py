@@ -6,9 +6,9 @@ import pytest
 
 from experiments import benchmark
 from experiments.configs import digits
-from experiments.experiment import bind
 from experiments.measuring import scaling
 from experiments.measuring.forward_pass import forward_operations
+from experiments.runs.experiment import bind
 
 pytestmark = pytest.mark.slow
 

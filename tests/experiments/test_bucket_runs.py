@@ -12,9 +12,9 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.addresses import place
-from experiments.configuration import read_config
-from experiments.experiment import build_experiment, open_checkpoints
+from experiments.host.addresses import place
+from experiments.host.configuration import read_config
+from experiments.runs.experiment import build_experiment, open_checkpoints
 from tests.bucket_servers import stores  # noqa: F401
 
 ROOT = pathlib.Path(__file__).parents[2]

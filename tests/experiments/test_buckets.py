@@ -17,18 +17,18 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import run_lock
-from experiments.addresses import place
-from experiments.buckets import BucketPath, write_whole, written_here
 from experiments.checkpointing.checkpoints import Checkpoints
 from experiments.checkpointing.files import COMMITTED
 from experiments.checkpointing.local_copies import (
   LocalCopies,
   check_processes,
 )
-from experiments.data.fetched import fetched
-from experiments.run_lock import RunLock
-from experiments.train_state import TrainState
+from experiments.host import run_lock
+from experiments.host.addresses import place
+from experiments.host.buckets import BucketPath, write_whole, written_here
+from experiments.host.run_lock import RunLock
+from experiments.modalities.fetched import fetched
+from experiments.stepping.train_state import TrainState
 from experiments.watching import writers
 from experiments.watching.profiling import Profiler
 from experiments.watching.weights_and_biases import WeightsAndBiases
@@ -445,7 +445,7 @@ def test_a_store_that_does_not_answer_is_not_an_empty_one(scheme, tmp_path):
 
 LOOK = """
 import asyncio, sys
-from experiments.addresses import place
+from experiments.host.addresses import place
 sleep = asyncio.sleep
 # gcsfs gives up after half a minute.
 asyncio.sleep = lambda seconds: sleep(0)

@@ -5,7 +5,9 @@ import importlib
 import numpy as np
 import pytest
 
-from experiments.data.bunny import (
+from experiments.data.dataset import InMemory, Windows
+from experiments.data.pipeline import evaluation_batches, train_batches
+from experiments.datasets.bunny import (
   Bunny,
   bunny,
   cut_clip,
@@ -13,9 +15,7 @@ from experiments.data.bunny import (
   squared_errors,
   stretches,
 )
-from experiments.data.dataset import InMemory, Windows
-from experiments.data.embedded_builder import FILES, load_in_memory
-from experiments.data.pipeline import evaluation_batches, train_batches
+from experiments.datasets.embedded_builder import FILES, load_in_memory
 
 OPTIONS = dict(num_frames=4)
 STILL = dict(

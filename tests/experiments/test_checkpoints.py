@@ -22,9 +22,9 @@ import pytest
 from experiments.checkpointing import orbax_noise, save_failures
 from experiments.checkpointing.checkpoints import Checkpoints
 from experiments.checkpointing.files import BrokenCheckpointError, parts_of
-from experiments.early_stop import Seen
+from experiments.stepping.early_stop import Seen
 from experiments.stepping.spikes import no_spikes
-from experiments.train_state import TrainState
+from experiments.stepping.train_state import TrainState
 
 ROOT = pathlib.Path(__file__).parents[2]
 OLD, NEW = 10, 20
@@ -424,7 +424,7 @@ import numpy as np
 from experiments.checkpointing import files as checkpoint_files
 from experiments.checkpointing import manager as checkpoint_manager
 from experiments.checkpointing.checkpoints import Checkpoints
-from experiments.train_state import TrainState
+from experiments.stepping.train_state import TrainState
 
 SIZE = 200_000
 folder = pathlib.Path(sys.argv[1]) / 'checkpoints'

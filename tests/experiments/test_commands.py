@@ -111,7 +111,8 @@ def mistakes():
   """What the command does with each; it is imported once, forked for each."""
   script = (
     'import json, os, sys\n'
-    'from experiments import command_line, predict\n'
+    'from experiments import predict\n'
+    'from experiments.host import command_line\n'
     'for arguments in json.loads(sys.argv[1]):\n'
     '  if not os.fork():\n'
     "    sys.argv = ['predict', *arguments]\n"

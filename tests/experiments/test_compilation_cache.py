@@ -13,7 +13,7 @@ from absl import flags
 from absl.testing import flagsaver
 from etils import epath
 
-from experiments.compilation_cache import chosen_folder, remove_unused
+from experiments.host.compilation_cache import chosen_folder, remove_unused
 from tests import simulated_devices
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 from absl import flags
 
-from experiments.compilation_cache import start_keeping
+from experiments.host.compilation_cache import start_keeping
 
 hits = []
 jax.monitoring.register_event_listener(
@@ -104,7 +104,7 @@ import sys
 import jax
 from absl import flags
 
-from experiments.compilation_cache import start_keeping
+from experiments.host.compilation_cache import start_keeping
 
 flags.FLAGS(sys.argv)
 start_keeping()
@@ -216,7 +216,8 @@ SMALL = (
 TRAIN = """
 import jax
 
-from experiments import command_line, train
+from experiments.host import command_line
+from experiments import train
 
 compiled, found = [], []
 jax.monitoring.register_event_listener(

@@ -116,7 +116,7 @@ def test_a_backend_may_say_nothing(cost):
 SCRIPT = """
 import jax, jax.numpy as jnp, numpy as np
 from experiments.watching.compiled_step import estimate_step
-from experiments.parallelism import PARALLELISMS
+from experiments.stepping.parallelism import PARALLELISMS
 
 compiled = []
 jax.monitoring.register_event_duration_secs_listener(

@@ -12,20 +12,20 @@ import ml_collections
 import numpy as np
 import pytest
 
-from experiments import optimizers, schedules
 from experiments.checkpointing.checkpoints import Checkpoints
 from experiments.configs import digits as digits_config
 from experiments.configs import folder as folder_config
 from experiments.configs import imagenet as imagenet_config
-from experiments.configuration import (
+from experiments.data.dataset import batch_spec
+from experiments.datasets.digits import digits
+from experiments.host.configuration import (
   RUN_DEFAULTS,
   check_keys,
   choose,
   construct,
   fill_defaults,
 )
-from experiments.data.dataset import batch_spec
-from experiments.data.digits import digits
+from experiments.stepping import optimizers, schedules
 from experiments.tasks import classification, make_task
 from perceiver_jax import published
 from perceiver_jax.metrics import sum_of_means

@@ -11,7 +11,11 @@ import pytest
 
 from experiments.checkpointing.checkpoints import Checkpoints
 from experiments.configs import digits as digits_config
-from experiments.configuration import fill_defaults, read_config, write_config
+from experiments.host.configuration import (
+  fill_defaults,
+  read_config,
+  write_config,
+)
 from experiments.reporting.history import read_history
 from experiments.watching.writers import MetricsWriter
 
@@ -135,7 +139,7 @@ def test_commands_end_with_one_line(tmp_path, command, arguments, why):
 def test_output_is_utf_8_and_spells_out_what_is_not(tmp_path):
   name = tmp_path / 'told.py'
   name.write_text(
-    'from experiments import command_line\n'
+    'from experiments.host import command_line\n'
     "command_line.run(lambda: print('→ caf\\udce9'))\n",
     encoding='utf-8',
   )

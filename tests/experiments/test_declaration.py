@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from experiments.configs import declaration as config_module
-from experiments.data import declaration as declaration_module
-from experiments.data.declaration import (
+from experiments.data.pipeline import train_batches
+from experiments.datasets import declaration as declaration_module
+from experiments.datasets.declaration import (
   LANGUAGES,
   declaration_languages,
   declaration_masked,
 )
-from experiments.data.pipeline import train_batches
 from experiments.tasks import make_task
 from perceiver_jax.tokenizer import MASK, PAD, ByteTokenizer
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.early_stop import EarlyStop, Seen
+from experiments.stepping.early_stop import EarlyStop, Seen
 
 
 def ends_after(stop, values):

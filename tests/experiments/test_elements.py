@@ -9,19 +9,19 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from experiments.data.views import Image, Points, Series, Sound, Text, Video
-from experiments.tasks.answers import (
+from experiments.answers.kinds import (
   Blank,
   Classes,
   FilledText,
   Flow,
   Reconstruction,
 )
-from experiments.viewing.answer_panels import panels_of
-from experiments.viewing.axes import number, ticks
-from experiments.viewing.charts import Line, line_chart, stacked_chart
-from experiments.viewing.elements import html_of
-from experiments.viewing.flow_colours import flow_colours
+from experiments.answers.panels import panels_of
+from experiments.data.views import Image, Points, Series, Sound, Text, Video
+from experiments.modalities.elements import html_of
+from experiments.modalities.frames.colours import flow_colours
+from experiments.pages.axes import number, ticks
+from experiments.pages.charts import Line, line_chart, stacked_chart
 from tests.pages import Page
 
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from experiments.peers import START_AGAIN
+from experiments.host.peers import START_AGAIN
 from tests import simulated_devices
 from tests.experiments.run_of_two import (
   DIGITS,
@@ -97,7 +97,8 @@ def test_a_death_at_the_end(begin):
   run = begin(
     *('--config.train_steps=2', '--config.eval_every=2'),
     script='import time\n'
-    'from experiments import command_line, train\n'
+    'from experiments import train\n'
+    'from experiments.host import command_line\n'
     'from experiments.reporting.writing import FinalReport\n'
     'FinalReport.write = lambda *_, **__: time.sleep(60.0)\n'
     'command_line.run(train.main)',
@@ -118,7 +119,8 @@ def test_the_same_command_goes_on(begin):
 
 def test_one_that_never_comes(begin):
   run = begin(
-    script='from experiments import processes, train, command_line\n'
+    script='from experiments import train\n'
+    'from experiments.host import command_line, processes\n'
     'processes._BEGINNING_SECONDS = 6.0\n'
     'command_line.run(train.main)'
   )
@@ -133,7 +135,9 @@ def test_one_that_prepares_data_for_long_is_waited_for(begin):
   run = begin(
     *LONG,
     script='import contextlib, sys, time\n'
-    'from experiments import command_line, experiment, train\n'
+    'from experiments import train\n'
+    'from experiments.host import command_line\n'
+    'from experiments.runs import experiment\n'
     '@contextlib.contextmanager\n'
     'def slowly(*arguments):\n'
     "  if any(each.endswith(',2,1') for each in sys.argv):\n"
@@ -182,7 +186,8 @@ def test_a_workdir_that_is_not_shared(begin, tmp_path):
 def test_an_error_of_one_process_alone_ends_both(begin):
   run = begin(
     *LONG,
-    script='from experiments import train, command_line, processes\n'
+    script='from experiments import train\n'
+    'from experiments.host import command_line, processes\n'
     'def main():\n'
     '  if not processes.is_first():\n'
     "    raise RuntimeError('out of luck')\n"

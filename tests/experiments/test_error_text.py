@@ -1,6 +1,6 @@
 """Errors as one line."""
 
-from experiments.error_text import one_line
+from experiments.host.error_text import one_line
 
 
 def test_errors_are_one_short_line():

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from experiments.data.dataset import Dataset, DataSpec, array_spec
-from experiments.evaluation import Evaluation
-from experiments.experiment import Experiment
-from experiments.parallelism import Replicated
+from experiments.runs.evaluation import Evaluation
+from experiments.runs.experiment import Experiment
+from experiments.stepping.parallelism import Replicated
+from experiments.stepping.train_state import TrainState
 from experiments.tasks.task import DatasetMetrics, Task
-from experiments.train_state import TrainState
 from perceiver_jax.metrics import weighted_mean
 
 VALUES = [1.0, 2.0, 4.0, 8.0, 16.0]

@@ -16,9 +16,7 @@ from jax import export
 
 from experiments import tasks
 from experiments.configs import bunny, declaration, digits, flow, kinetics
-from experiments.configuration import fill_defaults, read_config, write_config
 from experiments.data.dataset import blank_batch
-from experiments.experiment import bind, open_checkpoints
 from experiments.export import new_folder, write_export
 from experiments.handing_on import load
 from experiments.handing_on import model_card as model_card_module
@@ -36,9 +34,15 @@ from experiments.handing_on.weights import (
   write_weights,
 )
 from experiments.handing_on.window import own_window
+from experiments.host.configuration import (
+  fill_defaults,
+  read_config,
+  write_config,
+)
 from experiments.import_weights import import_weights
-from experiments.train_state import TrainState, init_shapes
-from experiments.trained import load_run
+from experiments.runs.experiment import bind, open_checkpoints
+from experiments.runs.trained import load_run
+from experiments.stepping.train_state import TrainState, init_shapes
 from tests.small_runs import random_run, small_digits
 
 ROOT = pathlib.Path(__file__).parents[2]

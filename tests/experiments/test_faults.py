@@ -12,8 +12,6 @@ import pytest
 from absl import flags
 from PIL import Image
 
-from experiments.configuration import construct
-from experiments.data.augmentation import images
 from experiments.data.dataset import Dataset, InMemory, Joined, Windows
 from experiments.data.faults import HELD_OUT, TRAINING, DataFaults
 from experiments.data.pipeline import (
@@ -22,6 +20,8 @@ from experiments.data.pipeline import (
   train_batches,
 )
 from experiments.data.stalls import StallWatch
+from experiments.host.configuration import construct
+from experiments.modalities.images import augmentation
 
 SIZE = 10
 # Cut off in the middle, and bytes that are nothing: neighbours, and the last.
@@ -58,7 +58,7 @@ class Images:
 
 
 def decode(example, name='an image'):
-  image = images.decode(example['encoded'], name)
+  image = augmentation.decode(example['encoded'], name)
   return {'image': image, 'number': example['number']}
 
 
@@ -139,7 +139,7 @@ def test_the_next_readable_example_takes_the_place_of_a_bad_one(whole):
   for batch, expected in zip(whole, clean, strict=True):
     numbers = [REPLACED.get(n, n) for n in expected['number'].tolist()]
     assert batch['number'].tolist() == numbers
-    decoded = [images.decode(jpeg(n), '') for n in numbers]
+    decoded = [augmentation.decode(jpeg(n), '') for n in numbers]
     np.testing.assert_array_equal(batch['image'], decoded)
     # The random numbers belong to the position, not to the example.
     np.testing.assert_array_equal(batch['noise'], expected['noise'])

@@ -4,10 +4,10 @@ import av
 import numpy as np
 import pytest
 
-from experiments.data import kinetics
-from experiments.data.bunny import STDDEV, bunny
-from experiments.data.files.films import Film, clip_starts, write_film
-from experiments.data.files.media import decode_audio, decode_frames
+from experiments.datasets import kinetics
+from experiments.datasets.bunny import STDDEV, bunny
+from experiments.modalities.media import decode_audio, decode_frames
+from experiments.modalities.video.files import Film, clip_starts, write_film
 from tests.media_files import (
   GREYS,
   TONE_SECONDS,

@@ -11,16 +11,21 @@ import numpy as np
 import optax
 import pytest
 
-from experiments import optimizers
 from experiments.configs import digits, imagenet, imagenet_io
 from experiments.data.dataset import batch_spec
-from experiments.experiment import build_experiment, open_checkpoints
-from experiments.finetuning import freeze
+from experiments.runs.experiment import build_experiment, open_checkpoints
+from experiments.runs.finetuning import freeze
+from experiments.runs.transfer import (
+  exact,
+  learned_grids,
+  load_source,
+  transfer,
+)
+from experiments.stepping import optimizers
+from experiments.stepping.train_state import TrainState, init_state
 from experiments.tasks import make_task
 from experiments.tasks.task import Task
 from experiments.train import train_and_evaluate
-from experiments.train_state import TrainState, init_state
-from experiments.transfer import exact, learned_grids, load_source, transfer
 
 SKIPPED = ('perceiver_classifier',)
 TABLE = 'learned_positions'

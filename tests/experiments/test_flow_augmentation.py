@@ -5,7 +5,7 @@ import colorsys
 import numpy as np
 import pytest
 
-from experiments.data.flow.augmentation import (
+from experiments.modalities.frames.augmentation import (
   FramePair,
   augment_pair,
   erase,

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from experiments.data.flow.files import (
+from experiments.modalities.frames.files import (
   flo_shape,
   format_flo,
   parse_flo,

@@ -8,23 +8,27 @@ import PIL.Image
 import pytest
 import trimesh
 
-from experiments.data.augmentation.series import augment_series, window
-from experiments.data.files.images import EXTENSIONS as IMAGES
-from experiments.data.files.images import read_image
-from experiments.data.files.media import (
+from experiments.modalities.images.files import EXTENSIONS as IMAGES
+from experiments.modalities.images.files import read_image
+from experiments.modalities.images.folder import patch_side, squash
+from experiments.modalities.media import (
   SOUND_EXTENSIONS,
   decode_audio,
   read_header,
 )
-from experiments.data.files.points import read_shape
-from experiments.data.files.series import EXTENSIONS as SERIES
-from experiments.data.files.series import read_series
-from experiments.data.files.text import read_text
-from experiments.data.folders.images import patch_side, squash
-from experiments.data.folders.sounds import patch_samples
-from experiments.data.folders.texts import read_lines
-from experiments.data.folders.videos import clip
-from experiments.data.sound import centred, decode_int16, encode_int16
+from experiments.modalities.points.files import read_shape
+from experiments.modalities.series.augmentation import augment_series, window
+from experiments.modalities.series.files import EXTENSIONS as SERIES
+from experiments.modalities.series.files import read_series
+from experiments.modalities.sound.augmentation import (
+  centred,
+  decode_int16,
+  encode_int16,
+)
+from experiments.modalities.sound.folder import patch_samples
+from experiments.modalities.text.files import read_text
+from experiments.modalities.text.folder import read_lines
+from experiments.modalities.video.folder import clip
 from tests.media_files import grey_frames, sine, write_media
 
 

@@ -8,9 +8,9 @@ import PIL.Image
 import pytest
 
 from experiments.configs import folder as folder_config
-from experiments.data.files.text import clean_text
-from experiments.data.folders.listing import files_note, list_folder
-from experiments.data.folders.texts import read_lines
+from experiments.modalities.listing import files_note, list_folder
+from experiments.modalities.text.files import clean_text
+from experiments.modalities.text.folder import read_lines
 from experiments.tasks import make_task
 from experiments.tasks.open_values import settle
 

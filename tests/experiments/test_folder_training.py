@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from experiments.configs import folder as folder_config
-from experiments.configuration import read_config
 from experiments.data.pipeline import evaluation_batches, train_batches
+from experiments.host.configuration import read_config
+from experiments.stepping.train_state import init_shapes
 from experiments.tasks import make_task
 from experiments.tasks.open_values import settle
 from experiments.train import train_and_evaluate
-from experiments.train_state import init_shapes
 from perceiver_jax.metrics import sum_of_means
 from tests.media_files import grey_frames, sine, write_media
 from tests.pages import Page

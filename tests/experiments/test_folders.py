@@ -9,9 +9,9 @@ import PIL.Image
 import pytest
 
 from experiments.configs import folder as folder_config
-from experiments.configuration import take_open_values
-from experiments.data.folders.builder import content_key
-from experiments.data.folders.listing import (
+from experiments.host.configuration import take_open_values
+from experiments.modalities.folder_builder import content_key
+from experiments.modalities.listing import (
   check_patches,
   list_folder,
   quantile,

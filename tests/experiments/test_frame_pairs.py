@@ -4,20 +4,20 @@ import cv2
 import numpy as np
 import pytest
 
-from experiments.data.flow import autoflow as autoflow_module
-from experiments.data.flow import kitti as kitti_module
-from experiments.data.flow import sintel as sintel_module
-from experiments.data.flow.augmentation import FramePair
-from experiments.data.flow.autoflow import Autoflow, autoflow
-from experiments.data.flow.files import format_flo
-from experiments.data.flow.frame_pairs import (
+from experiments.datasets.flow import autoflow as autoflow_module
+from experiments.datasets.flow import kitti as kitti_module
+from experiments.datasets.flow import sintel as sintel_module
+from experiments.datasets.flow.autoflow import Autoflow, autoflow
+from experiments.datasets.flow.frame_pairs import (
   decode_pair,
   flow_example,
   open_pairs,
   pad_pair,
 )
-from experiments.data.flow.kitti import KittiFlow
-from experiments.data.flow.sintel import Sintel
+from experiments.datasets.flow.kitti import KittiFlow
+from experiments.datasets.flow.sintel import Sintel
+from experiments.modalities.frames.augmentation import FramePair
+from experiments.modalities.frames.files import format_flo
 
 OPTIONS = dict(
   height=8,

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from experiments.data.dataset import batch_spec
-from experiments.data.embedded_builder import FILES
-from experiments.data.furniture import CLASSES, furniture, held_out
 from experiments.data.pipeline import evaluation_batches, train_batches
+from experiments.datasets.embedded_builder import FILES
+from experiments.datasets.furniture import CLASSES, furniture, held_out
 from experiments.tasks import classification
 
 OPTIONS = dict(

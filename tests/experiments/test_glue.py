@@ -13,12 +13,12 @@ import tensorflow_datasets as tfds
 from experiments.configs import glue as config_module
 from experiments.configs import language as language_config
 from experiments.data.dataset import batch_spec
-from experiments.data.glue import PARTS, TASKS, glue
 from experiments.data.pipeline import train_batches
-from experiments.parameter_paths import is_below
+from experiments.datasets.glue import PARTS, TASKS, glue
+from experiments.runs.parameter_paths import is_below
+from experiments.stepping.train_state import init_shapes
 from experiments.tasks import glue as glue_task
 from experiments.tasks import glue_scores, make_task
-from experiments.train_state import init_shapes
 from perceiver_jax import metrics
 from perceiver_jax.metrics import sum_of_means
 from perceiver_jax.published import GLUE_TASKS

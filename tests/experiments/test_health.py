@@ -7,10 +7,14 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.health import HealthWatch, describe, first_bad_operation
-from experiments.parallelism import ALONE, Replicated
-from experiments.steps import Health, make_update
-from experiments.train_state import init_state
+from experiments.stepping.health import (
+  HealthWatch,
+  describe,
+  first_bad_operation,
+)
+from experiments.stepping.parallelism import ALONE, Replicated
+from experiments.stepping.steps import Health, make_update
+from experiments.stepping.train_state import init_state
 from perceiver_jax.metrics import weighted_mean
 
 RNG = np.random.default_rng(0)

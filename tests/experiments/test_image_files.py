@@ -13,7 +13,7 @@ import PIL.Image
 import PIL.ImageOps
 import pytest
 
-from experiments.data.files.images import MOST_PIXELS, read_image
+from experiments.modalities.images.files import MOST_PIXELS, read_image
 
 ROOT = pathlib.Path(__file__).parents[2]
 EPS = (
@@ -138,7 +138,7 @@ def png_of_zeros(width, height):
 
 _GROWTH = """
 import contextlib, pathlib, re, sys
-from experiments.data.files.images import read_image
+from experiments.modalities.images.files import read_image
 def peak():
   status = pathlib.Path('/proc/self/status').read_text()
   return int(re.search(r'VmHWM:\\s+(\\d+)', status)[1])

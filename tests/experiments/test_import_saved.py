@@ -7,9 +7,9 @@ import pytest
 import safetensors.numpy
 
 from experiments.configs import imagenet_io
-from experiments.configuration import read_config
-from experiments.experiment import open_checkpoints
+from experiments.host.configuration import read_config
 from experiments.import_weights import import_weights
+from experiments.runs.experiment import open_checkpoints
 from experiments.tasks import make_task
 from tests.golden import saved_models
 from tests.golden.parity import relative_difference

@@ -12,10 +12,10 @@ import pytest
 import safetensors.numpy
 
 from experiments.configs import imagenet_io
-from experiments.configuration import read_config
-from experiments.data.imagenet import imagenet
-from experiments.experiment import open_checkpoints
+from experiments.datasets.imagenet import imagenet
+from experiments.host.configuration import read_config
 from experiments.import_weights import import_weights, read_source
+from experiments.runs.experiment import open_checkpoints
 from experiments.tasks import classification, make_task
 from perceiver_jax.resample import resample_positions
 from tests.golden import parity

@@ -11,7 +11,7 @@ import termios
 
 import pytest
 
-from experiments.interruption import Interruption
+from experiments.host.interruption import Interruption
 from tests import simulated_devices
 from tests.experiments.run_of_two import DIGITS, ROOT, SMALL
 

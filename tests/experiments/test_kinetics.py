@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from experiments.data import kinetics as module
-from experiments.data.kinetics import kinetics, list_videos
 from experiments.data.pipeline import evaluation_batches, train_batches
-from experiments.data.sharded_builder import prepare
-from experiments.data.stored_video import (
+from experiments.datasets import kinetics as module
+from experiments.datasets.kinetics import kinetics, list_videos
+from experiments.datasets.sharded_builder import prepare
+from experiments.modalities.video.stored import (
   in_threads,
   read_video,
 )

@@ -7,16 +7,16 @@ import optax
 import pytest
 
 from experiments.configs import digits, flow, language
-from experiments.configuration import fill_defaults
 from experiments.data.dataset import batch_spec
-from experiments.experiment import bind
-from experiments.learning_rates import (
+from experiments.host.configuration import fill_defaults
+from experiments.runs.experiment import bind
+from experiments.runs.learning_rates import (
   LearningRates,
   apply_learning_rates,
   encoder_depths,
 )
-from experiments.optimizers import adamw
-from experiments.train_state import init_shapes, state_shapes
+from experiments.stepping.optimizers import adamw
+from experiments.stepping.train_state import init_shapes, state_shapes
 
 LAYERS = 'encoder/latent_block_0/layers/self_attend'
 

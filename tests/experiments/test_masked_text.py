@@ -10,8 +10,8 @@ import tensorflow_datasets as tfds
 
 from experiments.configs import language as config_module
 from experiments.data.dataset import batch_spec
-from experiments.data.masked_text import Concatenated, Mixture, masked_text
 from experiments.data.pipeline import evaluation_batches, train_batches
+from experiments.datasets.masked_text import Concatenated, Mixture, masked_text
 from experiments.tasks import make_task
 from perceiver_jax.tokenizer import MASK, PAD, ByteTokenizer
 

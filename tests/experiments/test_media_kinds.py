@@ -9,8 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from experiments.data.files import media
-from experiments.data.files.media import (
+from experiments.modalities import media
+from experiments.modalities.media import (
   decode_audio,
   decode_frames,
   has_video,

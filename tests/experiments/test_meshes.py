@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.data.files.meshes import Mesh, parse_off, sample_surface
+from experiments.modalities.points.meshes import Mesh, parse_off, sample_surface
 
 SQUARE = '4 1 0\n0 0 0\n2 0 0\n2 2 0\n0 2 0\n4 0 1 2 3\n'
 TRIANGLES = '4 2 0\n0 0 0\n2 0 0\n2 2 0\n0 2 0\n3 0 1 2\n3 0 2 3\n'

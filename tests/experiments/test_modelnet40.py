@@ -5,8 +5,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from experiments.data import modelnet40 as module
-from experiments.data.modelnet40 import modelnet40
+from experiments.datasets import modelnet40 as module
+from experiments.datasets.modelnet40 import modelnet40
 
 OPTIONS = {'num_points': 64, 'max_point_scale': 0.01}
 # A box of 2 x 4 x 6 without lid: a square of each side.

@@ -15,8 +15,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.configuration import read_config
-from experiments.experiment import build_experiment, open_checkpoints
+from experiments.host.configuration import read_config
+from experiments.runs.experiment import build_experiment, open_checkpoints
 from tests import simulated_devices
 
 pytestmark = pytest.mark.slow

@@ -16,9 +16,9 @@ from experiments.flow_pictures import (
   examples_to_draw,
   write_pictures,
 )
+from experiments.modalities.frames.colours import colour_wheel, flow_colours
 from experiments.tasks import make_task
 from experiments.tasks.optical_flow import estimate_flow, flow_loss
-from experiments.viewing.flow_colours import colour_wheel, flow_colours
 from perceiver_jax.metrics import sum_of_means
 from perceiver_jax.tiling import tiled
 

@@ -7,7 +7,7 @@ import optax
 import optax.contrib
 import pytest
 
-from experiments import optimizers
+from experiments.stepping import optimizers
 
 
 def normal(seed, *shape):

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from experiments.data.dataset import batch_spec
-from experiments.data.glue import PARTS
-from experiments.experiment import bind
-from experiments.parallelism import ALONE
-from experiments.steps import make_update
-from experiments.train_state import init_state
+from experiments.datasets.glue import PARTS
+from experiments.runs.experiment import bind
+from experiments.stepping.parallelism import ALONE
+from experiments.stepping.steps import make_update
+from experiments.stepping.train_state import init_state
 from tests.experiments.test_configuration import (
   DESCRIBED_ONLY,
   SHIPPED,

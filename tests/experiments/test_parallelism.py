@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from experiments.parallelism import check_batch_size
+from experiments.stepping.parallelism import check_batch_size
 from tests.simulated_devices import run_script
 
 # Prints numbers of the same 20 steps, run in several ways.
@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.parallelism import (
+from experiments.stepping.parallelism import (
   ALONE, Replicated, Sharded, configure_backend, device_bytes,
 )
-from experiments.steps import make_update
-from experiments.train_state import init_state, state_shapes
+from experiments.stepping.steps import make_update
+from experiments.stepping.train_state import init_state, state_shapes
 from perceiver_jax.metrics import weighted_mean
 
 configure_backend()

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from experiments import meeting
-from experiments.meeting import Meeting, Member, meet_first
-from experiments.peers import START_AGAIN, Ending, Peers
+from experiments.host import meeting
+from experiments.host.meeting import Meeting, Member, meet_first
+from experiments.host.peers import START_AGAIN, Ending, Peers
 
 
 def member(index):

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from absl import flags
 
-from experiments.data import digits as digits_module
 from experiments.data.dataset import (
   Dataset,
   InMemory,
@@ -20,8 +19,9 @@ from experiments.data.dataset import (
   blank_batch,
   check_not_empty,
 )
-from experiments.data.digits import digits
 from experiments.data.pipeline import evaluation_batches, train_batches
+from experiments.datasets import digits as digits_module
+from experiments.datasets.digits import digits
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -273,7 +273,7 @@ class WithoutTensorFlow:
 
 sys.meta_path[sys.meta_path.index(PathFinder)] = WithoutTensorFlow
 import experiments.train
-from experiments.data.digits import digits
+from experiments.datasets.digits import digits
 
 spec = digits(sys.argv[1], **{still})
 data = spec.load()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.data.augmentation.points import (
+from experiments.modalities.points.augmentation import (
   augment_points,
   mirror,
   mix_points,

@@ -8,8 +8,8 @@ import pytest
 
 from experiments.configs import digits
 from experiments.data.dataset import blank_batch
-from experiments.experiment import bind
-from experiments.precision import computing_in
+from experiments.runs.experiment import bind
+from experiments.stepping.precision import computing_in
 from experiments.tasks import make_task
 from perceiver_jax.byte_array import ByteArray
 from perceiver_jax.decoder import Decoder

@@ -8,20 +8,20 @@ import pytest
 import scipy.signal
 import trimesh
 
-from experiments.data import audioset as audioset_module
-from experiments.data.audioset import audioset
-from experiments.data.audioset_lists import Segment
-from experiments.data.augmentation.points import to_unit_cube
-from experiments.data.declaration import declaration_languages
-from experiments.data.digits import digits
-from experiments.data.embedded_builder import FILES
-from experiments.data.files.windows import window_starts
-from experiments.data.furniture import furniture
-from experiments.data.imagenet import eval_example, imagenet
-from experiments.data.modelnet40 import make_example, modelnet40
-from experiments.data.sound import decode_mu_law
-from experiments.data.tones import tones
-from experiments.data.watch import watch
+from experiments.datasets import audioset as audioset_module
+from experiments.datasets.audioset import audioset
+from experiments.datasets.audioset_lists import Segment
+from experiments.datasets.declaration import declaration_languages
+from experiments.datasets.digits import digits
+from experiments.datasets.embedded_builder import FILES
+from experiments.datasets.furniture import furniture
+from experiments.datasets.imagenet import eval_example, imagenet
+from experiments.datasets.modelnet40 import make_example, modelnet40
+from experiments.datasets.tones import tones
+from experiments.datasets.watch import watch
+from experiments.modalities.points.augmentation import to_unit_cube
+from experiments.modalities.sound.augmentation import decode_mu_law
+from experiments.modalities.windows import window_starts
 from tests.media_files import grey_frames, sine, write_media
 
 
@@ -399,8 +399,8 @@ def recordings(data_dir, **options):
   [(('audio',), 'x.wav'), (('audio', 'video'), 'x.mkv')],
 )
 def test_the_clips_of_a_recording(monkeypatch, tmp_path, modalities, name):
-  monkeypatch.setattr('experiments.data.audioset.SHORT_SIDE', 32)
-  monkeypatch.setattr('experiments.data.audioset_files.SHORT_SIDE', 32)
+  monkeypatch.setattr('experiments.datasets.audioset.SHORT_SIDE', 32)
+  monkeypatch.setattr('experiments.datasets.audioset_files.SHORT_SIDE', 32)
   path, frames = tmp_path / name, None
   if 'video' in modalities:
     frames = grey_frames(np.arange(45) * 5, 32, 48)

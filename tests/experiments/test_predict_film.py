@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from experiments import predict
+from experiments.answers.kinds import Classes, Reconstruction
+from experiments.answers.told import json_of, lines_of, write_answer
 from experiments.configs import bunny as config_module
-from experiments.data import kinetics
-from experiments.data.bunny import STDDEV, view_clip
 from experiments.data.dataset import DataSpec
-from experiments.data.files.media import decode_audio, decode_frames
 from experiments.data.views import Sound, Text, Video
-from experiments.tasks.answers import Classes, Reconstruction
+from experiments.datasets import kinetics
+from experiments.datasets.bunny import STDDEV, view_clip
+from experiments.modalities.media import decode_audio, decode_frames
+from experiments.modalities.video.drawing import film_frames
 from experiments.tasks.film_answers import decibels, make_answer
-from experiments.viewing.answers import json_of, lines_of, write_answer
-from experiments.viewing.film_drawing import film_frames
 from tests.media_files import (
   GREYS,
   grey_frames,

@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 
 from experiments import predict
+from experiments.answers.kinds import Flow
+from experiments.answers.told import json_of, lines_of, write_answer
 from experiments.configs import flow as config_module
-from experiments.data.flow.autoflow import autoflow
-from experiments.data.flow.files import parse_flo
-from experiments.data.flow.frames import normalized, pixels, view_frames
-from experiments.tasks.answers import Flow
-from experiments.viewing.answers import json_of, lines_of, write_answer
-from experiments.viewing.flow_colours import flow_colours
-from experiments.viewing.flow_drawing import draw_flow, draw_key
-from experiments.viewing.pictures import write_picture
+from experiments.datasets.flow.autoflow import autoflow
+from experiments.modalities.frames.colours import flow_colours
+from experiments.modalities.frames.drawing import draw_flow, draw_key
+from experiments.modalities.frames.files import parse_flo
+from experiments.modalities.frames.frames import normalized, pixels, view_frames
+from experiments.pages.pictures import write_picture
 from tests.small_runs import random_run
 
 

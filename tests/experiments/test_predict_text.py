@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 
 from experiments import predict
+from experiments.answers.kinds import Blank, Classes, FilledText, Judgements
+from experiments.answers.told import byte_name, json_of, lines_of
 from experiments.configs import declaration as config_module
-from experiments.data.glue import CLASS_NAMES, TASKS, glue
-from experiments.data.masked_text import masked_text
-from experiments.data.shapes import masked_pieces
-from experiments.data.typed_text import (
+from experiments.datasets.glue import CLASS_NAMES, TASKS, glue
+from experiments.datasets.masked_text import masked_text
+from experiments.datasets.without_pipeline import masked_pieces
+from experiments.modalities.text.typed import (
   masked_by_hand,
   parted_by_hand,
   view_text,
 )
-from experiments.tasks.answers import Blank, Classes, FilledText, Judgements
 from experiments.tasks.glue import judge
 from experiments.tasks.language import fill_in
-from experiments.viewing.answers import byte_name, json_of, lines_of
 from perceiver_jax.published import GLUE_TASKS
 from perceiver_jax.tokenizer import MASK, PAD, SEP
 from tests.small_runs import random_run

@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments import processes
+from experiments.host import processes
 
 
 class Alone:

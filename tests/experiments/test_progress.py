@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from experiments.watching.progress import Progress
+from experiments.host.progress import Progress
 
 ROW = {
   'train/loss': 0.51234,

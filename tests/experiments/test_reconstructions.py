@@ -6,9 +6,9 @@ import pytest
 
 from experiments.data.dataset import InMemory
 from experiments.data.views import Sound, Video
+from experiments.modalities.video.drawing import draw_clip
+from experiments.pages.pictures import write_picture
 from experiments.reconstructions import Spread
-from experiments.viewing.film_drawing import draw_clip
-from experiments.viewing.pictures import write_picture
 
 
 def rng(seed=0):

@@ -10,12 +10,14 @@ import pytest
 import scipy.special
 import sklearn.metrics
 
+from experiments.answers.panels import motion_panel
 from experiments.configs import digits as digits_config
-from experiments.configuration import fill_defaults, write_config
 from experiments.data.dataset import Dataset, DataSpec
-from experiments.data.embedded_builder import FILES
-from experiments.data.typed_text import view_text
 from experiments.data.views import Image, Text
+from experiments.datasets.embedded_builder import FILES
+from experiments.host.configuration import fill_defaults, write_config
+from experiments.modalities.text.typed import view_text
+from experiments.pages.tables import Html
 from experiments.reporting import scores
 from experiments.reporting.comparison import comparison_page
 from experiments.reporting.examples import example_cards, example_panels
@@ -33,8 +35,6 @@ from experiments.reporting.writing import (
 from experiments.tasks.language import fill_in
 from experiments.tasks.optical_flow import tell_flow
 from experiments.tasks.task import Task
-from experiments.viewing.answer_panels import motion_panel
-from experiments.viewing.tables import Html
 from experiments.watching.starts import read_starts, record_start
 from perceiver_jax.tokenizer import MASK
 from tests.pages import Page

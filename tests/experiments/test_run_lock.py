@@ -11,14 +11,14 @@ import time
 
 import pytest
 
-from experiments import run_lock
-from experiments.run_lock import RunLock
+from experiments.host import run_lock
+from experiments.host.run_lock import RunLock
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Says 'taken' or why not, and keeps the lock until its input ends.
 HOLD = """
 import pathlib, sys
-from experiments.run_lock import RunLock
+from experiments.host.run_lock import RunLock
 print('ready', flush=True)
 sys.stdin.readline()
 try:
@@ -214,7 +214,7 @@ def test_a_refreshed_lock_of_another_machine_refuses(tmp_path, quick):
         sys.executable,
         '-c',
         'import pathlib, sys\n'
-        'from experiments import run_lock\n'
+        'from experiments.host import run_lock\n'
         # Neither name nor machine: it sees the disk only.
         'run_lock._machine = lambda: "elsewhere"\n'
         'run_lock.SILENCE_SECONDS = 20\n'

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import schedules
+from experiments.stepping import schedules
 
 # 120 epochs of 10 steps; the paper lowers the rate at 84, 102 and 114.
 PAPER_STEPS = functools.partial(

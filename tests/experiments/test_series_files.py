@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.configs import folder as folder_config
-from experiments.data.files.series import read_measurements, read_series
+from experiments.modalities.series.files import read_measurements, read_series
 from experiments.tasks import make_task
 from experiments.tasks.open_values import settle
 

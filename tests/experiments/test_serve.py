@@ -25,11 +25,11 @@ from absl.testing import flagsaver
 
 from experiments import serve
 from experiments.configs import declaration, flow
-from experiments.data.files.images import EXTENSIONS
+from experiments.modalities.images.files import EXTENSIONS
+from experiments.runs.trained import TrainedRun
 from experiments.serve import check_packages, listen
 from experiments.serving.app import make_app
 from experiments.serving.sizes import check_unpacked
-from experiments.trained import TrainedRun
 from tests.served import nothing_computed, served, small_digits
 from tests.small_runs import random_run
 

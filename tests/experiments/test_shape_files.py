@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import trimesh
 
-from experiments.data.files.meshes import parse_obj, parse_off
-from experiments.data.files.ply import parse_ply
-from experiments.data.files.points import read_shape
+from experiments.modalities.points.files import read_shape
+from experiments.modalities.points.meshes import parse_obj, parse_off
+from experiments.modalities.points.ply import parse_ply
 
 # A pyramid: a square and four triangles.
 VERTICES = [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0.5, 0.5, 1)]

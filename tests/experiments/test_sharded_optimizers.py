@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.optimizers import OPTIMIZERS
+from experiments.stepping.optimizers import OPTIMIZERS
 from tests.simulated_devices import run_script
 
 pytestmark = pytest.mark.slow
@@ -14,10 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.optimizers import OPTIMIZERS
-from experiments.parallelism import Replicated, Sharded, configure_backend
-from experiments.steps import make_update
-from experiments.train_state import init_state
+from experiments.stepping.optimizers import OPTIMIZERS
+from experiments.stepping.parallelism import (
+  Replicated,
+  Sharded,
+  configure_backend,
+)
+from experiments.stepping.steps import make_update
+from experiments.stepping.train_state import init_state
 from perceiver_jax.metrics import weighted_mean
 
 configure_backend()

@@ -17,12 +17,12 @@ import jax
 from experiments.compiling.costs import count_costs
 from experiments.compiling.hlo import parse
 from experiments.configs import digits
-from experiments.configuration import fill_defaults
+from experiments.host.configuration import fill_defaults
 from experiments.data.dataset import array_spec, batch_spec
-from experiments.experiment import bind
-from experiments.parallelism import Sharded
-from experiments.steps import make_evaluation, make_update
-from experiments.train_state import state_shapes
+from experiments.runs.experiment import bind
+from experiments.stepping.parallelism import Sharded
+from experiments.stepping.steps import make_evaluation, make_update
+from experiments.stepping.train_state import state_shapes
 
 config = digits.get_config()
 config.compute_dtype = 'bfloat16'

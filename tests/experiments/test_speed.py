@@ -5,9 +5,9 @@ import pytest
 
 from experiments.compiling.hardware import peak_rate
 from experiments.configs import digits, imagenet
-from experiments.configuration import fill_defaults
-from experiments.experiment import bind
+from experiments.host.configuration import fill_defaults
 from experiments.measuring.forward_pass import forward_operations
+from experiments.runs.experiment import bind
 from experiments.watching.speed import Speed, speed_of
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.parallelism import ALONE
+from experiments.stepping.parallelism import ALONE
 from experiments.stepping.spikes import SpikeGuard, no_spikes
-from experiments.steps import make_update
-from experiments.train_state import init_state
+from experiments.stepping.steps import make_update
+from experiments.stepping.train_state import init_state
 from perceiver_jax.metrics import compute, weighted_mean
 from tests.simulated_devices import run_script
 
@@ -150,9 +150,13 @@ import json
 import jax
 import numpy as np
 
-from experiments.parallelism import Replicated, Sharded, configure_backend
+from experiments.stepping.parallelism import (
+  Replicated,
+  Sharded,
+  configure_backend,
+)
 from tests.experiments import test_spikes as here
-from experiments.steps import make_update
+from experiments.stepping.steps import make_update
 
 configure_backend()
 for parallelism in (Replicated(), Sharded()):

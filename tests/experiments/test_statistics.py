@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 
 from experiments.configs import bunny, digits, flow, language
-from experiments.configuration import fill_defaults
 from experiments.data.dataset import batch_spec
-from experiments.experiment import bind, update_of
-from experiments.parallelism import ALONE, PARALLELISMS
+from experiments.host.configuration import fill_defaults
 from experiments.reporting.curves import module_charts, task_metrics
 from experiments.reporting.history import History
-from experiments.train_state import TrainState, init_shapes, state_shapes
+from experiments.runs.experiment import bind, update_of
+from experiments.stepping.parallelism import ALONE, PARALLELISMS
+from experiments.stepping.train_state import (
+  TrainState,
+  init_shapes,
+  state_shapes,
+)
 from experiments.watching.statistics import (
   Interval,
   Statistics,

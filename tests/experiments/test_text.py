@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.data.text import (
+from experiments.modalities.text.examples import (
   crop,
   joined_example,
   masked_example,

@@ -5,16 +5,16 @@ import collections
 import numpy as np
 import pytest
 
-from experiments.data.embedded_builder import FILES
 from experiments.data.pipeline import train_batches
-from experiments.data.sound import (
+from experiments.datasets.embedded_builder import FILES
+from experiments.datasets.tones import held_out, tones
+from experiments.modalities.sound.augmentation import (
   add_noise,
   decode_mu_law,
   random_filter,
   random_gain,
   random_warp,
 )
-from experiments.data.tones import held_out, tones
 
 STILL = dict(
   max_shift=0.0,

@@ -8,14 +8,14 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from experiments.answers.kinds import Classes
+from experiments.answers.told import json_of, lines_of
 from experiments.configs import digits
-from experiments.configuration import fill_defaults, write_config
 from experiments.data.dataset import blank_batch
-from experiments.experiment import bind, open_checkpoints
-from experiments.tasks.answers import Classes
-from experiments.train_state import state_shapes
-from experiments.trained import load_run
-from experiments.viewing.answers import json_of, lines_of
+from experiments.host.configuration import fill_defaults, write_config
+from experiments.runs.experiment import bind, open_checkpoints
+from experiments.runs.trained import load_run
+from experiments.stepping.train_state import state_shapes
 
 
 def small():

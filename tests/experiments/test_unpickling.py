@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.unpickling import load_apart
+from experiments.handing_on.unpickling import load_apart
 
 ROOT = pathlib.Path(__file__).parents[2]
 

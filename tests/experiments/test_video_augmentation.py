@@ -5,8 +5,8 @@ import colorsys
 import numpy as np
 import pytest
 
-from experiments.data.augmentation.images import Box
-from experiments.data.augmentation.video import (
+from experiments.modalities.images.augmentation import Box
+from experiments.modalities.video.augmentation import (
   augment_frames,
   blend_frames,
   centre_frames,

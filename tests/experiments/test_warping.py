@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from experiments.data.flow.motorcycle import MOTORCYCLE_SHAPE, motorcycle
-from experiments.data.flow.photographs import photographs
-from experiments.data.flow.warping import (
+from experiments.data.pipeline import train_batches
+from experiments.datasets.flow.motorcycle import MOTORCYCLE_SHAPE, motorcycle
+from experiments.datasets.flow.photographs import photographs
+from experiments.modalities.frames.warping import (
   pixel_grid,
   random_flow,
   random_placement,
   warped_pair,
 )
-from experiments.data.pipeline import train_batches
 
 SHAPE = (24, 32)
 OPTIONS = dict(

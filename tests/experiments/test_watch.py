@@ -6,16 +6,16 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.data.augmentation.motion import (
+from experiments.data.dataset import InMemory, Windows, batch_spec
+from experiments.data.pipeline import evaluation_batches, train_batches
+from experiments.datasets.embedded_builder import FILES
+from experiments.datasets.watch import CLASSES, watch
+from experiments.modalities.series.motion import (
   augment_motion,
   random_rotation,
   resample,
   turn,
 )
-from experiments.data.dataset import InMemory, Windows, batch_spec
-from experiments.data.embedded_builder import FILES
-from experiments.data.pipeline import evaluation_batches, train_batches
-from experiments.data.watch import CLASSES, watch
 from experiments.tasks import classification
 
 STILL = dict(

@@ -11,8 +11,8 @@ import safetensors.numpy
 
 from experiments.data.dataset import batch_spec
 from experiments.handing_on.imported_configs import config_of
+from experiments.stepping.train_state import init_shapes
 from experiments.tasks import make_task
-from experiments.train_state import init_shapes
 from perceiver_jax import huggingface, pretrained
 from tests.golden.golden_files import drawn_images, drawn_weights
 

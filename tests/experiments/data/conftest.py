@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from experiments.data.augmentation import images
+from experiments.modalities.images import augmentation
 
 PHOTOGRAPHS = pathlib.Path(__file__).parent / 'photographs'
 
@@ -17,4 +17,4 @@ def jpeg() -> bytes:
 
 @pytest.fixture(scope='module')
 def photograph(jpeg) -> np.ndarray:
-  return images.decode(jpeg, 'china.jpg')  # [214, 320, 3]
+  return augmentation.decode(jpeg, 'china.jpg')  # [214, 320, 3]

@@ -10,7 +10,7 @@ import PIL.ImageEnhance
 import PIL.ImageOps
 import pytest
 
-from experiments.data.augmentation import images
+from experiments.modalities.images import augmentation
 
 
 def _encode(image: np.ndarray | PIL.Image.Image, file_format: str) -> bytes:
@@ -41,19 +41,19 @@ class TestDecode:
     expected = np.asarray(PIL.Image.open(io.BytesIO(jpeg)))
     assert photograph.shape == (214, 320, 3)
     assert _difference(photograph, expected).max() <= 2
-    assert images.encoded_shape(jpeg, 'china.jpg') == (214, 320)
+    assert augmentation.encoded_shape(jpeg, 'china.jpg') == (214, 320)
 
   def test_png_named_jpeg(self, photograph):
     encoded = _encode(photograph, 'PNG')
     np.testing.assert_array_equal(
-      images.decode(encoded, 'n02105855_2933.JPEG'), photograph
+      augmentation.decode(encoded, 'n02105855_2933.JPEG'), photograph
     )
-    assert images.encoded_shape(encoded, 'png') == (214, 320)
+    assert augmentation.encoded_shape(encoded, 'png') == (214, 320)
 
   @pytest.mark.parametrize('file_format', ['JPEG', 'PNG'])
   def test_greyscale_has_three_equal_channels(self, photograph, file_format):
     grey = np.asarray(PIL.Image.fromarray(photograph).convert('L'))
-    image = images.decode(_encode(grey, file_format), 'grey')
+    image = augmentation.decode(_encode(grey, file_format), 'grey')
     assert image.shape == (214, 320, 3)
     np.testing.assert_array_equal(image[..., 0], image[..., 1])
     np.testing.assert_array_equal(image[..., 0], image[..., 2])
@@ -63,14 +63,14 @@ class TestDecode:
     cmyk = PIL.Image.fromarray(photograph).convert('CMYK')
     encoded = _encode(cmyk, 'JPEG')
     expected = np.asarray(PIL.Image.open(io.BytesIO(encoded)).convert('RGB'))
-    image = images.decode(encoded, 'cmyk')
+    image = augmentation.decode(encoded, 'cmyk')
     assert _difference(image, expected).max() <= 2
     assert _difference(image, photograph).mean() < 3
 
   def test_transparency_is_dropped(self, photograph):
     image = PIL.Image.fromarray(photograph).convert('RGBA')
     image.putalpha(100)
-    decoded = images.decode(_encode(image, 'PNG'), 'alpha')
+    decoded = augmentation.decode(_encode(image, 'PNG'), 'alpha')
     np.testing.assert_array_equal(decoded, photograph)
 
   def test_exif_orientation_is_ignored(self, photograph):
@@ -79,26 +79,26 @@ class TestDecode:
     exif[0x0112] = 6  # rotate by 90 degrees to show
     buffer = io.BytesIO()
     image.save(buffer, 'JPEG', exif=exif)
-    assert images.encoded_shape(buffer.getvalue(), 'x') == (214, 320)
-    assert images.decode(buffer.getvalue(), 'x').shape == (214, 320, 3)
+    assert augmentation.encoded_shape(buffer.getvalue(), 'x') == (214, 320)
+    assert augmentation.decode(buffer.getvalue(), 'x').shape == (214, 320, 3)
 
   @pytest.mark.parametrize('encoded', [b'', b'not an image', None])
   def test_undecodable_names_the_record(self, jpeg, encoded):
     if encoded is None:
       encoded = jpeg[: len(jpeg) // 2]
     with pytest.raises(ValueError, match=r'n01\.JPEG.*not a whole'):
-      images.decode(encoded, 'n01.JPEG')
+      augmentation.decode(encoded, 'n01.JPEG')
 
   @pytest.mark.parametrize('encoded', [b'', b'not an image'])
   def test_shape_of_undecodable_names_the_record(self, encoded):
     with pytest.raises(ValueError, match=r'n01\.JPEG.*not a whole'):
-      images.encoded_shape(encoded, 'n01.JPEG')
+      augmentation.encoded_shape(encoded, 'n01.JPEG')
 
 
 class TestDecodeCrop:
   def test_takes_the_box(self, jpeg, photograph):
-    box = images.Box(10, 20, 150, 200)
-    crop, reduction = images.decode_crop(jpeg, box, 100, 'x')
+    box = augmentation.Box(10, 20, 150, 200)
+    crop, reduction = augmentation.decode_crop(jpeg, box, 100, 'x')
     assert reduction == 1
     np.testing.assert_array_equal(crop, photograph[10:160, 20:220])
 
@@ -110,15 +110,15 @@ class TestDecodeCrop:
     self, jpeg, height, min_side, reduction
   ):
     for top in range(14):  # all roundings of the edges
-      box = images.Box(top, 2 * top, height, 250)
-      crop, actual = images.decode_crop(jpeg, box, min_side, 'x')
+      box = augmentation.Box(top, 2 * top, height, 250)
+      crop, actual = augmentation.decode_crop(jpeg, box, min_side, 'x')
       assert actual == reduction
       assert min(crop.shape[:2]) >= min_side
 
   @pytest.mark.parametrize('reduction', [2, 4, 8])
   def test_reduced_agrees_with_full(self, jpeg, photograph, reduction):
-    box = images.Box(8, 16, 200, 280)
-    crop, _ = images.decode_crop(jpeg, box, 200 // reduction, 'x')
+    box = augmentation.Box(8, 16, 200, 280)
+    crop, _ = augmentation.decode_crop(jpeg, box, 200 // reduction, 'x')
     full = photograph[8:208, 16:296]
     expected = cv2.resize(full, crop.shape[1::-1], interpolation=cv2.INTER_AREA)
     assert _difference(crop, expected).mean() < 2
@@ -128,8 +128,8 @@ class TestDecodeCrop:
   @pytest.mark.parametrize('file_format', ['JPEG', 'PNG'])
   def test_reduced_coordinates(self, file_format):
     encoded = _encode(_gradient(256, 1), file_format)
-    box = images.Box(30, 60, 128, 180)
-    crop, reduction = images.decode_crop(encoded, box, 64, 'x')
+    box = augmentation.Box(30, 60, 128, 180)
+    crop, reduction = augmentation.decode_crop(encoded, box, 64, 'x')
     assert reduction == 2
     # Pixel i of the result is the mean of pixels 2i and 2i + 1 of the box.
     x = 60 + 2 * np.arange(90) + 0.5
@@ -140,14 +140,14 @@ class TestDecodeCrop:
   @pytest.mark.parametrize('box', [(0, 0, 215, 10), (-1, 0, 9, 9)])
   def test_box_outside_the_image(self, jpeg, box):
     with pytest.raises(ValueError, match=r'n01.*does not lie in the image'):
-      images.decode_crop(jpeg, images.Box(*box), 224, 'n01')
+      augmentation.decode_crop(jpeg, augmentation.Box(*box), 224, 'n01')
 
 
 class TestCrops:
   def test_bounds(self):
     rng = np.random.default_rng(0)
     for _ in range(2000):
-      top, left, height, width = images.sample_crop(375, 500, rng)
+      top, left, height, width = augmentation.sample_crop(375, 500, rng)
       assert top >= 0 and top + height <= 375
       assert left >= 0 and left + width <= 500
       assert 0.1 <= height * width / (375 * 500) <= 1
@@ -155,7 +155,7 @@ class TestCrops:
 
   def test_distribution(self):
     rng = np.random.default_rng(1)
-    boxes = [images.sample_crop(1000, 1000, rng) for _ in range(4000)]
+    boxes = [augmentation.sample_crop(1000, 1000, rng) for _ in range(4000)]
     top, left, height, width = np.array(boxes).T / 1000
     # Given the aspect, the height is uniform between that of area 0.08 and the
     # tallest that fits; crops below area 0.1 are drawn again.
@@ -177,7 +177,7 @@ class TestCrops:
     # As TensorFlow 2.21's `sample_distorted_bounding_box`: none of 3,000 crops
     # of 40 x 50 pixels had, but for 110 of all rows.
     rng = np.random.default_rng(2)
-    boxes = [images.sample_crop(40, 50, rng) for _ in range(3000)]
+    boxes = [augmentation.sample_crop(40, 50, rng) for _ in range(3000)]
     top, left, height, width = np.array(boxes).T
     assert ((top + height < 40) | (height == 40)).all()
     assert ((left + width < 50) | (width == 50)).all()
@@ -186,13 +186,13 @@ class TestCrops:
 
   def test_falls_back_to_the_centre(self):
     rng = np.random.default_rng(0)
-    box = images.sample_crop(16, 2000, rng)
-    assert box == images.Box(1, 993, 14, 14)
+    box = augmentation.sample_crop(16, 2000, rng)
+    assert box == augmentation.Box(1, 993, 14, 14)
 
   def test_tiny_images(self):
     rng = np.random.default_rng(0)
     for height, width in [(1, 1), (1, 3), (2, 2)]:
-      box = images.sample_crop(height, width, rng)
+      box = augmentation.sample_crop(height, width, rng)
       assert box.height >= 1 and box.width >= 1
       assert box.top + box.height <= height and box.left + box.width <= width
 
@@ -201,14 +201,14 @@ class TestCrops:
     [((256, 256), (16, 16, 224, 224)), ((214, 320), (14, 67, 187, 187))],
   )
   def test_centre_crop(self, shape, box):
-    assert images.centre_crop(*shape) == images.Box(*box)
+    assert augmentation.centre_crop(*shape) == augmentation.Box(*box)
 
   def test_flip(self, photograph):
     rng = np.random.default_rng(0)
     image = photograph[:8, :8]
     flipped = 0
     for _ in range(1000):
-      result = images.random_flip(image, rng)
+      result = augmentation.random_flip(image, rng)
       if not np.array_equal(result, image):
         np.testing.assert_array_equal(result, image[:, ::-1])
         flipped += 1
@@ -239,7 +239,7 @@ class TestResize:
   @pytest.mark.parametrize('side', [224, 90])
   def test_direct_computation(self, photograph, side):
     image = photograph[20:170, 30:230]
-    result = images.resize(image, side)
+    result = augmentation.resize(image, side)
     assert result.shape == (side, side, 3) and result.dtype == np.float32
     rows, columns = _cubic(150, side), _cubic(200, side)
     expected = columns @ np.einsum('ih,hwc->iwc', rows, image)
@@ -254,9 +254,9 @@ class TestResize:
       [208.151, 237.0, 129.206],
       [215.289, 21.094, 134.873],
     ]
-    result = images.resize(image, 3)[..., 0]
+    result = augmentation.resize(image, 3)[..., 0]
     np.testing.assert_allclose(result, expected, atol=2e-3)
-    result = images.resize(image, 8)[[0, 7], :, 1]
+    result = augmentation.resize(image, 8)[[0, 7], :, 1]
     expected = [
       [20.464, 74.732, 29.076, 65.501, 124.425, 78.218, -14.865, 45.331],
       [65.718, 44.667, 199.881, 103.525, 100.382, 207.051, 75.093, 75.590],
@@ -267,7 +267,7 @@ class TestResize:
   def test_coordinates(self, side):
     """A ramp stays a ramp to a twentieth of a pixel: a shift would show."""
     image = _gradient(128, 2)[8:108, 20:120]
-    result = images.resize(image, side)
+    result = augmentation.resize(image, side)
     source = (np.arange(side) + 0.5) * 100 / side - 0.5
     inside = (source > 1) & (source < 98)
     x = result[..., 0][:, inside] / 2 - 20
@@ -277,19 +277,19 @@ class TestResize:
 
   def test_same_size_is_the_image(self, photograph):
     image = photograph[:200, :200]
-    np.testing.assert_array_equal(images.resize(image, 200), image)
+    np.testing.assert_array_equal(augmentation.resize(image, 200), image)
 
   def test_overshoot_is_kept(self):
     image = np.zeros((16, 16, 3), np.uint8)
     image[:, 8:] = 255
-    result = images.resize(image, 64)
+    result = augmentation.resize(image, 64)
     assert result.min() < -5 and result.max() > 260
 
   def test_normalise(self):
     image = np.zeros((2, 3, 3), np.float32)
     image[0, 0] = [0.485 * 255, 0.456 * 255, 0.406 * 255]
     image[1, 2] = 255
-    result = images.normalise(image)
+    result = augmentation.normalise(image)
     assert result.dtype == np.float32
     np.testing.assert_allclose(result[0, 0], 0, atol=1e-6)
     np.testing.assert_allclose(
@@ -312,7 +312,7 @@ def _affine(image: np.ndarray, seed: int, **changes) -> np.ndarray:
     'max_shift': 0.0,
   }
   rng = np.random.default_rng(seed)
-  return images.random_affine(image, rng, **(still | changes))
+  return augmentation.random_affine(image, rng, **(still | changes))
 
 
 class TestRandomAffine:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from experiments.data import imagenet
-from experiments.data.augmentation import images
+from experiments.datasets import imagenet
+from experiments.modalities.images import augmentation
 
 PHOTOGRAPHS = {
   path.name: path.read_bytes()
@@ -220,19 +220,19 @@ class TestTrainExample:
 
   def test_is_the_sum_of_its_parts(self, example):
     """Without RandAugment: a crop of the decoded image, perhaps mirrored."""
-    image = images.decode(example['image'], 'x')
+    image = augmentation.decode(example['image'], 'x')
     mirrored = 0
     for seed in range(20):
       result = imagenet.train_example(
         example, np.random.default_rng(seed), randaugment_layers=0
       )
       rng = np.random.default_rng(seed)
-      top, left, height, width = images.sample_crop(214, 320, rng)
+      top, left, height, width = augmentation.sample_crop(214, 320, rng)
       crop = image[top : top + height, left : left + width]
-      expected = images.normalise(images.resize(crop, 224))
+      expected = augmentation.normalise(augmentation.resize(crop, 224))
       straight = np.array_equal(result['image'], expected)
-      flipped = images.normalise(
-        images.resize(np.ascontiguousarray(crop[:, ::-1]), 224)
+      flipped = augmentation.normalise(
+        augmentation.resize(np.ascontiguousarray(crop[:, ::-1]), 224)
       )
       assert straight or np.array_equal(result['image'], flipped)
       mirrored += not straight
@@ -266,11 +266,11 @@ class TestTrainExample:
 
 class TestEvalExample:
   def test_takes_the_centre(self, example):
-    image = images.decode(example['image'], 'x')
+    image = augmentation.decode(example['image'], 'x')
     result = imagenet.eval_example(example)
     # 187 = int(7/8 * 214), the crop starts at row 14 and column 67.
     crop = image[14 : 14 + 187, 67 : 67 + 187]
-    expected = images.normalise(images.resize(crop, 224))
+    expected = augmentation.normalise(augmentation.resize(crop, 224))
     np.testing.assert_array_equal(result['image'], expected)
     assert result['image'].dtype == np.float32
     assert result['label'].dtype == np.int32 and result['label'] == 7

@@ -8,7 +8,7 @@ import PIL.ImageEnhance
 import PIL.ImageOps
 import pytest
 
-from experiments.data.augmentation import randaugment
+from experiments.modalities.images import randaugment
 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""What a model says: lines, panels and files of it."""

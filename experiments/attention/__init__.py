@@ -1,0 +1,1 @@
+"""What latents look at, as pages and pictures."""

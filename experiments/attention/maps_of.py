@@ -1,0 +1,242 @@
+"""What the latents of a trained run look at in an example."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.attention.maps import (
+  AttentionMaps,
+  Modality,
+  coverage,
+  divided,
+  entropy,
+  summed,
+)
+from experiments.data.dataset import Example
+from experiments.data.views import Points, Text, Video, View
+from experiments.runs.trained import TrainedRun
+from perceiver_jax.attention_weights import ONLY, Lookups, with_lookups
+from perceiver_jax.tokenizer import MASK, SPECIAL_TOKENS
+
+# Latents whose weights over all inputs are held at a time.
+_LATENTS_AT_ONCE = 64
+# Cells of a map: 64 x 64 of an image.
+_MOST_CELLS = 4096
+
+
+class AttentionOf:
+  """Maps of what the latents of a run look at.
+
+  Compiled once for each shape of an example.
+
+  Attributes:
+    num_latents: N of the run's model.
+  """
+
+  def __init__(self, run: TrainedRun):
+    """Takes a run; compiles nothing yet.
+
+    Args:
+      run: of a Perceiver.
+
+    Raises:
+      ValueError: its model is another, or its inputs cannot be seen.
+    """
+    if 'encoder' not in run.config:
+      raise ValueError(
+        f'The model of the run in {run.workdir} has no latents that look at '
+        'its input: it is no Perceiver.'
+      )
+    if run.task.data.view is None:
+      raise ValueError(
+        f'There is no view of the data {run.config.data.name!r}.'
+      )
+    self._run = run
+    self.num_latents: int = run.config.encoder.num_latents
+    look = with_lookups(run.task.model.apply)
+
+    @jax.jit
+    def lookups(params: Any, state: Any, batch: Example) -> Lookups:
+      return look(params, state, None, batch, is_training=False)[1]
+
+    self._lookups = lookups
+    self._weights = jax.jit(_weights, static_argnums=1)
+
+  def __call__(self, example: Example) -> AttentionMaps:
+    """Returns the maps of an example.
+
+    Args:
+      example: as held-out ones are, without a batch axis. Frames of optical
+        flow that are larger than the model's are cropped to their centre.
+
+    Raises:
+      ValueError: they are smaller.
+    """
+    example = self._cropped(example)
+    batch = jax.tree.map(lambda x: np.asarray(x)[None], dict(example))
+    lookups = self._lookups(self._run.params, self._run.state, batch)
+    views = _views_by_layout(self._run.task.data.view(example), lookups)
+    collector = _Collector(lookups, views, example.get('tokens'))
+    for depth in range(len(lookups.queries)):
+      for start in range(0, lookups.num_latents, _LATENTS_AT_ONCE):
+        end = min(start + _LATENTS_AT_ONCE, lookups.num_latents)
+        flat, maps = self._weights(lookups, depth, np.arange(start, end))
+        collector.add(depth, start, np.asarray(flat), maps)
+    return collector.maps()
+
+  def _cropped(self, example: Example) -> Example:
+    """Cuts the centre of frames that a model would take tile by tile."""
+    if 'frames' not in example:
+      return example
+    wanted = self._run.task.data.example['frames'].shape[1:3]
+    frames = example['frames']
+    if frames.shape[1] < wanted[0] or frames.shape[2] < wanted[1]:
+      raise ValueError(
+        f'Frames must be at least {wanted[0]} x {wanted[1]} pixels, which this '
+        f'model takes; got {frames.shape[1]} x {frames.shape[2]}.'
+      )
+    for axis, size in enumerate(wanted, start=1):
+      start = (frames.shape[axis] - size) // 2
+      frames = frames.take(range(start, start + size), axis=axis)
+    return {**example, 'frames': frames}
+
+
+def _weights(
+  lookups: Lookups, depth: int, latents: jax.Array
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+  """Weights `[n, M]`, the mean over heads, and the same in their places."""
+  weights = lookups.weights(depth, latents)[0].mean(axis=0)
+  return weights, lookups.by_modality(weights)
+
+
+def _views_by_layout(
+  views: Mapping[str, View], lookups: Lookups
+) -> dict[str, tuple[str, View]]:
+  """Returns name and view of the modalities of a model that can be seen."""
+  if list(lookups.layouts) == [ONLY]:
+    name, view = next(iter(views.items()))
+    return {ONLY: (name, view)}
+  return {
+    name: (name, views[name]) for name in lookups.layouts if name in views
+  }
+
+
+class _Collector:
+  """Gathers maps while weights of a few latents after the other come in."""
+
+  def __init__(
+    self,
+    lookups: Lookups,
+    views: Mapping[str, tuple[str, View]],
+    tokens: np.ndarray | None,
+  ):
+    self._lookups, self._views = lookups, views
+    self._num_inputs = lookups.num_inputs
+    if lookups.mask is not None:
+      self._num_inputs = int(np.asarray(lookups.mask[0]).sum())
+    self._shape = len(lookups.queries), lookups.num_latents
+    self._entropy, self._coverage = np.zeros(self._shape), np.zeros(self._shape)
+    self._total = np.zeros((self._shape[0], lookups.num_inputs))
+    self._shares = {
+      name: np.zeros(self._shape, np.float32) for name in lookups.layouts
+    }
+    self._pieces, self._starts = (), {}
+    for name, (_, view) in views.items():
+      grid_shape = lookups.layouts[name].grid_shape
+      self._starts[name] = divided(grid_shape, _MOST_CELLS)
+      if isinstance(view, Text) and tokens is not None:
+        self._pieces, firsts = characters(tokens[: self._num_inputs])
+        self._starts[name] = (firsts,)
+    self._weights = {
+      name: np.zeros((*self._shape, *map(len, starts)), np.float32)
+      for name, starts in self._starts.items()
+    }
+
+  def add(
+    self,
+    depth: int,
+    start: int,
+    flat: np.ndarray,
+    maps: Mapping[str, jax.Array],
+  ) -> None:
+    """Takes weights `[n, M]`, and the same by modality, of some latents."""
+    rows = depth, slice(start, start + len(flat))
+    self._entropy[rows] = entropy(flat)
+    self._coverage[rows] = coverage(flat, self._num_inputs)
+    self._total[depth] += flat.sum(axis=0)
+    for name, weights in maps.items():
+      weights = np.asarray(weights)
+      self._shares[name][rows] = weights.reshape(len(flat), -1).sum(axis=1)
+      if name in self._starts:
+        self._weights[name][rows] = summed(weights, self._starts[name])
+
+  def maps(self) -> AttentionMaps:
+    """Returns what was gathered."""
+    names = {key: name for key, (name, _) in self._views.items()}
+    together = self._total / self._shape[1]
+    return AttentionMaps(
+      modalities={names[key]: self._modality(key) for key in self._starts},
+      shares={names.get(key, key): x for key, x in self._shares.items()},
+      entropy=self._entropy,
+      coverage=self._coverage,
+      entropy_together=entropy(together),
+      coverage_together=coverage(together, self._num_inputs),
+      num_inputs=self._num_inputs,
+    )
+
+  def _modality(self, key: str) -> Modality:
+    _, view = self._views[key]
+    weights, layout = self._weights[key], self._lookups.layouts[key]
+    if isinstance(view, Video) and weights.ndim == 4:
+      # One grid for all frames, which are channels of its points.
+      weights = weights[:, :, None]
+    spectrogram = layout.values
+    num_points = math.prod(layout.grid_shape)
+    return Modality(
+      view=view,
+      weights=weights,
+      num_inputs=min(num_points, self._num_inputs),
+      spectrogram=None if spectrogram is None else np.asarray(spectrogram[0]),
+      pieces=self._pieces if isinstance(view, Text) else (),
+      points=(
+        np.array(self._starts[key][0]) if isinstance(view, Points) else None
+      ),
+    )
+
+
+def characters(
+  tokens: Sequence[int],
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+  """Joins the bytes of a character.
+
+  Args:
+    tokens: bytes and special tokens, see `ByteTokenizer`.
+
+  Returns:
+    The characters, a symbol for each special token, and the number of the
+    first token of each.
+  """
+  pieces, firsts = [], []
+  held: list[int] = []
+
+  def finish() -> None:
+    if held:
+      pieces.append(bytes(held).decode('utf-8', errors='replace'))
+      held.clear()
+
+  for i, token in enumerate(tokens):
+    byte = int(token) - len(SPECIAL_TOKENS)
+    if held and byte >= 0 and 0x80 <= byte < 0xC0:
+      held.append(byte)
+      continue
+    finish()
+    firsts.append(i)
+    if byte >= 0:
+      held.append(byte)
+    else:
+      pieces.append('▢' if token == MASK else '·')
+  finish()
+  return tuple(pieces), tuple(firsts)

@@ -1,1 +1,0 @@
-"""Files of people: images, sound and video, meshes and points, series, text."""

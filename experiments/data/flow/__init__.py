@@ -1,1 +1,0 @@
-"""Pairs of frames with known motion: data sets, files, augmentation."""

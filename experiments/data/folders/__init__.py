@@ -1,1 +1,0 @@
-"""Your own files as data sets: ROOT/{train,test}/CLASS/FILE."""

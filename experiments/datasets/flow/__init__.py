@@ -1,0 +1,1 @@
+"""Data sets of pairs of frames with the motion between them."""

@@ -1,0 +1,1 @@
+"""The senses, a folder each, and what they share."""

@@ -1,0 +1,1 @@
+"""Pairs of frames, and the motion between them."""

@@ -1,0 +1,182 @@
+"""Your own images: ROOT/{train,test}/CLASS/FILE."""
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import PIL.Image
+
+from experiments.data.dataset import DataSpec, Example, array_spec
+from experiments.data.views import Image, to_pixels
+from experiments.modalities.features import array_feature
+from experiments.modalities.folder_builder import FileKind, folder_data
+from experiments.modalities.images.augmentation import random_affine
+from experiments.modalities.images.files import EXTENSIONS, read_image
+from experiments.modalities.listing import (
+  Folder,
+  check_patches,
+  files_note,
+  list_folder,
+  rounded,
+  survey,
+  whole_patches,
+)
+
+# Along a side: at most 256 in all.
+_MOST_PATCHES = 16
+# Decoded are so many times the pixels along a side that resizing asks for.
+_SPARE = 2
+# Images of one colour have no deviation to divide by.
+_LEAST_STDDEV = 0.01
+
+
+def squash(image: PIL.Image.Image, side: int) -> np.ndarray:
+  """Returns the whole image as a square, uint8 `[side, side, 3]`."""
+  return np.asarray(image.resize((side, side), PIL.Image.Resampling.BICUBIC))
+
+
+def patch_side(image_size: int) -> int:
+  """Returns the side of patches, of which there are at most 16 x 16."""
+  return -(-image_size // _MOST_PATCHES)
+
+
+def image_folder(
+  data_dir: str | None,
+  *,
+  root: str,
+  classes: Sequence[str] | None,
+  image_size: int | None,
+  max_image_size: int,
+  mean: Sequence[float] | None,
+  stddev: Sequence[float] | None,
+  max_rotation: float,
+  max_shear: float,
+  max_scale: float,
+  max_shift: float,
+  mirror_probability: float,
+  skip_unreadable: bool,
+) -> DataSpec:
+  """Images of folders; prepared on first use, in their final size.
+
+  Args:
+    data_dir: where TFDS keeps prepared data; None for its own default.
+    root: has train/CLASS/FILE and test/CLASS/FILE.
+    classes: names; None for the folders in train/.
+    image_size: side of the images in pixels, whatever their aspect was; None
+      for the median of the short sides, in whole patches.
+    max_image_size: that is chosen at most.
+    mean: of the colours in [0, 1]; None for that of training images.
+    stddev: of the colours in [0, 1]; None for that of training images.
+    max_rotation: of training images, in degrees.
+    max_shear: of training images, horizontal pixels a vertical pixel.
+    max_scale: of training images; 0.1 is from 0.9 to 1.1 times the size.
+    max_shift: of training images, as a share of the side.
+    mirror_probability: of exchanging left and right in training images.
+    skip_unreadable: whether damaged files are left out.
+
+  Returns:
+    Examples with `image` float32 `[image_size, image_size, 3]` of about zero
+    mean and unit variance, and `label` int32.
+  """
+  if not 0.0 <= max_scale < 1.0:
+    raise ValueError(f'data.max_scale must be in [0, 1), got {max_scale}.')
+  note = ''
+  if None in (classes, image_size, mean, stddev):
+    folder = list_folder(root, EXTENSIONS, classes)
+    suited = _suited(folder, max_image_size, skip_unreadable)
+    classes = folder.classes
+    image_size = image_size or suited.image_size
+    mean, stddev = mean or suited.mean, stddev or suited.stddev
+    note = _note(image_size) + files_note(folder)
+  check_patches('image_size', image_size, patch_side(image_size))
+  offset, scale = (np.array(x, np.float32) for x in (mean, stddev))
+  augment = functools.partial(
+    random_affine,
+    max_rotation=max_rotation,
+    max_shear=max_shear,
+    scale=(1.0 - max_scale, 1.0 + max_scale),
+    max_shift=max_shift * image_size,
+  )
+
+  def normalised(image: np.ndarray) -> Example:
+    return {'image': (image.astype(np.float32) / 255.0 - offset) / scale}
+
+  def train_example(example: Example, rng: np.random.Generator) -> Example:
+    image = augment(example['image'], rng)
+    if rng.random() < mirror_probability:
+      image = image[:, ::-1]
+    return normalised(image)
+
+  shape, side = (image_size, image_size, 3), patch_side(image_size)
+  return folder_data(
+    FileKind(
+      EXTENSIONS,
+      read=lambda path: {
+        'image': squash(read_image(path, _SPARE * image_size), image_size)
+      },
+      features={'image': array_feature(shape, np.uint8)},
+      options={'kind': 'images', 'image_size': image_size},
+      augment=train_example,
+      prepare=lambda example: normalised(example['image']),
+      view=lambda example: {
+        'image': Image(to_pixels(example['image'] * scale + offset))
+      },
+    ),
+    example={'image': array_spec(*shape)},
+    root=root,
+    classes=classes,
+    skip_unreadable=skip_unreadable,
+    data_dir=data_dir,
+    chosen={
+      'data.image_size': image_size,
+      'data.mean': mean,
+      'data.stddev': stddev,
+      'inputs.image.patch_shape': (side, side),
+      'inputs.image.positions.max_resolution': (max(2, image_size // side),)
+      * 2,
+    },
+    note=note,
+  )
+
+
+class _Suited(NamedTuple):
+  image_size: int
+  mean: tuple[float, ...]
+  stddev: tuple[float, ...]
+
+
+def _suited(
+  folder: Folder, max_image_size: int, skip_unreadable: bool
+) -> _Suited:
+  """What suits the training images."""
+  surveyed = survey(
+    folder.files['train'],
+    lambda path: _measure(
+      read_image(path, _SPARE * max_image_size), max_image_size
+    ),
+    skip_unreadable=skip_unreadable,
+  )
+  sides, pixels = zip(*surveyed, strict=True)
+  colours = np.concatenate([each.reshape(-1, 3) for each in pixels]) / 255.0
+  side = min(int(np.median(sides)), max_image_size)
+  return _Suited(
+    whole_patches(side, patch_side),
+    rounded(colours.mean(axis=0)),
+    rounded(np.maximum(colours.std(axis=0), _LEAST_STDDEV)),
+  )
+
+
+def _measure(image: PIL.Image.Image, most: int) -> tuple[int, np.ndarray]:
+  """The short side, and the image in a size that 200 of are kept in."""
+  side = min(image.size)
+  return side, squash(image, min(side, most))
+
+
+def _note(image_size: int) -> str:
+  side = patch_side(image_size)
+  patches = image_size // side
+  return (
+    f'image: {image_size} x {image_size} pixels, {patches**2} patches of '
+    f'{side} x {side}, '
+  )

@@ -1,0 +1,270 @@
+"""Your own measurements over time: ROOT/{train,test}/CLASS/FILE.
+
+See `files.series` for what is read.
+"""
+
+import functools
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.data.dataset import DataSpec, Example, array_spec
+from experiments.data.views import Series, View
+from experiments.modalities.features import array_feature
+from experiments.modalities.folder_builder import FileKind, folder_data
+from experiments.modalities.listing import (
+  Folder,
+  check_patches,
+  files_note,
+  list_folder,
+  quantile,
+  rounded,
+  rounded_by,
+  survey,
+  whole_patches,
+)
+from experiments.modalities.series.augmentation import augment_series, window
+from experiments.modalities.series.files import (
+  EXTENSIONS,
+  Measurements,
+  arranged,
+  read_measurements,
+  read_series,
+)
+from experiments.modalities.windows import window_starts
+
+_MOST_PATCHES = 256
+# Bands of the positions are 1 apart, and this many.
+_MOST_RESOLUTION = 32
+# Of the values: what rounding makes of a channel that never changes.
+_LEAST_SPREAD = 1e-12
+# The longest twentieth of the files is cut.
+_WHOLE_SHARE = 0.95
+
+
+def series_folder(
+  data_dir: str | None,
+  *,
+  root: str,
+  classes: Sequence[str] | None,
+  num_steps: int | None,
+  max_steps: int,
+  num_channels: int | None,
+  channels: Sequence[str] | None,
+  mean: Sequence[float] | None,
+  stddev: Sequence[float] | None,
+  max_speed_change: float,
+  max_scale: float,
+  noise: float,
+  skip_unreadable: bool,
+) -> DataSpec:
+  """Measurements of folders; prepared on first use.
+
+  Args:
+    data_dir: where TFDS keeps prepared data; None for its own default.
+    root: has train/CLASS/FILE and test/CLASS/FILE.
+    classes: names; None for the folders in train/.
+    num_steps: of an example: of a longer file any window in training, the
+      middle in evaluation. None for what 95 of 100 files fit into, in whole
+      patches.
+    max_steps: that is chosen at most.
+    num_channels: of all files; None for that of the training files.
+    channels: their names in order, where files name them: a file that has them
+      in another order is read in this one. None for those of the training
+      files, () where they name none.
+    mean: of each channel; None for that of the training files.
+    stddev: of each channel; None for that of the training files.
+    max_speed_change: see `augment_series`, like those that follow.
+    max_scale: of training examples.
+    noise: of training examples, in standard deviations.
+    skip_unreadable: whether damaged files are left out.
+
+  Returns:
+    Examples with `series` float32 `[num_steps, num_channels]` of about zero
+    mean and unit variance, `input_mask` bool, False for patches past the end of
+    the file, and `label` int32.
+  """
+  if not 0.0 <= max_speed_change < 1.0:
+    raise ValueError(
+      f'data.max_speed_change must be in [0, 1), got {max_speed_change}.'
+    )
+  note = ''
+  if None in (
+    *(classes, num_steps, num_channels, channels),
+    *(mean, stddev),
+  ):
+    folder = list_folder(root, EXTENSIONS, classes)
+    suited = _suited(folder, max_steps, skip_unreadable)
+    classes = folder.classes
+    num_steps = num_steps or suited.num_steps
+    num_channels = num_channels or suited.num_channels
+    channels = suited.channels if channels is None else channels
+    mean, stddev = mean or suited.mean, stddev or suited.stddev
+    note = _note(num_steps, num_channels, suited.lengths) + files_note(folder)
+  kept = _Format(num_steps, num_channels, tuple(channels), mean, stddev)
+  augment = functools.partial(
+    augment_series,
+    num_steps=num_steps,
+    max_speed_change=max_speed_change,
+    max_scale=max_scale,
+    noise=noise,
+  )
+
+  def train_example(example: Example, rng: np.random.Generator) -> Example:
+    return kept.masked(*augment(example['series'], rng))
+
+  return folder_data(
+    FileKind(
+      EXTENSIONS,
+      read=kept.read,
+      features={'series': array_feature((None, num_channels), np.float32)},
+      options={
+        'kind': 'series',
+        'num_channels': num_channels,
+        'channels': list(kept.channels),
+        'mean': [float(value) for value in mean],
+        'stddev': [float(value) for value in stddev],
+      },
+      augment=train_example,
+      prepare=kept.prepare,
+      view=kept.view,
+      parts=kept.parts,
+    ),
+    example={
+      'series': array_spec(num_steps, num_channels),
+      'input_mask': array_spec(num_steps // kept.patch, dtype=np.bool_),
+    },
+    root=root,
+    classes=classes,
+    skip_unreadable=skip_unreadable,
+    data_dir=data_dir,
+    chosen=kept.chosen(),
+    note=note,
+  )
+
+
+class _Format(NamedTuple):
+  """What series are kept as, and what becomes of them without any chance."""
+
+  num_steps: int
+  num_channels: int
+  channels: tuple[str, ...]
+  mean: Sequence[float]
+  stddev: Sequence[float]
+
+  @property
+  def patch(self) -> int:
+    return patch_steps(self.num_steps)
+
+  def read(self, path: pathlib.Path) -> Example:
+    series = read_series(path, self.channels)
+    if series.shape[1] != self.num_channels:
+      raise ValueError(
+        f'{path} has {series.shape[1]} channels; the training files have '
+        f'{self.num_channels}.'
+      )
+    # In double precision: what changes may be small beside what is there.
+    values = (series - np.array(self.mean)) / np.array(self.stddev)
+    return {'series': values.astype(np.float32)}
+
+  def masked(self, values: np.ndarray, inside: np.ndarray) -> Example:
+    mask = inside.reshape(-1, self.patch).any(axis=1)
+    return {'series': values, 'input_mask': mask}
+
+  def part(self, series: np.ndarray, start: int) -> Example:
+    size = self.num_steps
+    return self.masked(*window(series, start=start, speed=1.0, num_steps=size))
+
+  def prepare(self, example: Example) -> Example:
+    series = example['series']
+    return self.part(series, max(0, (len(series) - self.num_steps) // 2))
+
+  def parts(self, example: Example) -> list[Example]:
+    series = example['series']
+    starts = window_starts(len(series), self.num_steps, self.num_steps)
+    return [self.part(series, start) for start in starts]
+
+  def view(self, example: Example) -> dict[str, View]:
+    offset, scale = np.array([self.mean, self.stddev], np.float64)
+    values = example['series'][: example['input_mask'].sum() * self.patch]
+    return {'series': Series(values * scale + offset, None)}
+
+  def chosen(self) -> dict[str, Any]:
+    check_patches('num_steps', self.num_steps, self.patch)
+    resolution = min(self.num_steps // self.patch, _MOST_RESOLUTION)
+    return {
+      'data.num_steps': self.num_steps,
+      'data.num_channels': self.num_channels,
+      'data.channels': self.channels,
+      'data.mean': self.mean,
+      'data.stddev': self.stddev,
+      'inputs.series.patch_shape': (self.patch,),
+      'inputs.series.positions.max_resolution': (max(2, resolution),),
+    }
+
+
+def patch_steps(num_steps: int) -> int:
+  """Returns the steps of a patch, of which there are at most 256."""
+  return -(-num_steps // _MOST_PATCHES)
+
+
+class _Suited(NamedTuple):
+  num_steps: int
+  num_channels: int
+  channels: tuple[str, ...]
+  mean: tuple[float, ...]
+  stddev: tuple[float, ...]
+  lengths: list[int]
+
+
+def _suited(folder: Folder, max_steps: int, skip_unreadable: bool) -> _Suited:
+  """What suits the training files, and their lengths."""
+  files = survey(
+    folder.files['train'],
+    lambda path: (path, read_measurements(path)),
+    skip_unreadable=skip_unreadable,
+  )
+  num_channels, channels = _common_channels(files)
+  series = [arranged(path, found, channels) for path, found in files]
+  steps = np.concatenate(series)
+  spread = steps.std(axis=0)
+  # A channel that never changes is left at zero.
+  constant = spread <= _LEAST_SPREAD * np.abs(steps).max(axis=0)
+  spread = np.where(constant, 1.0, spread)
+  lengths = [len(each) for each in series]
+  whole = min(int(quantile(lengths, _WHOLE_SHARE)), max_steps)
+  return _Suited(
+    whole_patches(whole, patch_steps),
+    num_channels,
+    channels,
+    rounded_by(steps.mean(axis=0), spread),
+    rounded(spread),
+    lengths,
+  )
+
+
+def _common_channels(
+  files: Sequence[tuple[pathlib.Path, Measurements]],
+) -> tuple[int, tuple[str, ...]]:
+  """Returns how many channels all files have, and their names if any."""
+  first, (values, _) = files[0]
+  num_channels = values.shape[1]
+  for path, (values, _) in files:
+    if values.shape[1] != num_channels:
+      raise ValueError(
+        f'{first} has {num_channels} channels and {path} has '
+        f'{values.shape[1]}: all files need the same.'
+      )
+  named = (names for _, (_, names) in files if names)
+  return num_channels, next(named, ())
+
+
+def _note(num_steps: int, num_channels: int, lengths: Sequence[int]) -> str:
+  patch = patch_steps(num_steps)
+  return (
+    f'series: {num_channels} channels, {num_steps:,} steps (files have '
+    f'{min(lengths):,} to {max(lengths):,}), {num_steps // patch} patches of '
+    f'{patch}, '
+  )

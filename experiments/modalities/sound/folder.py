@@ -1,0 +1,239 @@
+"""Your own sounds: ROOT/{train,test}/CLASS/FILE."""
+
+import pathlib
+import statistics
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.data.dataset import DataSpec, Example, array_spec
+from experiments.data.views import Sound, View, to_samples
+from experiments.modalities.features import array_feature
+from experiments.modalities.folder_builder import FileKind, folder_data
+from experiments.modalities.listing import (
+  Folder,
+  check_patches,
+  files_note,
+  list_folder,
+  quantile,
+  survey,
+  whole_patches,
+)
+from experiments.modalities.media import (
+  SOUND_EXTENSIONS,
+  decode_audio,
+  read_header,
+)
+from experiments.modalities.sound.augmentation import (
+  add_noise,
+  centred,
+  decode_int16,
+  encode_int16,
+  random_filter,
+  random_gain,
+  random_warp,
+)
+from experiments.modalities.windows import window_starts
+
+_MOST_PATCHES = 192
+_LEAST_PATCH = 16
+# Bands of the positions are 1 apart, and this many.
+_MOST_RESOLUTION = 64
+# The longest twentieth of the files is cut.
+_WHOLE_SHARE = 0.95
+# Silence has no deviation to divide by.
+_LEAST_STDDEV = 1e-4
+
+
+class _Sound(NamedTuple):
+  rate: int
+  samples: np.ndarray  # At that rate, of the beginning.
+
+
+def patch_samples(num_samples: int) -> int:
+  """Returns the samples of a patch: a power of two, 192 patches at most."""
+  patch = _LEAST_PATCH
+  while num_samples > patch * _MOST_PATCHES:
+    patch *= 2
+  return patch
+
+
+def sound_folder(
+  data_dir: str | None,
+  *,
+  root: str,
+  classes: Sequence[str] | None,
+  sample_rate: int | None,
+  max_sample_rate: int,
+  num_samples: int | None,
+  max_seconds: float,
+  stddev: float | None,
+  max_shift: float,
+  max_speed_change: float,
+  filter_decibels: float,
+  rotate_phase: bool,
+  max_gain_decibels: float,
+  max_noise: float,
+  skip_unreadable: bool,
+) -> DataSpec:
+  """Sounds of folders; prepared on first use.
+
+  Args:
+    data_dir: where TFDS keeps prepared data; None for its own default.
+    root: has train/CLASS/FILE and test/CLASS/FILE.
+    classes: names; None for the folders in train/.
+    sample_rate: in Hz; None for that of most training files.
+    max_sample_rate: that is chosen at most.
+    num_samples: of an example: of a longer file any part in training, the
+      middle in evaluation; a shorter one has silence about it. None for what 95
+      of 100 files fit into, in whole patches.
+    max_seconds: that are chosen at most.
+    stddev: of the samples in [-1, 1]; None for that of the training files.
+    max_shift: of training sounds to either side, as a share of their length.
+    max_speed_change: see `random_warp`.
+    filter_decibels: see `random_filter`.
+    rotate_phase: see `random_filter`.
+    max_gain_decibels: by which training sounds are louder or softer.
+    max_noise: largest standard deviation of the noise in training sounds, in
+      standard deviations of all sounds.
+    skip_unreadable: whether damaged files are left out.
+
+  Returns:
+    Examples with `audio` float32 `[num_samples]` of about unit variance, and
+    `label` int32.
+  """
+  note = ''
+  if None in (classes, sample_rate, num_samples, stddev):
+    folder = list_folder(root, SOUND_EXTENSIONS, classes)
+    suited = _suited(folder, max_seconds, skip_unreadable)
+    classes = folder.classes
+    sample_rate = sample_rate or min(suited.rate, max_sample_rate)
+    num_samples = num_samples or whole_patches(
+      round(suited.seconds * sample_rate), patch_samples
+    )
+    stddev = stddev or suited.stddev
+    note = _note(sample_rate, num_samples) + files_note(folder)
+  kept = _Format(sample_rate, num_samples, stddev)
+
+  def train_example(example: Example, rng: np.random.Generator) -> Example:
+    audio = example['audio']
+    if len(audio) > num_samples:
+      start = rng.integers(len(audio) - num_samples + 1)
+      audio = audio[start : start + num_samples]
+    audio = random_warp(
+      decode_int16(centred(audio, num_samples)),
+      rng,
+      max_shift=max_shift * num_samples,
+      max_speed_change=max_speed_change,
+    )
+    audio = random_filter(
+      audio, rng, decibels=filter_decibels, rotate_phase=rotate_phase
+    )
+    audio = random_gain(audio, rng, max_decibels=max_gain_decibels)
+    audio = add_noise(audio, rng, max_stddev=stddev * max_noise)
+    return kept.normalise(audio)
+
+  return folder_data(
+    FileKind(
+      SOUND_EXTENSIONS,
+      read=kept.read,
+      features={'audio': array_feature((None,), np.int16)},
+      options={'kind': 'sounds', 'sample_rate': sample_rate},
+      augment=train_example,
+      prepare=lambda example: kept.part(example['audio']),
+      view=kept.view,
+      parts=kept.parts,
+    ),
+    example={'audio': array_spec(num_samples)},
+    root=root,
+    classes=classes,
+    skip_unreadable=skip_unreadable,
+    data_dir=data_dir,
+    chosen=kept.chosen(),
+    note=note,
+  )
+
+
+class _Format(NamedTuple):
+  """What sounds are kept as, and what becomes of them without any chance."""
+
+  sample_rate: int
+  num_samples: int
+  stddev: float
+
+  def read(self, path: pathlib.Path) -> Example:
+    return {'audio': encode_int16(decode_audio(path, self.sample_rate))}
+
+  def normalise(self, samples: np.ndarray) -> Example:
+    audio = samples / np.float32(self.stddev)
+    return {'audio': audio.astype(np.float32)}
+
+  def part(self, codes: np.ndarray) -> Example:
+    return self.normalise(decode_int16(centred(codes, self.num_samples)))
+
+  def parts(self, example: Example) -> list[Example]:
+    codes, size = example['audio'], self.num_samples
+    starts = window_starts(len(codes), size, size)
+    return [self.part(codes[start : start + size]) for start in starts]
+
+  def view(self, example: Example) -> dict[str, View]:
+    samples = to_samples(example['audio'] * np.float32(self.stddev))
+    return {'audio': Sound(samples, self.sample_rate)}
+
+  def chosen(self) -> dict[str, Any]:
+    patch = patch_samples(self.num_samples)
+    check_patches('num_samples', self.num_samples, patch)
+    resolution = min(self.num_samples // patch, _MOST_RESOLUTION)
+    return {
+      'data.sample_rate': self.sample_rate,
+      'data.num_samples': self.num_samples,
+      'data.stddev': self.stddev,
+      'inputs.audio.samples_per_patch': patch,
+      'inputs.audio.positions.max_resolution': (max(2, resolution),),
+    }
+
+
+class _Suited(NamedTuple):
+  rate: int
+  seconds: float
+  stddev: float
+
+
+def _suited(
+  folder: Folder, max_seconds: float, skip_unreadable: bool
+) -> _Suited:
+  """What suits the training sounds."""
+  sounds = survey(
+    folder.files['train'],
+    lambda path: _measure(path, max_seconds),
+    skip_unreadable=skip_unreadable,
+  )
+  return _Suited(
+    statistics.mode(sound.rate for sound in sounds),
+    quantile([each.samples.size / each.rate for each in sounds], _WHOLE_SHARE),
+    _stddev([sound.samples for sound in sounds]),
+  )
+
+
+def _measure(path: pathlib.Path, max_seconds: float) -> _Sound:
+  rate = read_header(path).sample_rate
+  if rate is None:
+    raise ValueError(f'{path} has no sound.')
+  return _Sound(rate, decode_audio(path, rate, end=max_seconds))
+
+
+def _stddev(sounds: Sequence[np.ndarray]) -> float:
+  """Of all samples about zero, to 4 digits."""
+  squares = [np.square(each, dtype=np.float64).sum() for each in sounds]
+  total = float(sum(squares))
+  stddev = (total / sum(map(len, sounds))) ** 0.5
+  return max(float(f'{stddev:.4g}'), _LEAST_STDDEV)
+
+
+def _note(sample_rate: int, num_samples: int) -> str:
+  patch = patch_samples(num_samples)
+  return (
+    f'audio: {sample_rate:,} Hz, {num_samples / sample_rate:.2f} s = '
+    f'{num_samples:,} samples, {num_samples // patch} patches of {patch}, '
+  )

@@ -1,0 +1,237 @@
+"""Your own texts: ROOT/{train,test}/CLASS/FILE.txt, or lines of two files.
+
+The files ROOT/train.tsv and ROOT/test.tsv have a line for each text, its class
+first, then a tab. A first line such as `label`, tab, `text` names the columns;
+cells in quotes are without them.
+"""
+
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from experiments.data.dataset import (
+  Dataset,
+  DataSpec,
+  Example,
+  array_spec,
+)
+from experiments.modalities.listing import (
+  SPLITS,
+  LabelledFile,
+  check_classes,
+  check_root,
+  list_folder,
+  lone_classes,
+  quantile,
+  read_files,
+  report_skipped,
+)
+from experiments.modalities.text.examples import (
+  crop,
+  random_crop,
+  token_example,
+)
+from experiments.modalities.text.files import EXTENSIONS, clean_text, read_text
+from experiments.modalities.text.typed import view_text, whole_files
+
+# The longest twentieth of the texts is cut.
+_WHOLE_SHARE = 0.95
+_SHORTEST = 16
+_MARK = b'\xef\xbb\xbf'  # Of UTF-8.
+_LABEL_NAMES = (b'label', b'labels', b'class', b'category', b'target', b'y')
+_TEXT_NAMES = (
+  *(b'text', b'texts', b'sentence', b'content', b'message', b'review'),
+  *(b'document', b'title', b'comment', b'tweet', b'x'),
+)
+
+
+def read_lines(path: pathlib.Path) -> list[LabelledFile]:
+  """Reads the classes of a .tsv; the texts are read later.
+
+  Returns:
+    For each line that is not empty its place, such as `train.tsv/12`, and its
+    class.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: a line has no tab, or there is none; the message says which.
+  """
+  if not path.is_file():
+    raise FileNotFoundError(
+      f'There is no file {path}: train.tsv and test.tsv belong together.'
+    )
+  lines = []
+  for number, line in enumerate(path.read_bytes().split(b'\n'), start=1):
+    if not line.strip() or (number == 1 and _is_header(line)):
+      continue
+    label, tab, _ = line.partition(b'\t')
+    if not tab:
+      raise ValueError(
+        f'{path}, line {number}: no tab. A line is CLASS, a tab and the text.'
+      )
+    label = clean_text(_unquoted(label), f'{path}, line {number}').decode()
+    lines.append(LabelledFile(path / str(number), label))
+  if not lines:
+    raise ValueError(f'{path} has no lines.')
+  return lines
+
+
+def _is_header(line: bytes) -> bool:
+  """Whether a line names the columns, as far as names are known."""
+  cells = line.lower().removeprefix(_MARK).split(b'\t')
+  label, *others = [_unquoted(cell).strip() for cell in cells]
+  return label in _LABEL_NAMES and len(others) == 1 and others[0] in _TEXT_NAMES
+
+
+def _unquoted(cell: bytes) -> bytes:
+  """Returns a cell without the quotes that programs put around it."""
+  inner = cell.strip().removeprefix(_MARK)
+  if len(inner) < 2 or not (inner[:1] == inner[-1:] == b'"'):
+    return cell
+  inner = inner[1:-1]
+  # What has other quotes inside than doubled ones begins and ends with a quote.
+  if b'"' in inner.replace(b'""', b''):
+    return cell
+  return inner.replace(b'""', b'"')
+
+
+def text_folder(
+  data_dir: str | None,
+  *,
+  root: str,
+  classes: Sequence[str] | None,
+  length: int | None,
+  max_length: int,
+  min_share: float,
+  skip_unreadable: bool,
+) -> DataSpec:
+  """Texts of folders or of two .tsv files, read into memory.
+
+  Args:
+    data_dir: not read: nothing is prepared.
+    root: has train/CLASS/FILE and test/CLASS/FILE, or train.tsv and test.tsv.
+    classes: names; None for those of training.
+    length: bytes of an example; held-out texts are cut there. None for what 95
+      of 100 texts fit into.
+    max_length: that is chosen at most.
+    min_share: training takes any part of a text, of this share of `length` to
+      all of it.
+    skip_unreadable: whether texts that are empty or no UTF-8 are left out.
+
+  Returns:
+    Examples with `tokens` int32 `[length]`, `mask` bool `[length]`, False for
+    padding, and `label` int32.
+  """
+  del data_dir
+  if not 0.0 < min_share <= 1.0:
+    raise ValueError(f'data.min_share must be in (0, 1], got {min_share}.')
+  note = ''
+  if None in (classes, length):
+    classes, texts = _read(root, classes, skip_unreadable)
+    lengths = [len(text) for text, _ in texts['train']]
+    length = length or max(
+      _SHORTEST, min(int(quantile(lengths, _WHOLE_SHARE)), max_length)
+    )
+    counts = ' + '.join(f'{len(texts[split]):,}' for split in SPLITS)
+    note = '; '.join(
+      [
+        f'text: {length} bytes of each, {len(classes)} classes, {counts} texts',
+        *lone_classes([label for _, label in texts['train']]),
+      ]
+    )
+
+  def example_of(text: bytes, example: Example) -> Example:
+    return {
+      **token_example(text, length),
+      'label': np.int32(example['label']),
+    }
+
+  def train_example(example: Example, rng: np.random.Generator) -> Example:
+    shortest = max(1, int(min_share * length))
+    size = int(rng.integers(shortest, length + 1))
+    return example_of(random_crop(example['text'], size, rng), example)
+
+  def load() -> Dataset:
+    _, texts = _read(root, classes, skip_unreadable, report=True)
+    train, test = (
+      [
+        {'text': text, 'label': classes.index(label)}
+        for text, label in texts[split]
+      ]
+      for split in SPLITS
+    )
+    return Dataset(
+      train=train,
+      augment=train_example,
+      evaluation=test,
+      prepare=lambda example: example_of(
+        crop(example['text'], 0, length), example
+      ),
+    )
+
+  classes = tuple(classes)
+  return DataSpec(
+    example={
+      'tokens': array_spec(length, dtype=np.int32),
+      'mask': array_spec(length, dtype=np.bool_),
+      'label': array_spec(dtype=np.int32),
+    },
+    num_classes=len(classes),
+    load=load,
+    chosen={
+      'data.classes': classes,
+      'data.length': length,
+      'labels.label': len(classes),
+      'embedding.max_length': length,
+    },
+    note=note,
+    class_names=classes,
+    files=whole_files(length),
+    view=view_text,
+  )
+
+
+def _read(
+  root: str,
+  classes: Sequence[str] | None,
+  skip_unreadable: bool,
+  report: bool = False,
+) -> tuple[tuple[str, ...], dict[str, list[tuple[bytes, str]]]]:
+  """Returns the classes, and of each split texts and their classes."""
+  path = check_root(root)
+  if any((path / f'{split}.tsv').exists() for split in SPLITS):
+    files = {split: read_lines(path / f'{split}.tsv') for split in SPLITS}
+    labels = {split: [file.label for file in files[split]] for split in SPLITS}
+    classes = check_classes(path, labels, classes)
+    contents = {
+      split: (path / f'{split}.tsv').read_bytes().split(b'\n')
+      for split in SPLITS
+    }
+
+    def read(place: pathlib.Path) -> bytes:
+      line = contents[place.parent.stem][int(place.name) - 1]
+      where = f'{place.parent}, line {place.name}'
+      return clean_text(_unquoted(line.partition(b'\t')[2]), where)
+
+  else:
+    folder = list_folder(root, EXTENSIONS, classes)
+    files, classes, read = folder.files, folder.classes, read_text
+  texts = {}
+  for split in SPLITS:
+    texts[split] = [
+      (text, file.label)
+      for file, text in read_files(
+        files[split],
+        read,
+        skip_unreadable=skip_unreadable,
+        say=_print if report else lambda line: None,
+      )
+    ]
+    if report:
+      report_skipped(split, len(files[split]), len(texts[split]))
+  return classes, texts
+
+
+def _print(line: str) -> None:
+  print(line, flush=True)
