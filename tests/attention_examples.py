@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from experiments.attention.maps import (
-  AttentionMaps,
-  Modality,
-  coverage,
-  entropy,
-)
-from experiments.data.views import Image, Points, Series, Sound, Text, Video
+from experiments.attention.maps import AttentionMaps, coverage, entropy
+from experiments.data.modality import Attended
+from experiments.modalities.images.view import Image
+from experiments.modalities.points.view import Points
+from experiments.modalities.series.view import Series
+from experiments.modalities.sound.view import Sound
+from experiments.modalities.text.view import Text
+from experiments.modalities.video.view import Video
 
 TEXT = 'Grüße </script> & “x”\n'
 
@@ -44,13 +45,13 @@ def modality_of(kind, weights):
   """Returns a modality of a kind, with weights `[D, N, *cells]`."""
   view, cells = view_of(kind)
   assert weights.shape[2:] == cells
-  return Modality(
+  labels = {'text': tuple(TEXT), 'points': np.arange(40)}
+  return Attended(
     view=view,
     weights=weights,
     num_inputs=int(np.prod(cells)),
-    spectrogram=rng(4).random((10, 6)) if kind == 'spectrogram' else None,
-    pieces=tuple(TEXT) if kind == 'text' else (),
-    points=np.arange(40) if kind == 'points' else None,
+    values=rng(4).random((10, 6)) if kind == 'spectrogram' else None,
+    labels=labels.get(kind),
   )
 
 

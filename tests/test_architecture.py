@@ -28,7 +28,7 @@ LEVELS = (
     'experiments/pages',
   ),
   ('experiments/data', 'experiments/stepping', 'experiments/sweeps'),
-  ('experiments/checkpointing', 'experiments/modalities'),
+  ('experiments/checkpointing', 'experiments/files'),
   # What a sense is.
   (
     'experiments/modalities/images',
@@ -37,8 +37,10 @@ LEVELS = (
     'experiments/modalities/sound',
     'experiments/modalities/text',
   ),
-  # Of images, and of images and sound.
-  ('experiments/modalities/frames', 'experiments/modalities/video'),
+  # What others are made of.
+  ('experiments/modalities/video',),
+  ('experiments/modalities/frames',),
+  ('experiments/modalities',),  # The list of senses.
   ('experiments/answers', 'experiments/datasets'),
   ('experiments/datasets/flow',),
   ('experiments/tasks',),
@@ -57,7 +59,7 @@ ONLY_IN = {
   'absl': ['experiments', 'experiments/host', 'experiments/runs'],
   'apache_beam': ['experiments/datasets'],
   'array_record': ['experiments/datasets'],
-  'av': ['experiments/modalities'],
+  'av': ['experiments/files', 'experiments/modalities/video'],
   'cv2': [
     'experiments/datasets',
     'experiments/modalities',
@@ -75,7 +77,8 @@ ONLY_IN = {
   'tensorflow_datasets': [
     'experiments/data',
     'experiments/datasets',
-    'experiments/modalities',
+    'experiments/files',
+    'experiments/modalities/video',
   ],
   'torch': ['experiments/baselines', 'experiments/handing_on'],
   'tqdm': ['experiments/host'],

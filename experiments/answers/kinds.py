@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.data.views import View
+from experiments.data.modality import View
 
 
 class Classes(NamedTuple):

@@ -14,9 +14,9 @@ from experiments.answers.kinds import (
   Judgements,
   Reconstruction,
 )
-from experiments.data.views import Image
-from experiments.modalities.elements import html_of
 from experiments.modalities.frames.colours import flow_colours
+from experiments.modalities.images.view import Image
+from experiments.modalities.senses import html_of
 from experiments.pages.axes import number
 from experiments.pages.tables import Html, bar, table
 

@@ -15,11 +15,13 @@ from experiments.answers.kinds import (
   Judgements,
   Reconstruction,
 )
-from experiments.data.views import Sound, Video, View
+from experiments.data.modality import View
 from experiments.modalities.frames.drawing import draw_flow
 from experiments.modalities.frames.files import format_flo
+from experiments.modalities.sound.view import Sound
 from experiments.modalities.video.drawing import draw_clip, film_frames
 from experiments.modalities.video.files import write_film
+from experiments.modalities.video.view import Video
 from experiments.pages.pictures import write_picture
 
 _BAR_WIDTH = 30

@@ -5,6 +5,8 @@
 // `cellAt(event)`; `step(cell, dx, dy)`, the cell beside another; `place(cell)`,
 // where it is in words; `thumbnail(values)`, a small picture.
 
+// Classes of inputs by their kinds; the script of each adds its own.
+const INPUTS = {};
 const data = JSON.parse(document.getElementById('data').textContent);
 const DARK = data.ramp[0].slice(1);
 // Colours of the bytes 0 to 255.

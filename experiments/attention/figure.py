@@ -6,40 +6,24 @@ each latent; the other way around where the input is wide. Brightness is that of
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from experiments.attention.colours import colours, marker, overlay
-from experiments.attention.maps import AttentionMaps, Modality, levels
-from experiments.data.views import Image, Points, Series, Sound, Text, Video
+from experiments.attention.maps import AttentionMaps, levels
+from experiments.modalities.senses import sense_of
+from experiments.pages.attention_colours import colours
 
 _DARK = colours(np.zeros(()))
-_LINE = (0.92, 0.92, 0.96)
-_DIMMED = 0.65  # Of an input's brightness, below the attention.
-_TEXT_COLUMNS, _TEXT_WIDTH, _LINE_HEIGHT = 64, 6.4, 0.2
-# A letter of this font is 0.602 of its size wide: as wide as a column.
-_LETTERS = {
-  'family': 'DejaVu Sans Mono',
-  'size': 72 * _TEXT_WIDTH / _TEXT_COLUMNS / 0.602,
-  'va': 'center_baseline',
-  'color': 'black',
-}
-_FIRST_OF_OTHER_WIDTH = '\u0530'  # After Latin, Greek and Cyrillic.
 _MARGIN, _GAP = 0.75, 0.12  # In inches; left and top, and between panels.
 _CAPTION = 0.24
 _DPI = 110
 # Panels are below each other when they are so many times as wide as high, or
 # wider than so many inches.
 _WIDE, _MOST_SIDE_BY_SIDE = 1.6, 5.0
-# How points are looked at: turned around the vertical, then tilted.
-_TURN, _TILT = 0.7, 0.45
-
-# Draws an input with levels [*cells] of attention to it.
-Panel = Callable[[Axes, np.ndarray], None]
 
 
 def attention_figure(
@@ -59,8 +43,8 @@ def attention_figure(
   Raises:
     ValueError: the model divides it in a way that nothing is drawn of.
   """
-  modality = maps.modalities[name]
-  panel, size = _panel(modality)
+  attended = maps.modalities[name]
+  panel, size = sense_of(attended.view).attention.panel(attended)
   shown = [None, *latents]
   bright = levels(maps.lifts(latents))[0][name]
   is_wide = size[0] > min(_WIDE * size[1], _MOST_SIDE_BY_SIDE)
@@ -146,148 +130,3 @@ def _pixels(figure: Figure) -> np.ndarray:
     warnings.filterwarnings('ignore', 'Glyph .* missing')
     canvas.draw()
   return np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-
-def _panel(modality: Modality) -> tuple[Panel, tuple[float, float]]:
-  """Returns what draws an input, and how wide and high it is, in inches."""
-  view = modality.view
-  match view, len(modality.cells):
-    case Image(), 2:
-      height, width = view.pixels.shape[:2]
-      return _over_image(view.pixels), _fitted(width, height, 2.2)
-    case Video(), 3:
-      return _over_video(view, modality.cells[0])
-    case Sound(), 2 if modality.spectrogram is not None:
-      return _over_spectrogram(modality.spectrogram), (3.4, 1.6)
-    case Sound(), 1:
-      return _over_curves(view.samples[:, None]), (4.2, 1.0)
-    case Series(), 1:
-      return _over_curves(view.values), (4.2, 1.3)
-    case Points(), 1:
-      return _over_points(view.coordinates[modality.points]), (2.4, 2.4)
-    case Text(), 1:
-      lines = -(-len(modality.pieces) // _TEXT_COLUMNS)
-      return _over_text(modality.pieces), (_TEXT_WIDTH, _LINE_HEIGHT * lines)
-  raise ValueError(
-    f'Attention to {type(view).__name__.lower()} on a grid of '
-    f'{len(modality.cells)} axes cannot be drawn.'
-  )
-
-
-def _fitted(width: int, height: int, most: float) -> tuple[float, float]:
-  scale = most / max(width, height)
-  return scale * width, scale * height
-
-
-def _dimmed(pixels: np.ndarray) -> np.ndarray:
-  """Grey `[..., 3]` in [0, 1], darker than the picture was."""
-  grey = pixels.mean(axis=-1, keepdims=True) / 255 * _DIMMED
-  return np.repeat(grey, 3, axis=-1)
-
-
-def _over_image(pixels: np.ndarray) -> Panel:
-  dimmed = _dimmed(pixels)
-  height, width = pixels.shape[:2]
-  extent = (0, width, height, 0)
-
-  def draw(axes: Axes, levels: np.ndarray) -> None:
-    axes.imshow(dimmed, extent=extent, aspect='auto', interpolation='nearest')
-    axes.imshow(
-      overlay(levels), extent=extent, aspect='auto', interpolation='nearest'
-    )
-
-  return draw
-
-
-def _over_video(
-  view: Video, num_times: int
-) -> tuple[Panel, tuple[float, float]]:
-  """Frames side by side, one or more for each time of the maps."""
-  count = len(view.frames)
-  shown = np.arange(min(count, max(8, num_times))) * count
-  shown //= min(count, max(8, num_times))
-  frames = view.frames[shown]
-  strip = _over_image(np.concatenate(frames, axis=1))
-
-  def draw(axes: Axes, levels: np.ndarray) -> None:
-    strip(axes, np.concatenate(levels[shown * num_times // count], axis=1))
-
-  width, height = _fitted(frames.shape[2], frames.shape[1], 1.5)
-  return draw, (len(frames) * width, height)
-
-
-def _over_spectrogram(values: np.ndarray) -> Panel:
-  low, high = np.percentile(values, [2, 99.5])
-  grey = 255 * np.clip((values - low) / max(high - low, 1e-9), 0, 1)
-  image = _over_image(np.repeat(grey.T[::-1, :, None], 3, axis=-1))
-  return lambda axes, levels: image(axes, levels.T[::-1])
-
-
-def _over_curves(values: np.ndarray) -> Panel:
-  """Curves `[T, C]`, each of its own scale; attention is behind them."""
-  spans = np.maximum(np.abs(values - values.mean(axis=0)).max(axis=0), 1e-9)
-  curves = (values - values.mean(axis=0)) / spans
-
-  def draw(axes: Axes, levels: np.ndarray) -> None:
-    steps = len(curves)
-    axes.imshow(
-      overlay(levels)[None],
-      extent=(0, steps, -1.1, 1.1),
-      aspect='auto',
-      interpolation='nearest',
-    )
-    width = 0.4 if steps > 1000 else 0.8
-    axes.plot(np.arange(steps) + 0.5, curves, color=_LINE, linewidth=width)
-    axes.set(xlim=(0, steps), ylim=(-1.1, 1.1))
-
-  return draw
-
-
-def _over_points(coordinates: np.ndarray) -> Panel:
-  """Points, y up, seen from one side and a little from above."""
-  middle = (coordinates.min(axis=0) + coordinates.max(axis=0)) / 2
-  a, up, c = (coordinates - middle).T
-  away = np.sin(_TURN) * a - np.cos(_TURN) * c
-  x = np.cos(_TURN) * a + np.sin(_TURN) * c
-  y = np.cos(_TILT) * up - np.sin(_TILT) * away
-  nearness = -(np.cos(_TILT) * away + np.sin(_TILT) * up)
-  reach = 1.05 * max(np.abs(x).max(), np.abs(y).max(), 1e-9)
-  order = np.argsort(nearness)
-
-  def draw(axes: Axes, levels: np.ndarray) -> None:
-    unseen = np.array([0.42, 0.45, 0.55])
-    seen = colours(0.45 + 0.55 * levels)
-    share = np.clip(3 * levels, 0, 1)[:, None]
-    colour = share * seen + (1 - share) * unseen
-    size = 4 + 14 * levels
-    axes.scatter(x[order], y[order], s=size[order], c=colour[order], lw=0)
-    axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
-
-  return draw
-
-
-def _over_text(pieces: Sequence[str]) -> Panel:
-  shown = ['⏎' if piece == '\n' else piece for piece in pieces]
-  lines = [
-    shown[start : start + _TEXT_COLUMNS]
-    for start in range(0, len(shown), _TEXT_COLUMNS)
-  ]
-
-  def draw(axes: Axes, levels: np.ndarray) -> None:
-    cells = np.zeros(len(lines) * _TEXT_COLUMNS)
-    cells[: len(shown)] = levels
-    cells = cells.reshape(len(lines), _TEXT_COLUMNS)
-    axes.set_facecolor('white')
-    axes.imshow(marker(cells), aspect='auto', interpolation='nearest')
-    for row, line in enumerate(lines):
-      for column, text in _placed(line):
-        axes.text(column - 0.5, row, text, **_LETTERS)
-
-  return draw
-
-
-def _placed(line: Sequence[str]) -> list[tuple[int, str]]:
-  """Returns texts and their columns: one, where letters are of one width."""
-  if all(len(piece) == 1 and piece < _FIRST_OF_OTHER_WIDTH for piece in line):
-    return [(0, ''.join(line))]
-  return list(enumerate(line))

@@ -11,42 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.data.views import View
+from experiments.data.modality import Attended
 
 # The part of a latent's attention whose place `coverage` is about.
 _COVERED = 0.9
 # Full brightness, at least so many times the attention of an average place.
 _LEAST_FULL = 4.0
-
-
-class Modality(NamedTuple):
-  """What the latents look at in one modality.
-
-  Attributes:
-    view: what a person sees or hears of it.
-    weights: float32 `[D, N, *cells]`, the part of its attention that a latent
-      gives to each cell. Cells divide the input evenly on each axis: rows and
-      columns of images; time of sounds and series; time and bands, from the
-      lowest, of spectrograms; time, rows and columns of videos. Of points and
-      texts they are one row.
-    num_inputs: of this modality, without padding.
-    spectrogram: float32 `[frames, bands]` as the model sees it, where it looks
-      at one.
-    pieces: of a text, the characters of each cell.
-    points: of points, the number of that of each cell.
-  """
-
-  view: View
-  weights: np.ndarray
-  num_inputs: int
-  spectrogram: np.ndarray | None = None
-  pieces: tuple[str, ...] = ()
-  points: np.ndarray | None = None
-
-  @property
-  def cells(self) -> tuple[int, ...]:
-    """The shape of a map."""
-    return self.weights.shape[2:]
 
 
 class AttentionMaps(NamedTuple):
@@ -65,7 +35,7 @@ class AttentionMaps(NamedTuple):
     num_inputs: M, without padding.
   """
 
-  modalities: Mapping[str, Modality]
+  modalities: Mapping[str, Attended]
   shares: Mapping[str, np.ndarray]
   entropy: np.ndarray
   coverage: np.ndarray
@@ -205,36 +175,12 @@ def coverage(weights: np.ndarray, num_inputs: int) -> np.ndarray:
   return needed / num_inputs
 
 
-def divided(
-  grid_shape: Sequence[int], most_cells: int
-) -> tuple[tuple[int, ...], ...]:
-  """Divides a grid into cells of neighbouring points.
-
-  Args:
-    grid_shape: of the points.
-    most_cells: of all axes together.
-
-  Returns:
-    For each axis the first point of each cell; cells are about as long on
-    every axis, and single points where they are few enough.
-  """
-  sides = list(grid_shape)
-  size = 1
-  while math.prod(sides) > most_cells:
-    size += 1
-    sides = [-(-side // size) for side in grid_shape]
-  return tuple(
-    tuple(side * i // cells for i in range(cells))
-    for side, cells in zip(grid_shape, sides, strict=True)
-  )
-
-
 def summed(weights: np.ndarray, starts: Sequence[Sequence[int]]) -> np.ndarray:
   """Adds up the weights of the points of each cell.
 
   Args:
     weights: `[..., *grid_shape]`.
-    starts: for each axis, the first point of each cell, see `divided`.
+    starts: for each axis, the first point of each cell, see `Cells`.
 
   Returns:
     `[..., *cells]` float32.

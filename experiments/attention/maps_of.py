@@ -1,7 +1,7 @@
 """What the latents of a trained run look at in an example."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -9,22 +9,18 @@ import numpy as np
 
 from experiments.attention.maps import (
   AttentionMaps,
-  Modality,
   coverage,
-  divided,
   entropy,
   summed,
 )
 from experiments.data.dataset import Example
-from experiments.data.views import Points, Text, Video, View
+from experiments.data.modality import Attended, Cells, View
+from experiments.modalities.senses import sense_of
 from experiments.runs.trained import TrainedRun
 from perceiver_jax.attention_weights import ONLY, Lookups, with_lookups
-from perceiver_jax.tokenizer import MASK, SPECIAL_TOKENS
 
 # Latents whose weights over all inputs are held at a time.
 _LATENTS_AT_ONCE = 64
-# Cells of a map: 64 x 64 of an image.
-_MOST_CELLS = 4096
 
 
 class AttentionOf:
@@ -79,7 +75,7 @@ class AttentionOf:
     batch = jax.tree.map(lambda x: np.asarray(x)[None], dict(example))
     lookups = self._lookups(self._run.params, self._run.state, batch)
     views = _views_by_layout(self._run.task.data.view(example), lookups)
-    collector = _Collector(lookups, views, example.get('tokens'))
+    collector = _Collector(lookups, views, example)
     for depth in range(len(lookups.queries)):
       for start in range(0, lookups.num_latents, _LATENTS_AT_ONCE):
         end = min(start + _LATENTS_AT_ONCE, lookups.num_latents)
@@ -131,7 +127,7 @@ class _Collector:
     self,
     lookups: Lookups,
     views: Mapping[str, tuple[str, View]],
-    tokens: np.ndarray | None,
+    example: Example,
   ):
     self._lookups, self._views = lookups, views
     self._num_inputs = lookups.num_inputs
@@ -143,16 +139,15 @@ class _Collector:
     self._shares = {
       name: np.zeros(self._shape, np.float32) for name in lookups.layouts
     }
-    self._pieces, self._starts = (), {}
-    for name, (_, view) in views.items():
-      grid_shape = lookups.layouts[name].grid_shape
-      self._starts[name] = divided(grid_shape, _MOST_CELLS)
-      if isinstance(view, Text) and tokens is not None:
-        self._pieces, firsts = characters(tokens[: self._num_inputs])
-        self._starts[name] = (firsts,)
+    self._cells: dict[str, Cells] = {
+      name: sense_of(view).attention.cells(
+        lookups.layouts[name].grid_shape, example, self._num_inputs
+      )
+      for name, (_, view) in views.items()
+    }
     self._weights = {
-      name: np.zeros((*self._shape, *map(len, starts)), np.float32)
-      for name, starts in self._starts.items()
+      name: np.zeros((*self._shape, *map(len, cells.starts)), np.float32)
+      for name, cells in self._cells.items()
     }
 
   def add(
@@ -170,15 +165,17 @@ class _Collector:
     for name, weights in maps.items():
       weights = np.asarray(weights)
       self._shares[name][rows] = weights.reshape(len(flat), -1).sum(axis=1)
-      if name in self._starts:
-        self._weights[name][rows] = summed(weights, self._starts[name])
+      if name in self._cells:
+        grid_shape, starts, _ = self._cells[name]
+        weights = weights.reshape(len(flat), *grid_shape)
+        self._weights[name][rows] = summed(weights, starts)
 
   def maps(self) -> AttentionMaps:
     """Returns what was gathered."""
     names = {key: name for key, (name, _) in self._views.items()}
     together = self._total / self._shape[1]
     return AttentionMaps(
-      modalities={names[key]: self._modality(key) for key in self._starts},
+      modalities={names[key]: self._attended(key) for key in self._cells},
       shares={names.get(key, key): x for key, x in self._shares.items()},
       entropy=self._entropy,
       coverage=self._coverage,
@@ -187,56 +184,13 @@ class _Collector:
       num_inputs=self._num_inputs,
     )
 
-  def _modality(self, key: str) -> Modality:
-    _, view = self._views[key]
-    weights, layout = self._weights[key], self._lookups.layouts[key]
-    if isinstance(view, Video) and weights.ndim == 4:
-      # One grid for all frames, which are channels of its points.
-      weights = weights[:, :, None]
-    spectrogram = layout.values
-    num_points = math.prod(layout.grid_shape)
-    return Modality(
-      view=view,
-      weights=weights,
-      num_inputs=min(num_points, self._num_inputs),
-      spectrogram=None if spectrogram is None else np.asarray(spectrogram[0]),
-      pieces=self._pieces if isinstance(view, Text) else (),
-      points=(
-        np.array(self._starts[key][0]) if isinstance(view, Points) else None
-      ),
+  def _attended(self, key: str) -> Attended:
+    layout = self._lookups.layouts[key]
+    values = layout.values
+    return Attended(
+      view=self._views[key][1],
+      weights=self._weights[key],
+      num_inputs=min(math.prod(layout.grid_shape), self._num_inputs),
+      values=None if values is None else np.asarray(values[0]),
+      labels=self._cells[key].labels,
     )
-
-
-def characters(
-  tokens: Sequence[int],
-) -> tuple[tuple[str, ...], tuple[int, ...]]:
-  """Joins the bytes of a character.
-
-  Args:
-    tokens: bytes and special tokens, see `ByteTokenizer`.
-
-  Returns:
-    The characters, a symbol for each special token, and the number of the
-    first token of each.
-  """
-  pieces, firsts = [], []
-  held: list[int] = []
-
-  def finish() -> None:
-    if held:
-      pieces.append(bytes(held).decode('utf-8', errors='replace'))
-      held.clear()
-
-  for i, token in enumerate(tokens):
-    byte = int(token) - len(SPECIAL_TOKENS)
-    if held and byte >= 0 and 0x80 <= byte < 0xC0:
-      held.append(byte)
-      continue
-    finish()
-    firsts.append(i)
-    if byte >= 0:
-      held.append(byte)
-    else:
-      pieces.append('▢' if token == MASK else '·')
-  finish()
-  return tuple(pieces), tuple(firsts)

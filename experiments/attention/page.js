@@ -1,6 +1,5 @@
 // The page: which latent, depth and place of the input are looked at, and what
-// is shown of them. `INPUTS` and `data` are in
-// attention_inputs.js.
+// is shown of them. `INPUTS` and `data` are in drawing.js.
 //
 // Rows are all latents together (row 0), then one latent each. Bytes are levels
 // of brightness: b is (b / 255)^2 times `full` of its row and depth, which is

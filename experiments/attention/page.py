@@ -4,6 +4,7 @@ One moves over the input and sees which latents look there, and picks a latent
 to see where it looks at each depth.
 """
 
+import base64
 import html
 import importlib.resources
 import json
@@ -13,22 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from experiments.attention.colours import RAMP
-from experiments.attention.inputs import page_input, page_weights
 from experiments.attention.maps import (
   AttentionMaps,
   chosen_latents,
   levels,
 )
+from experiments.modalities.senses import sense_of
+from experiments.pages.attention_colours import RAMP
 
 _ROOM = importlib.resources.files('experiments.attention')
-# In the order in which they need each other.
-_SCRIPTS = (
-  'drawing',
-  'pictures',
-  'inputs',
-  'page',
-)
 _MOST_LATENTS = 64
 _PRECISION = (
   'Weights on this page are 8 bit: the square root of their part of the '
@@ -62,7 +56,7 @@ def attention_page(
     title=html.escape(title),
     note=html.escape(note),
     style=_read('page.css'),
-    script='\n'.join(_read(f'{name}.js') for name in _SCRIPTS),
+    script='\n'.join(_scripts(maps)),
     data=_embedded(page_data(maps, chosen)),
     num_latents=maps.num_latents,
     num_inputs=f'{maps.num_inputs:,}',
@@ -106,10 +100,37 @@ def page_data(maps: AttentionMaps, latents: Sequence[int]) -> dict[str, Any]:
       for name, share in maps.shares.items()
     },
     'inputs': [
-      {'name': name, **page_input(each), **page_weights(bright[name])}
+      {
+        'name': name,
+        **sense_of(each.view).attention.page(each),
+        **_weights(bright[name]),
+      }
       for name, each in maps.modalities.items()
     ],
   }
+
+
+def _weights(levels: np.ndarray) -> dict[str, Any]:
+  """Returns maps `[depths, rows, *cells]`, 8 bit a cell."""
+  data = np.rint(255 * levels).astype(np.uint8).tobytes()
+  return {
+    'cells': list(levels.shape[2:]),
+    'levels': base64.b64encode(data).decode(),
+  }
+
+
+def _scripts(maps: AttentionMaps) -> list[str]:
+  """The scripts of a page, in the order in which they need each other."""
+  of_senses = [
+    script
+    for each in maps.modalities.values()
+    for script in sense_of(each.view).attention.scripts
+  ]
+  return [
+    _read('drawing.js'),
+    *dict.fromkeys(each.read_text(encoding='utf-8') for each in of_senses),
+    _read('page.js'),
+  ]
 
 
 def _read(name: str) -> str:

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
+from experiments.data.modality import View
 from experiments.data.readings import Example
-from experiments.data.views import View
 from experiments.host.error_text import one_line
 
 

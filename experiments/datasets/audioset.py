@@ -40,7 +40,7 @@ from experiments.datasets.audioset_lists import (
 )
 from experiments.datasets.manual_downloads import manual_dir
 from experiments.datasets.sharded_builder import SPLIT, ShardedBuilder, prepare
-from experiments.modalities.media import decode_audio, has_video
+from experiments.files.media import decode_audio, has_video
 from experiments.modalities.sound.augmentation import encode_int16
 from experiments.modalities.video.augmentation import (
   augment_frames,

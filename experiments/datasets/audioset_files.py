@@ -10,15 +10,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from experiments.data.dataset import Example, Files
-from experiments.data.views import Sound, Video, View, to_pixels, to_samples
-from experiments.modalities.media import (
+from experiments.data.modality import View
+from experiments.files.media import (
   SOUND_EXTENSIONS,
   VIDEO_EXTENSIONS,
   decode_audio,
   decode_frames,
 )
+from experiments.files.windows import MOST_WINDOWS
+from experiments.modalities.images.view import to_pixels
+from experiments.modalities.sound.view import Sound, to_samples
 from experiments.modalities.video.augmentation import centre_frames, even_starts
-from experiments.modalities.windows import MOST_WINDOWS
+from experiments.modalities.video.view import Video
 
 FRAME_RATE = 25
 SAMPLE_RATE = 48_000

@@ -24,21 +24,24 @@ from experiments.data.dataset import (
   Windows,
   array_spec,
 )
-from experiments.data.views import Sound, Video, View, to_pixels
+from experiments.data.modality import View
 from experiments.datasets.embedded_builder import (
   FILES,
   EmbeddedBuilder,
   load_in_memory,
 )
-from experiments.modalities.features import array_feature
-from experiments.modalities.media import VIDEO_EXTENSIONS
+from experiments.files.features import array_feature
+from experiments.files.media import VIDEO_EXTENSIONS
+from experiments.modalities.images.view import to_pixels
 from experiments.modalities.sound.augmentation import random_gain
+from experiments.modalities.sound.view import Sound
 from experiments.modalities.video.augmentation import blend_frames
 from experiments.modalities.video.files import (
   MOST_SECONDS,
   clip_starts,
   read_film,
 )
+from experiments.modalities.video.view import Video
 
 NUM_FRAMES = 132
 SIDE = 64

@@ -20,15 +20,16 @@ from experiments.data.dataset import (
   Files,
   array_spec,
 )
-from experiments.data.views import Image, View, to_pixels
+from experiments.data.modality import View
 from experiments.datasets.embedded_builder import (
   FILES,
   EmbeddedBuilder,
   load_in_memory,
 )
-from experiments.modalities.features import array_feature
+from experiments.files.features import array_feature
 from experiments.modalities.images.augmentation import random_affine
 from experiments.modalities.images.files import EXTENSIONS, read_image
+from experiments.modalities.images.view import Image, to_pixels
 
 _NUM_TRAIN = 4000
 _SIDE = 28

@@ -22,19 +22,20 @@ from experiments.data.dataset import (
   Files,
   array_spec,
 )
-from experiments.data.views import Points, View
+from experiments.data.modality import View
 from experiments.datasets.embedded_builder import (
   FILES,
   EmbeddedBuilder,
   load_in_memory,
 )
-from experiments.modalities.features import array_feature
+from experiments.files.features import array_feature
 from experiments.modalities.points.augmentation import (
   augment_points,
   first_points,
   mix_points,
 )
 from experiments.modalities.points.files import EXTENSIONS, read_shape
+from experiments.modalities.points.view import Points
 
 CLASSES = (
   'appliance',

@@ -25,12 +25,13 @@ from experiments.data.dataset import (
   Files,
   array_spec,
 )
-from experiments.data.views import Image, View, to_pixels
+from experiments.data.modality import View
 from experiments.datasets import prepared
 from experiments.modalities.images import augmentation
 from experiments.modalities.images.files import EXTENSIONS, read_image
 from experiments.modalities.images.mixing import mix_pair
 from experiments.modalities.images.randaugment import randaugment
+from experiments.modalities.images.view import Image, to_pixels
 
 # Any 5.x holds the same images and labels; 5.1 adds the unlabelled test split.
 NAME = 'imagenet2012:5.*.*'

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from experiments.data import views
 from experiments.data.dataset import (
   Dataset,
   DataSpec,
@@ -26,10 +25,13 @@ from experiments.data.dataset import (
   Source,
   array_spec,
 )
+from experiments.data.modality import View
 from experiments.datasets.manual_downloads import manual_dir
 from experiments.datasets.output_points import check_points, random_points
 from experiments.datasets.sharded_builder import SPLIT, ShardedBuilder, prepare
-from experiments.modalities.media import VIDEO_EXTENSIONS
+from experiments.files.media import VIDEO_EXTENSIONS
+from experiments.modalities.images.view import to_pixels
+from experiments.modalities.sound.view import Sound
 from experiments.modalities.video.augmentation import (
   augment_frames,
   centre_frames,
@@ -47,6 +49,7 @@ from experiments.modalities.video.stored import (
   stored_sound,
   video_features,
 )
+from experiments.modalities.video.view import Video
 
 _ROOT = 'kinetics700_2020'
 _URL = 'https://github.com/cvdfoundation/kinetics-dataset'
@@ -59,7 +62,7 @@ _SAMPLES_PER_FRAME = _SAMPLE_RATE // _FRAME_RATE
 _SHORT_SIDE = 256
 _MOST_FRAMES = 32
 
-Video = tuple[pathlib.Path, int]
+_File = tuple[pathlib.Path, int]
 
 
 class Kinetics700(ShardedBuilder):
@@ -89,12 +92,12 @@ class Kinetics700(ShardedBuilder):
       disable_shuffling=True,
     )
 
-  def items(self, manual_dir: pathlib.Path) -> Sequence[Video]:
+  def items(self, manual_dir: pathlib.Path) -> Sequence[_File]:
     """See `ShardedBuilder`."""
     return list_videos(manual_dir / _ROOT)[self.builder_config.name]
 
   @staticmethod
-  def read(item: Video) -> tuple[str, dict[str, Any] | str]:
+  def read(item: _File) -> tuple[str, dict[str, Any] | str]:
     """See `ShardedBuilder`."""
     path, label = item
     name = f'{path.parent.name}/{path.stem}'
@@ -113,7 +116,7 @@ class Kinetics700(ShardedBuilder):
     return name, {**example, 'label': label, 'name': name}
 
 
-def list_videos(root: pathlib.Path) -> dict[str, list[Video]]:
+def list_videos(root: pathlib.Path) -> dict[str, list[_File]]:
   """Lists the videos of each split with their class.
 
   Classes are numbered in the order of their names; '_' is taken for the blank
@@ -282,12 +285,12 @@ def read_clips(
   ]
 
 
-def view_clip(example: Example) -> dict[str, views.View]:
+def view_clip(example: Example) -> dict[str, View]:
   """Returns what is seen and heard of a clip."""
   samples = np.clip(np.reshape(example['audio'], -1), -1, 1)
   return {
-    'audio': views.Sound(samples, _SAMPLE_RATE),
-    'image': views.Video(views.to_pixels(example['image']), _FRAME_RATE),
+    'audio': Sound(samples, _SAMPLE_RATE),
+    'image': Video(to_pixels(example['image']), _FRAME_RATE),
   }
 
 
@@ -321,7 +324,7 @@ def _folder(root: pathlib.Path, split: str) -> pathlib.Path:
   )
 
 
-def _list_split(folder: pathlib.Path, labels: Mapping[str, int]) -> list[Video]:
+def _list_split(folder: pathlib.Path, labels: Mapping[str, int]) -> list[_File]:
   videos = []
   for path in sorted(folder.glob('*/*.mp4')):
     name = path.parent.name.replace('_', ' ')

@@ -21,9 +21,8 @@ from experiments.data.dataset import (
   Files,
   array_spec,
 )
-from experiments.data.views import Points
 from experiments.datasets.manual_downloads import manual_dir
-from experiments.modalities.features import array_feature
+from experiments.files.features import array_feature
 from experiments.modalities.points.augmentation import (
   first_points,
   random_subset,
@@ -32,6 +31,7 @@ from experiments.modalities.points.augmentation import (
 )
 from experiments.modalities.points.files import EXTENSIONS, read_shape
 from experiments.modalities.points.meshes import parse_off, sample_surface
+from experiments.modalities.points.view import Points
 
 _URL = 'https://modelnet.cs.princeton.edu/ModelNet40.zip'
 _ARCHIVE = 'ModelNet40.zip'

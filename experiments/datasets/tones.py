@@ -21,14 +21,14 @@ from experiments.data.dataset import (
   array_spec,
   check_limits,
 )
-from experiments.data.views import Sound, View, to_samples
+from experiments.data.modality import View
 from experiments.datasets.embedded_builder import (
   FILES,
   EmbeddedBuilder,
   load_in_memory,
 )
-from experiments.modalities.features import array_feature
-from experiments.modalities.media import (
+from experiments.files.features import array_feature
+from experiments.files.media import (
   SOUND_EXTENSIONS,
   VIDEO_EXTENSIONS,
   decode_audio,
@@ -41,6 +41,7 @@ from experiments.modalities.sound.augmentation import (
   random_gain,
   random_warp,
 )
+from experiments.modalities.sound.view import Sound, to_samples
 
 CLASSES = (
   'tone 1, high',

@@ -21,16 +21,17 @@ from experiments.data.dataset import (
   Windows,
   array_spec,
 )
-from experiments.data.views import Series, View
+from experiments.data.modality import View
 from experiments.datasets.embedded_builder import (
   FILES,
   EmbeddedBuilder,
   load_in_memory,
 )
-from experiments.modalities.features import array_feature
+from experiments.files.features import array_feature
+from experiments.files.windows import window_starts
 from experiments.modalities.series.files import EXTENSIONS, read_series
 from experiments.modalities.series.motion import augment_motion
-from experiments.modalities.windows import window_starts
+from experiments.modalities.series.view import Series
 
 CLASSES = ('PEN', 'ABD', 'FEL', 'IR', 'ER', 'TRAP', 'ROW')
 _CLASS_NAMES = (

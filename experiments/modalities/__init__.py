@@ -1,1 +1,1 @@
-"""The senses, a folder each, and what they share."""
+"""The senses, a folder each with one record."""

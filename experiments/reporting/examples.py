@@ -15,8 +15,8 @@ from experiments.answers.kinds import (
 )
 from experiments.answers.panels import Panel, motion_panel, panels_of
 from experiments.data.dataset import Dataset, Example
-from experiments.data.views import Image, Points, Video, View
-from experiments.modalities.elements import html_of
+from experiments.data.modality import View
+from experiments.modalities.senses import html_of, sense_of
 from experiments.pages.tables import Html
 from experiments.reporting.held_out import (
   Judged,
@@ -80,7 +80,7 @@ def _cards(
 
 def _room_for(views: Mapping[str, View]) -> str:
   """The class of a grid of examples: pictures need less room than texts."""
-  is_small = all(isinstance(x, Image | Video | Points) for x in views.values())
+  is_small = all(sense_of(each).is_small for each in views.values())
   return 'examples' if is_small and len(views) < 2 else 'examples broad'
 
 

@@ -13,7 +13,7 @@ from experiments.answers.told import json_of, write_answer
 from experiments.attention.maps_of import AttentionOf
 from experiments.attention.page import attention_page
 from experiments.data.dataset import Example, Files
-from experiments.modalities.elements import html_of
+from experiments.modalities.senses import html_of
 from experiments.runs.trained import TrainedRun
 from experiments.serving.sizes import MEGABYTE
 from experiments.serving.uploads import Limits, Unreadable

@@ -27,6 +27,7 @@ from experiments.datasets.modelnet40 import modelnet40
 from experiments.datasets.tones import tones
 from experiments.datasets.watch import watch
 from experiments.host.configuration import choose, construct
+from experiments.modalities import senses
 from experiments.stepping.train_state import Batch, LossFunction, Metrics
 from experiments.tasks.baselines import make_baseline
 from experiments.tasks.classification_metrics import (
@@ -35,7 +36,6 @@ from experiments.tasks.classification_metrics import (
   recording_accuracy,
   sigmoid_metrics,
 )
-from experiments.tasks.open_values import FOLDERS
 from experiments.tasks.parts import make_preprocessor
 from experiments.tasks.task import DatasetMetrics, Task
 from perceiver_jax.decoder import Decoder
@@ -46,7 +46,6 @@ from perceiver_jax.queries import LearnedQueries
 
 _PROBABILITIES = {'softmax': jax.nn.softmax, 'sigmoid': jax.nn.sigmoid}
 _DATASETS = {
-  **FOLDERS,
   'digits': digits,
   'furniture': furniture,
   'imagenet': imagenet,
@@ -83,7 +82,8 @@ def make_task(config: ml_collections.ConfigDict, data_dir: str | None) -> Task:
   Raises:
     ValueError: the config is wrong.
   """
-  data = choose('data', _DATASETS, config.data, data_dir)
+  datasets = {**_DATASETS, **senses.folders()}
+  data = choose('data', datasets, config.data, data_dir)
   return Task(
     model=make_model(config, data.num_classes),
     loss_function=choose('loss', LOSSES, config.loss),

@@ -9,7 +9,9 @@ import numpy as np
 
 from experiments.answers.kinds import Classes, Reconstruction
 from experiments.data.dataset import DataSpec, Example
-from experiments.data.views import Sound, Video, View
+from experiments.data.modality import View
+from experiments.modalities.sound.view import Sound
+from experiments.modalities.video.view import Video
 from experiments.tasks.classification import class_names
 
 

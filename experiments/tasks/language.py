@@ -20,8 +20,8 @@ from experiments.datasets.declaration import (
 from experiments.datasets.masked_text import masked_text
 from experiments.datasets.without_pipeline import masked_pieces
 from experiments.host.configuration import choose, construct
+from experiments.modalities.text.record import TEXTS
 from experiments.stepping.train_state import Batch, LossFunction, Metrics
-from experiments.tasks.open_values import TEXT_FOLDERS
 from experiments.tasks.task import Task
 from perceiver_jax.decoder import Decoder
 from perceiver_jax.encoder import Encoder
@@ -36,7 +36,7 @@ _MASKED_TEXTS = {
   'masked_pieces': masked_pieces,
   'masked_text': masked_text,
 }
-_LABELLED_TEXTS = {'declaration': declaration_languages, **TEXT_FOLDERS}
+_LABELLED_TEXTS = {'declaration': declaration_languages, **TEXTS.folders}
 _PARTS = ('data', 'embedding', 'encoder', 'queries', 'decoder')
 
 

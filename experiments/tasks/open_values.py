@@ -11,23 +11,8 @@ from typing import Any
 import ml_collections
 
 from experiments.host.configuration import choose
-from experiments.modalities.images.folder import image_folder
-from experiments.modalities.points.folder import point_folder
-from experiments.modalities.series.folder import series_folder
-from experiments.modalities.sound.folder import sound_folder
-from experiments.modalities.text.folder import text_folder
-from experiments.modalities.video.folder import video_folder
+from experiments.modalities import senses
 
-# Data whose shapes are not known before it is seen.
-FOLDERS = {
-  'image_folder': image_folder,
-  'point_folder': point_folder,
-  'series_folder': series_folder,
-  'sound_folder': sound_folder,
-  'video_folder': video_folder,
-}
-TEXT_FOLDERS = {'text_folder': text_folder}
-_ALL = {**FOLDERS, **TEXT_FOLDERS}
 # Elsewhere None is a value like others.
 _SECTIONS = ('data', 'inputs', 'embedding', 'labels')
 
@@ -52,9 +37,11 @@ def settle(
   if not isinstance(data, ml_collections.ConfigDict):
     return config, ''
   paths = list(_open_paths(config))
-  if data.get('name') not in _ALL or not paths:
+  # Data whose shapes are not known before it is seen.
+  folders = senses.folders()
+  if data.get('name') not in folders or not paths:
     return config, ''
-  spec = choose('data', _ALL, data, data_dir)
+  spec = choose('data', folders, data, data_dir)
   settled = config.copy_and_resolve_references()
   for path in paths:
     if path not in spec.chosen:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.host.configuration import choose, construct
+from experiments.modalities import senses
 from perceiver_jax.frame_preprocessors import FrameConvStem, FramePatches
 from perceiver_jax.multimodal import Multimodal
 from perceiver_jax.position_encoding import (
@@ -18,20 +19,8 @@ from perceiver_jax.postprocessors import (
   PixelPatches,
   PixelValues,
 )
-from perceiver_jax.preprocessors import (
-  AudioPatches,
-  Conv1x1,
-  ConvStem,
-  MelSpectrogram,
-  OneHot,
-  Patches,
-  PermutedPixels,
-  Pixels,
-  Points,
-  Preprocessor,
-)
+from perceiver_jax.preprocessors import OneHot, Preprocessor
 from perceiver_jax.queries import GridQueries, LearnedQueries
-from perceiver_jax.token_embedding import TokenEmbedding
 
 Section = Mapping[str, Any]
 
@@ -54,18 +43,6 @@ _POSITIONS = {
   'projected_learned': _projected_learned,
   'none': lambda: None,
 }
-_PREPROCESSORS = {
-  'pixels': Pixels,
-  'permuted_pixels': PermutedPixels,
-  'conv1x1': Conv1x1,
-  'conv_stem': ConvStem,
-  'patches': Patches,
-  'audio_patches': AudioPatches,
-  'mel_spectrogram': MelSpectrogram,
-  'one_hot': OneHot,
-  'points': Points,
-  'token_embedding': TokenEmbedding,
-}
 _FRAME_PREPROCESSORS = {
   'frame_patches': FramePatches,
   'frame_conv_stem': FrameConvStem,
@@ -86,8 +63,10 @@ def make_preprocessor(inputs: Section, packing: Section | None) -> Preprocessor:
     inputs: a section for each modality.
     packing: arguments of `Multimodal`, when there are several.
   """
+  # A label belongs to no sense.
+  known = {**senses.preprocessors(), 'one_hot': OneHot}
   preprocessors = {
-    modality: _with_positions(f'inputs.{modality}', _PREPROCESSORS, section)
+    modality: _with_positions(f'inputs.{modality}', known, section)
     for modality, section in inputs.items()
   }
   if packing is None:

@@ -8,8 +8,13 @@ import pytest
 
 from experiments.configs import digits as digits_config
 from experiments.data.dataset import Dataset, DataSpec
-from experiments.data.views import Image, Points, Series, Sound, Text, Video
 from experiments.host.configuration import fill_defaults, write_config
+from experiments.modalities.images.view import Image
+from experiments.modalities.points.view import Points
+from experiments.modalities.series.view import Series
+from experiments.modalities.sound.view import Sound
+from experiments.modalities.text.view import Text
+from experiments.modalities.video.view import Video
 from experiments.pages.tables import Html
 from experiments.reporting.comparison import comparison_page
 from experiments.reporting.held_out import Judged, Judgement

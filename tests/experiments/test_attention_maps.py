@@ -13,15 +13,18 @@ from experiments.attention.figure import attention_figure
 from experiments.attention.maps import (
   chosen_latents,
   coverage,
-  divided,
   entropy,
   levels,
   summed,
 )
-from experiments.attention.maps_of import AttentionOf, characters
+from experiments.attention.maps_of import AttentionOf
 from experiments.attention.page import attention_page
 from experiments.configs import bunny, declaration, digits, flow
-from experiments.data.views import Image, Sound, Video
+from experiments.data.modality import divided
+from experiments.modalities.images.view import Image
+from experiments.modalities.sound.view import Sound
+from experiments.modalities.text.attention import characters
+from experiments.modalities.video.view import Video
 from experiments.pages.pictures import write_picture
 from perceiver_jax.attention_weights import with_lookups
 from perceiver_jax.tokenizer import MASK, ByteTokenizer
@@ -254,7 +257,7 @@ def test_a_text_has_a_cell_for_each_character():
   (example,) = run.task.data.files.from_text('Grüß Gott'.encode())
   maps = AttentionOf(run)(example)
   (modality,) = maps.modalities.values()
-  assert modality.pieces == tuple('Grüß Gott')
+  assert modality.labels == tuple('Grüß Gott')
   assert maps.num_inputs == 11  # Bytes; the rest is padding.
   np.testing.assert_allclose(modality.weights.sum(axis=-1), 1.0, atol=1e-5)
   assert maps.coverage.max() <= 1.0

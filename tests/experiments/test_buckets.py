@@ -23,11 +23,11 @@ from experiments.checkpointing.local_copies import (
   LocalCopies,
   check_processes,
 )
+from experiments.files.fetched import fetched
 from experiments.host import run_lock
 from experiments.host.addresses import place
 from experiments.host.buckets import BucketPath, write_whole, written_here
 from experiments.host.run_lock import RunLock
-from experiments.modalities.fetched import fetched
 from experiments.stepping.train_state import TrainState
 from experiments.watching import writers
 from experiments.watching.profiling import Profiler

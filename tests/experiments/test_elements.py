@@ -17,9 +17,14 @@ from experiments.answers.kinds import (
   Reconstruction,
 )
 from experiments.answers.panels import panels_of
-from experiments.data.views import Image, Points, Series, Sound, Text, Video
-from experiments.modalities.elements import html_of
 from experiments.modalities.frames.colours import flow_colours
+from experiments.modalities.images.view import Image
+from experiments.modalities.points.view import Points
+from experiments.modalities.senses import html_of
+from experiments.modalities.series.view import Series
+from experiments.modalities.sound.view import Sound
+from experiments.modalities.text.view import Text
+from experiments.modalities.video.view import Video
 from experiments.pages.axes import number, ticks
 from experiments.pages.charts import Line, line_chart, stacked_chart
 from tests.pages import Page

@@ -6,7 +6,7 @@ import pytest
 
 from experiments.datasets import kinetics
 from experiments.datasets.bunny import STDDEV, bunny
-from experiments.modalities.media import decode_audio, decode_frames
+from experiments.files.media import decode_audio, decode_frames
 from experiments.modalities.video.files import Film, clip_starts, write_film
 from tests.media_files import (
   GREYS,

@@ -8,14 +8,14 @@ import PIL.Image
 import pytest
 import trimesh
 
-from experiments.modalities.images.files import EXTENSIONS as IMAGES
-from experiments.modalities.images.files import read_image
-from experiments.modalities.images.folder import patch_side, squash
-from experiments.modalities.media import (
+from experiments.files.media import (
   SOUND_EXTENSIONS,
   decode_audio,
   read_header,
 )
+from experiments.modalities.images.files import EXTENSIONS as IMAGES
+from experiments.modalities.images.files import read_image
+from experiments.modalities.images.folder import patch_side, squash
 from experiments.modalities.points.files import read_shape
 from experiments.modalities.series.augmentation import augment_series, window
 from experiments.modalities.series.files import EXTENSIONS as SERIES

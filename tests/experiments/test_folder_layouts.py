@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 
 from experiments.configs import folder as folder_config
-from experiments.modalities.listing import files_note, list_folder
+from experiments.files.listing import files_note, list_folder
 from experiments.modalities.text.files import clean_text
 from experiments.modalities.text.folder import read_lines
 from experiments.tasks import make_task

@@ -9,9 +9,8 @@ import PIL.Image
 import pytest
 
 from experiments.configs import folder as folder_config
-from experiments.host.configuration import take_open_values
-from experiments.modalities.folder_builder import content_key
-from experiments.modalities.listing import (
+from experiments.files.folder_builder import content_key
+from experiments.files.listing import (
   check_patches,
   list_folder,
   quantile,
@@ -19,6 +18,7 @@ from experiments.modalities.listing import (
   survey,
   whole_patches,
 )
+from experiments.host.configuration import take_open_values
 from experiments.tasks import make_task
 from experiments.tasks.open_values import settle
 

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from experiments.modalities.media import decode_audio, decode_frames, has_video
+from experiments.files.media import decode_audio, decode_frames, has_video
 from tests.media_files import grey_frames, sine, write_media
 
 VIDEO = ('.mp4', '.webm', '.mkv', '.avi')

@@ -9,8 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from experiments.modalities import media
-from experiments.modalities.media import (
+from experiments.files import media
+from experiments.files.media import (
   decode_audio,
   decode_frames,
   has_video,

@@ -19,9 +19,9 @@ from experiments.datasets.imagenet import eval_example, imagenet
 from experiments.datasets.modelnet40 import make_example, modelnet40
 from experiments.datasets.tones import tones
 from experiments.datasets.watch import watch
+from experiments.files.windows import window_starts
 from experiments.modalities.points.augmentation import to_unit_cube
 from experiments.modalities.sound.augmentation import decode_mu_law
-from experiments.modalities.windows import window_starts
 from tests.media_files import grey_frames, sine, write_media
 
 

@@ -12,11 +12,13 @@ from experiments.answers.kinds import Classes, Reconstruction
 from experiments.answers.told import json_of, lines_of, write_answer
 from experiments.configs import bunny as config_module
 from experiments.data.dataset import DataSpec
-from experiments.data.views import Sound, Text, Video
 from experiments.datasets import kinetics
 from experiments.datasets.bunny import STDDEV, view_clip
-from experiments.modalities.media import decode_audio, decode_frames
+from experiments.files.media import decode_audio, decode_frames
+from experiments.modalities.sound.view import Sound
+from experiments.modalities.text.view import Text
 from experiments.modalities.video.drawing import film_frames
+from experiments.modalities.video.view import Video
 from experiments.tasks.film_answers import decibels, make_answer
 from tests.media_files import (
   GREYS,

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from experiments.data.dataset import InMemory
-from experiments.data.views import Sound, Video
+from experiments.modalities.sound.view import Sound
 from experiments.modalities.video.drawing import draw_clip
+from experiments.modalities.video.view import Video
 from experiments.pages.pictures import write_picture
 from experiments.reconstructions import Spread
 

@@ -13,10 +13,11 @@ import sklearn.metrics
 from experiments.answers.panels import motion_panel
 from experiments.configs import digits as digits_config
 from experiments.data.dataset import Dataset, DataSpec
-from experiments.data.views import Image, Text
 from experiments.datasets.embedded_builder import FILES
 from experiments.host.configuration import fill_defaults, write_config
+from experiments.modalities.images.view import Image
 from experiments.modalities.text.typed import view_text
+from experiments.modalities.text.view import Text
 from experiments.pages.tables import Html
 from experiments.reporting import scores
 from experiments.reporting.comparison import comparison_page

@@ -27,7 +27,7 @@ from experiments.datasets.embedded_builder import (
   load_in_memory,
 )
 from experiments.datasets.flow.frame_pairs import flow_example
-from experiments.modalities.features import array_feature
+from experiments.files.features import array_feature
 from experiments.modalities.frames.augmentation import FramePair, jitter_colours
 from experiments.modalities.frames.frames import two_images, view_frames
 from experiments.modalities.frames.warping import (

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from experiments.data.dataset import Example, Files
-from experiments.data.views import Video
 from experiments.modalities.images.files import EXTENSIONS, read_image
+from experiments.modalities.video.view import Video
 
 # A person's images may be so many times as high and as wide as the frames that
 # the model was trained on. It takes them tile by tile: far larger ones would

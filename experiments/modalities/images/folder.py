@@ -8,12 +8,9 @@ import numpy as np
 import PIL.Image
 
 from experiments.data.dataset import DataSpec, Example, array_spec
-from experiments.data.views import Image, to_pixels
-from experiments.modalities.features import array_feature
-from experiments.modalities.folder_builder import FileKind, folder_data
-from experiments.modalities.images.augmentation import random_affine
-from experiments.modalities.images.files import EXTENSIONS, read_image
-from experiments.modalities.listing import (
+from experiments.files.features import array_feature
+from experiments.files.folder_builder import FileKind, folder_data
+from experiments.files.listing import (
   Folder,
   check_patches,
   files_note,
@@ -22,6 +19,9 @@ from experiments.modalities.listing import (
   survey,
   whole_patches,
 )
+from experiments.modalities.images.augmentation import random_affine
+from experiments.modalities.images.files import EXTENSIONS, read_image
+from experiments.modalities.images.view import Image, to_pixels
 
 # Along a side: at most 256 in all.
 _MOST_PATCHES = 16

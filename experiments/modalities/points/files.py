@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 import trimesh
 
+from experiments.files.tables import decode, parse_table
 from experiments.modalities.points.meshes import (
   Mesh,
   parse_obj,
@@ -14,7 +15,6 @@ from experiments.modalities.points.meshes import (
   sample_surface,
 )
 from experiments.modalities.points.ply import parse_ply
-from experiments.modalities.tables import decode, parse_table
 
 MESH_EXTENSIONS = ('.off', '.obj', '.ply', '.stl')
 POINT_EXTENSIONS = ('.npy', '.xyz', '.pts', '.txt')

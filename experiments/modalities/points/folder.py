@@ -6,10 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from experiments.data.dataset import DataSpec, Example, array_spec
-from experiments.data.views import Points
-from experiments.modalities.features import array_feature
-from experiments.modalities.folder_builder import FileKind, folder_data
-from experiments.modalities.listing import (
+from experiments.files.features import array_feature
+from experiments.files.folder_builder import FileKind, folder_data
+from experiments.files.listing import (
   files_note,
   list_folder,
   survey,
@@ -21,6 +20,7 @@ from experiments.modalities.points.augmentation import (
   mix_points,
 )
 from experiments.modalities.points.files import EXTENSIONS, read_shape
+from experiments.modalities.points.view import Points
 
 # Kept of each shape: training takes another subset of them each time.
 _POINTS_OF_A_SHAPE = 1024

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.modalities.tables import Table, decode, parse_table
+from experiments.files.tables import Table, decode, parse_table
 
 EXTENSIONS = ('.csv', '.tsv', '.npz', '.npy')
 # With a unit or without: `Time (s)`, `timestamp [ns]`, `time_ms`.

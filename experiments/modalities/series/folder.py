@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.data.dataset import DataSpec, Example, array_spec
-from experiments.data.views import Series, View
-from experiments.modalities.features import array_feature
-from experiments.modalities.folder_builder import FileKind, folder_data
-from experiments.modalities.listing import (
+from experiments.data.modality import View
+from experiments.files.features import array_feature
+from experiments.files.folder_builder import FileKind, folder_data
+from experiments.files.listing import (
   Folder,
   check_patches,
   files_note,
@@ -25,6 +25,7 @@ from experiments.modalities.listing import (
   survey,
   whole_patches,
 )
+from experiments.files.windows import window_starts
 from experiments.modalities.series.augmentation import augment_series, window
 from experiments.modalities.series.files import (
   EXTENSIONS,
@@ -33,7 +34,7 @@ from experiments.modalities.series.files import (
   read_measurements,
   read_series,
 )
-from experiments.modalities.windows import window_starts
+from experiments.modalities.series.view import Series
 
 _MOST_PATCHES = 256
 # Bands of the positions are 1 apart, and this many.

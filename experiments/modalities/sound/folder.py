@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.data.dataset import DataSpec, Example, array_spec
-from experiments.data.views import Sound, View, to_samples
-from experiments.modalities.features import array_feature
-from experiments.modalities.folder_builder import FileKind, folder_data
-from experiments.modalities.listing import (
+from experiments.data.modality import View
+from experiments.files.features import array_feature
+from experiments.files.folder_builder import FileKind, folder_data
+from experiments.files.listing import (
   Folder,
   check_patches,
   files_note,
@@ -20,11 +20,12 @@ from experiments.modalities.listing import (
   survey,
   whole_patches,
 )
-from experiments.modalities.media import (
+from experiments.files.media import (
   SOUND_EXTENSIONS,
   decode_audio,
   read_header,
 )
+from experiments.files.windows import window_starts
 from experiments.modalities.sound.augmentation import (
   add_noise,
   centred,
@@ -34,7 +35,7 @@ from experiments.modalities.sound.augmentation import (
   random_gain,
   random_warp,
 )
-from experiments.modalities.windows import window_starts
+from experiments.modalities.sound.view import Sound, to_samples
 
 _MOST_PATCHES = 192
 _LEAST_PATCH = 16

@@ -16,7 +16,7 @@ from experiments.data.dataset import (
   Example,
   array_spec,
 )
-from experiments.modalities.listing import (
+from experiments.files.listing import (
   SPLITS,
   LabelledFile,
   check_classes,

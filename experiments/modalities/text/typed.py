@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 
 from experiments.data.dataset import Example, Files
-from experiments.data.views import Text
+from experiments.files.windows import window_starts
 from experiments.modalities.text.examples import (
   joined_example,
   pad,
@@ -18,7 +18,7 @@ from experiments.modalities.text.examples import (
   token_example,
 )
 from experiments.modalities.text.files import EXTENSIONS, clean_text, read_text
-from experiments.modalities.windows import window_starts
+from experiments.modalities.text.view import Text
 from perceiver_jax.tokenizer import MASK, SEP, SPECIAL_TOKENS, ByteTokenizer
 
 BLANK = b'[MASK]'

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments.data.views import Sound, Video, View
+from experiments.data.modality import View
+from experiments.modalities.sound.view import Sound
+from experiments.modalities.video.view import Video
 from experiments.pages.pictures import enlarged
 
 _LEAST_FRAME = 128  # Pixels of a frame in a picture.

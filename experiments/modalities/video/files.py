@@ -8,7 +8,7 @@ from typing import NamedTuple
 import av
 import numpy as np
 
-from experiments.modalities.media import (
+from experiments.files.media import (
   decode_audio,
   decode_frames,
   read_header,

@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.data.dataset import DataSpec, Example, array_spec
-from experiments.data.views import Video, View, to_pixels
-from experiments.modalities.features import array_feature
-from experiments.modalities.folder_builder import FileKind, folder_data
-from experiments.modalities.images.augmentation import Box
-from experiments.modalities.listing import (
+from experiments.data.modality import View
+from experiments.files.features import array_feature
+from experiments.files.folder_builder import FileKind, folder_data
+from experiments.files.listing import (
   Folder,
   check_patches,
   files_note,
@@ -20,17 +19,20 @@ from experiments.modalities.listing import (
   survey,
   whole_patches,
 )
-from experiments.modalities.media import (
+from experiments.files.media import (
   VIDEO_EXTENSIONS,
   decode_frames,
   read_header,
 )
+from experiments.files.windows import window_starts
+from experiments.modalities.images.augmentation import Box
+from experiments.modalities.images.view import to_pixels
 from experiments.modalities.video.augmentation import (
   colour_matrix,
   crop_frames,
   recolour,
 )
-from experiments.modalities.windows import window_starts
+from experiments.modalities.video.view import Video
 
 # Along a side; frames go two and two into a patch.
 _MOST_PATCHES = 8

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from experiments.data.dataset import Example
-from experiments.modalities.features import array_feature
+from experiments.files.features import array_feature
 from experiments.modalities.images.augmentation import decode
 from experiments.modalities.sound.augmentation import decode_int16, encode_int16
 from experiments.modalities.video.files import read_film

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.files.fetched import fetched
 from experiments.host import addresses
 from experiments.host.buckets import is_in_bucket
-from experiments.modalities.fetched import fetched
 
 SPLITS = ('train', 'test')
 # Not hidden, and yet not the user's: made by systems and by storages.

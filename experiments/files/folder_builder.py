@@ -26,8 +26,8 @@ from experiments.data.dataset import (
   Source,
   array_spec,
 )
-from experiments.data.views import View
-from experiments.modalities.listing import (
+from experiments.data.modality import View
+from experiments.files.listing import (
   SPLITS,
   Folder,
   LabelledFile,

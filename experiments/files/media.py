@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import av
 import numpy as np
 
-from experiments.modalities.containers import (
+from experiments.files.containers import (
   Path,
   check_whole,
   films,

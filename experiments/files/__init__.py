@@ -1,0 +1,1 @@
+"""What the readers of all senses share: folders, tables, media, windows."""

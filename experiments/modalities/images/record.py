@@ -1,0 +1,28 @@
+"""Images as a sense."""
+
+from experiments.data.modality import Modality
+from experiments.modalities.images.attention import OVER_IMAGES
+from experiments.modalities.images.folder import image_folder
+from experiments.modalities.images.view import Image, image_html
+from perceiver_jax.preprocessors import (
+  Conv1x1,
+  ConvStem,
+  Patches,
+  PermutedPixels,
+  Pixels,
+)
+
+IMAGES = Modality(
+  view=Image,
+  html=image_html,
+  attention=OVER_IMAGES,
+  is_small=True,
+  preprocessors={
+    'pixels': Pixels,
+    'permuted_pixels': PermutedPixels,
+    'conv1x1': Conv1x1,
+    'conv_stem': ConvStem,
+    'patches': Patches,
+  },
+  folders={'image_folder': image_folder},
+)

@@ -1,0 +1,16 @@
+"""Points and meshes as a sense."""
+
+from experiments.data.modality import Modality
+from experiments.modalities.points.attention import OVER_POINTS
+from experiments.modalities.points.folder import point_folder
+from experiments.modalities.points.view import Points, points_html
+from perceiver_jax import preprocessors
+
+POINTS = Modality(
+  view=Points,
+  html=points_html,
+  attention=OVER_POINTS,
+  is_small=True,
+  preprocessors={'points': preprocessors.Points},
+  folders={'point_folder': point_folder},
+)

@@ -1,0 +1,21 @@
+"""Sound as a sense."""
+
+from experiments.data.modality import Modality
+from experiments.modalities.sound.attention import OVER_SOUNDS
+from experiments.modalities.sound.folder import sound_folder
+from experiments.modalities.sound.view import Sound, sound_html
+from perceiver_jax.preprocessors import (
+  AudioPatches,
+  MelSpectrogram,
+)
+
+SOUNDS = Modality(
+  view=Sound,
+  html=sound_html,
+  attention=OVER_SOUNDS,
+  preprocessors={
+    'audio_patches': AudioPatches,
+    'mel_spectrogram': MelSpectrogram,
+  },
+  folders={'sound_folder': sound_folder},
+)
