@@ -64,12 +64,15 @@ def layout_of(
   """Returns the places of the elements that a preprocessor made.
 
   Args:
-    preprocessor: of one modality.
+    preprocessor: of one modality; one that is not of this package says it by a
+      method `layout(raw, byte_array)`, else elements are one after the other.
     raw: what it was given.
     byte_array: what it made of it.
   """
   num_elements = byte_array.features.shape[1]
-  if isinstance(raw, Mapping):  # Of somebody's own: several arrays, no grid.
+  if hasattr(preprocessor, 'layout'):  # Somebody's own, which knows.
+    return preprocessor.layout(raw, byte_array)
+  if isinstance(raw, Mapping):  # Several arrays, no grid.
     return _grid((num_elements,))
   grid_shape = raw.shape[1:-1]
   match preprocessor:

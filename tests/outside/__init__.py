@@ -1,0 +1,1 @@
+"""Senses and answers made up outside the package: nothing in it knows them."""

@@ -1,0 +1,1 @@
+"""A thermal camera: 16-bit pictures of hundredths of a kelvin."""
