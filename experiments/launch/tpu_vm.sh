@@ -174,7 +174,7 @@ install() {
     # The Python of the machine is too old.
     [ -d .venv ] || python3 -m uv venv --quiet --python=3.12 .venv
     python3 -m uv pip install --quiet --python=.venv/bin/python \
-      --constraint=requirements.txt '.[tpu]'"
+      --constraint=requirements.txt '.[tpu,buckets]'"
 }
 
 start() {
