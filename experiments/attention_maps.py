@@ -18,7 +18,6 @@ from typing import Any
 
 from absl import flags
 
-from experiments.answers.kinds import Classes
 from experiments.attention.figure import attention_figure
 from experiments.attention.maps import AttentionMaps, chosen_latents
 from experiments.attention.maps_of import AttentionOf
@@ -138,7 +137,8 @@ def main() -> None:
   maps = look(example)
   folder = chosen_run.save_to(f'attention_maps/{name}')
   title = f'{run.workdir.name}: {name.replace("_", " ")}'
-  paths = write_maps(title, _note(run, example), maps, latents, folder)
+  note = run.task.answer.note(run.answer([example]))
+  paths = write_maps(title, note, maps, latents, folder)
   output.print_result(
     {
       'step': run.step,
@@ -162,15 +162,6 @@ def _numbers(texts: list[str] | None, num_latents: int) -> list[int] | None:
     f'--latents must be numbers from 0 to {num_latents - 1}, such as 0,5,7; '
     f'got {",".join(texts)!r}.'
   )
-
-
-def _note(run: TrainedRun, example: Example) -> str:
-  """What the model says of the example, where that is a class."""
-  answer = run.answer([example]) if run.task.answer else None
-  if not isinstance(answer, Classes):
-    return ''
-  ((name, probability),) = answer.top(1)
-  return f'The model says: {name} ({probability:.1%}).'
 
 
 def _render(result: dict[str, Any]) -> str:

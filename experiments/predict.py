@@ -25,8 +25,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments.answers.kinds import Answer
-from experiments.answers.told import json_of, lines_of, write_answer
+from experiments.answers.answer import Answer
 from experiments.host import command_line, output
 from experiments.host.buckets import written_here
 from experiments.host.compilation_cache import start_keeping
@@ -58,7 +57,7 @@ def group(run: TrainedRun, files: Sequence[str]) -> list[tuple[str, ...]]:
 
 def answers(
   run: TrainedRun, files: Sequence[str], texts: Sequence[str]
-) -> Iterator[tuple[tuple[str, ...], Answer | ValueError | OSError]]:
+) -> Iterator[tuple[tuple[str, ...], Any | ValueError | OSError]]:
   """Yields the files or the text of each input, and what the run says."""
   inputs = group(run, files)
   yield from zip(inputs, run.predict_many(inputs), strict=True)
@@ -98,6 +97,7 @@ def main() -> None:
   if not files and not texts:
     raise ValueError('Name files to look at, or give a --text.')
   run = chosen_run.load()
+  kind = run.task.answer
   folder = chosen_run.save_to('predictions')
   results, taken, failed = [], set(), False
   with written_here(folder) as here:
@@ -111,11 +111,11 @@ def main() -> None:
         continue
       written = [
         str(folder / path.relative_to(here))
-        for path in write_answer(answer, here, name_of(parts, taken))
+        for path in kind.write(answer, here, name_of(parts, taken))
       ]
-      results.append(_result(name, answer, written))
+      results.append(_result(name, kind, answer, written))
       if not output.as_json():
-        lines = [*lines_of(answer, _TOP.value), *(f'-> {p}' for p in written)]
+        lines = [*kind.lines(answer, _TOP.value), *(f'-> {p}' for p in written)]
         print('\n  '.join([name, *lines]), flush=True)
   if output.as_json():
     print(json.dumps({'step': run.step, 'results': results}))
@@ -124,11 +124,11 @@ def main() -> None:
 
 
 def _result(
-  name: str, answer: Answer, written: Sequence[str]
+  name: str, kind: Answer, answer: Any, written: Sequence[str]
 ) -> dict[str, Any]:
   return {
     'input': name,
-    **json_of(answer, _TOP.value),
+    **kind.json(answer, _TOP.value),
     **({'files': list(written)} if written else {}),
   }
 

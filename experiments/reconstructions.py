@@ -102,7 +102,7 @@ def draw(experiment: Experiment, state: Any, num_clips: int) -> np.ndarray:
   for i in range(len(clips)):
     example = experiment.dataset.prepare(clips[i])
     made = reconstruct(jax.tree.map(lambda x: np.asarray(x)[None], example))
-    answer = experiment.task.answer(
+    answer = experiment.task.tell(
       [{name: np.asarray(x)[0] for name, x in made.items()}], [example]
     )
     picture = draw_clip(answer.original, answer.reconstruction)

@@ -42,7 +42,16 @@ LEVELS = (
   ('experiments/modalities/frames',),
   ('experiments/modalities',),  # The list of senses.
   ('experiments/answers', 'experiments/datasets'),
-  ('experiments/datasets/flow',),
+  # What an answer is.
+  (
+    'experiments/answers/classes',
+    'experiments/answers/embeddings',
+    'experiments/answers/filled_text',
+    'experiments/answers/flow',
+    'experiments/datasets/flow',
+  ),
+  # With classes among the rest.
+  ('experiments/answers/judgements', 'experiments/answers/reconstruction'),
   ('experiments/tasks',),
   ('experiments/measuring', 'experiments/runs'),
   ('experiments/attention', 'experiments/compiling'),
@@ -87,6 +96,7 @@ ONLY_IN = {
   'uvicorn': ['experiments'],
   'wandb': ['experiments/watching'],
 }
+KINDS_OF_ANSWERS = 'experiments/answers/'
 LIBRARY_MAY_IMPORT = {'chex', 'einops', 'haiku', 'jax', 'numpy', 'optax'}
 
 
@@ -205,6 +215,14 @@ def test_a_file_imports_from_lower_rooms_only(name):
     each for each in ours(IMPORTS[name]) if breach(room, ROOMS[each], LEVEL)
   }
   assert not above, f'{name}, in {room}, imports upwards'
+
+
+@pytest.mark.parametrize('name', in_package('experiments'))
+def test_tasks_alone_know_the_kinds_of_answers(name):
+  # All else asks the record, so that a kind may come from outside.
+  if not ROOMS[name].startswith(('experiments/answers', 'experiments/tasks')):
+    rooms = {ROOMS[each] for each in ours(IMPORTS[name])}
+    assert not [each for each in rooms if each.startswith(KINDS_OF_ANSWERS)]
 
 
 def test_nothing_imports_in_a_circle():

@@ -1,1 +1,1 @@
-"""What a model says: lines, panels and files of it."""
+"""What a model says: a folder for each kind of answer, with its record."""

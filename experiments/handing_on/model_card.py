@@ -23,37 +23,6 @@ from experiments.runs.trained import TrainedRun
 
 _MOST_CLASSES = 30
 _AGAIN = 'Train it again, or go on'
-# What predictions of each task are.
-_OUTPUTS = {
-  'classification': {
-    'softmax': 'Logits of the classes: softmax makes probabilities of them '
-    'that sum to 1.',
-    'sigmoid': 'Logits of the classes, any number of which can be there: '
-    'sigmoid makes a probability of each.',
-  },
-  'masked_language_modelling': 'Logits of the token at each place. Of '
-  'models of bytes a token is a byte of UTF-8 plus 6; 0 is padding, 3 a byte '
-  'that is masked.',
-  'text_classification': 'Logits of the classes: softmax makes probabilities '
-  'of them that sum to 1. A token is a byte of UTF-8 plus 6; 0 is padding.',
-  'glue': 'Logits of the classes of each task; one value where it is a '
-  'regression.',
-  'optical_flow': 'How far each pixel of the first frame goes to the right and '
-  'down, in pixels. Frames must be of just this size; larger ones have to be '
-  'cut into tiles that overlap.',
-  'autoencoding': 'What was put in as the model makes it again, in the same '
-  'units; of a label, logits.',
-  'entity_encoding': 'An embedding of each entity; zeros where there is none.',
-}
-_WORDS = {
-  'classification': 'classification',
-  'masked_language_modelling': 'filling in masked text',
-  'text_classification': 'classification of text',
-  'glue': 'the tasks of GLUE',
-  'optical_flow': 'optical flow',
-  'autoencoding': 'reconstruction',
-  'entity_encoding': 'encoding of entities',
-}
 
 
 def model_card(
@@ -78,7 +47,7 @@ def model_card(
     ('Files', [items(files)]),
     ('Use', _use(inputs, weights_inside)),
     ('Inputs', [_arrays(inputs), notes.examples]),
-    ('Outputs', [_arrays(outputs), _meaning(run.config), _classes(run)]),
+    ('Outputs', [_arrays(outputs), run.task.answer.outputs, _classes(run)]),
     ('Data', _data(run.config, notes)),
     ('Training', [training_notes(run)]),
     ('Results', result_notes(run)),
@@ -133,7 +102,7 @@ def _summary(run: TrainedRun) -> list[str]:
   size = hk.data_structures.tree_size(run.params)
   return [
     f'# {run.workdir.absolute().name}',
-    f'{_model_name(run.config)} for {_WORDS[run.config.task]}, trained on '
+    f'{_model_name(run.config)} for {run.task.answer.purpose}, trained on '
     f'`{run.config.data.name}`: {size:,} parameters, step {run.step:,}.',
   ]
 
@@ -176,11 +145,6 @@ def _arrays(arrays: Mapping[str, Any]) -> str:
     for name, x in arrays.items()
   ]
   return '\n'.join(['| array | dtype | shape |', '|---|---|---|', *rows])
-
-
-def _meaning(config: ml_collections.ConfigDict) -> str:
-  meaning = _OUTPUTS[config.task]
-  return meaning if isinstance(meaning, str) else meaning[config.loss.name]
 
 
 def _classes(run: TrainedRun) -> str:

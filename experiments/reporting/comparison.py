@@ -11,9 +11,9 @@ from experiments.reporting.history import (
   best_evaluation,
   best_metric,
   evaluation_of,
-  is_lower_better,
 )
 from experiments.reporting.run_page import RunFiles, metric_name
+from experiments.tasks import answer_of
 
 _NONE = 'none'
 
@@ -142,7 +142,11 @@ def _best(
 ) -> float | None:
   """The best value; None where it is not known what is better."""
   known = [value for value in values if value is not None]
-  lower = is_lower_better(metric)
+  lower = None
+  for run in runs:
+    answer = answer_of(run.config)
+    if answer is not None and lower is None:
+      lower = answer.is_lower_better(metric)
   for run in runs:
     chosen, mode = best_metric(run.config)
     if chosen == metric:

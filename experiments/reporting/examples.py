@@ -4,16 +4,7 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from experiments.answers.kinds import (
-  Answer,
-  Classes,
-  FilledText,
-  Flow,
-  Reconstruction,
-)
-from experiments.answers.panels import Panel, motion_panel, panels_of
+from experiments.answers.answer import Panel, panels_of_inputs
 from experiments.data.dataset import Dataset, Example
 from experiments.data.modality import View
 from experiments.modalities.senses import html_of, sense_of
@@ -30,7 +21,6 @@ from experiments.tasks.task import Task
 
 # Of examples that take little room, and of those that take a row.
 _MANY, _FEW = 12, 4
-_TOP_CLASSES = 3
 
 
 def example_cards(
@@ -43,7 +33,7 @@ def example_cards(
     dataset: of the run, opened.
     judgement: of held-out examples.
   """
-  count = _MANY if judgement.class_names else _FEW
+  count = _MANY if run.task.answer.held_out else _FEW
   worst, best = (
     _cards(run, dataset, judgement, some) for some in extremes(judgement, count)
   )
@@ -59,13 +49,13 @@ def _cards(
   examples = [held_out(dataset, judged.index) for judged in some]
   if not examples:
     return Html('')
-  if judgement.class_names:
+  together = run.task.answer.held_out
+  if together is not None:
     view = run.task.data.view
     views = [{} if view is None else view(each) for each in examples]
-    names = tuple(judgement.class_names)
     kind = _room_for(views[0])
     cards = [
-      _class_card(shown, Classes(names, judged.scores), judged)
+      _small_card(shown, together.caption(judged.kept), judged)
       for shown, judged in zip(views, some, strict=True)
     ]
   else:
@@ -84,75 +74,31 @@ def _room_for(views: Mapping[str, View]) -> str:
   return 'examples' if is_small and len(views) < 2 else 'examples broad'
 
 
-def _class_card(
-  views: Mapping[str, View], answer: Classes, judged: Judged
+def _small_card(
+  views: Mapping[str, View], caption: Html, judged: Judged
 ) -> str:
   shown = ''.join(f'<div>{html_of(view)}</div>' for view in views.values())
-  if judged.label.ndim:
-    said = _several(answer, judged.label > 0.5)
-  else:
-    said = _one(answer, int(judged.label))
-  return _card(shown, f'{said}{_footer(judged)}')
-
-
-def _one(answer: Classes, label: int) -> str:
-  """What the model says and what is true, of one class an example."""
-  shares = answer.probabilities
-  guess = int(np.argmax(shares))
-  kind = '' if guess == label else ' class="wrong"'
-  said = f'<b{kind}>{html.escape(answer.names[guess])}</b> {shares[guess]:.0%}'
-  if guess == label:
-    return said
-  true = f'is {answer.names[label]}, given {shares[label]:.1%}'
-  return f'{said}<br>{html.escape(true)}'
-
-
-def _several(answer: Classes, has: np.ndarray) -> str:
-  """The same of any number of classes an example."""
-  true = ', '.join(answer.names[i] for i in np.flatnonzero(has)) or 'none'
-  top = answer.top(max(_TOP_CLASSES, int(has.sum())))
-  chances = ', '.join(f'{name} {share:.0%}' for name, share in top)
-  return (
-    f'<b>{html.escape(true)}</b>'
-    f'<span class="said">{html.escape(chances)}</span>'
-  )
+  return _card(shown, f'{caption}{_footer(judged)}')
 
 
 def example_panels(
   task: Task, prediction: Any, example: Example
 ) -> list[Panel]:
-  """Returns what shows an example whose answer is no class.
+  """Returns what shows an example in full.
 
   Args:
-    task: of the model.
-    prediction: of the example, without a batch axis.
+    task: what the model was trained for.
+    prediction: the prediction of the example, without a batch axis.
     example: as held-out ones are.
 
   Returns:
-    What the model sees; what is true, of flow and of masked text; its answer.
+    What the model sees, its answer and, where it can be shown, what is true.
   """
-  view = task.data.view
-  seen = {} if view is None else view(example)
-  inputs = [
-    Panel(name.capitalize(), Html(html_of(each))) for name, each in seen.items()
-  ]
-  if task.answer is None:
-    return inputs
-  answer: Answer = task.answer([prediction], [example])
-  panels = panels_of(answer)
-  if isinstance(answer, Flow):
-    valid = example['valid'] > 0
-    fastest = np.linalg.norm(example['flow'][valid], axis=-1).max(initial=1e-6)
-    true = motion_panel(
-      'True motion', example['flow'], max_motion=fastest, valid=valid
-    )
-    made = motion_panel('Estimated motion', answer.flow, max_motion=fastest)
-    return [*panels[:-1], true, made]
-  if isinstance(answer, FilledText) and 'targets' in example:
-    whole = view({**example, 'tokens': example['targets']})
-    inputs += [Panel('True', Html(html_of(each))) for each in whole.values()]
-  is_whole = isinstance(answer, Reconstruction)  # It has the inputs, too.
-  return panels if is_whole else [*inputs, *panels]
+  kind, view = task.answer, task.data.view
+  answer = task.tell([prediction], [example])
+  if kind.full is not None:
+    return kind.full(answer, example, view)
+  return [*panels_of_inputs(example, view), *kind.panels(answer)]
 
 
 def _panel_card(panels: Sequence[Panel], judged: Judged) -> str:

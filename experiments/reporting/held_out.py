@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.answers.kinds import Classes
 from experiments.data.dataset import Dataset, Example
 from experiments.host.error_text import one_line
 from experiments.runs.trained import MOST_AT_ONCE, TrainedRun
 from experiments.stepping.train_state import LossFunction
+from experiments.tasks.task import Task
 from perceiver_jax.metrics import sum_of_means
 
 
@@ -20,20 +20,15 @@ class Judged(NamedTuple):
   """A held-out example that the model has seen.
 
   Attributes:
-    index: of the example among the held-out ones.
-    loss: of it alone.
-    scores: float `[C]`, probabilities of the classes; None where the model
-      chooses no class.
-    label: number of its class, or `[C]`, 1 for each that is there; None as for
-      `scores`.
-    recording: that it is a clip of; None where examples are no clips.
+    index: number of the example among the held-out ones.
+    loss: the loss of it alone.
+    kept: what is remembered of it, see `HeldOut.keep`; None where the kind of
+      answer keeps nothing.
   """
 
   index: int
   loss: float
-  scores: np.ndarray | None = None
-  label: np.ndarray | None = None
-  recording: int | None = None
+  kept: Any = None
 
 
 class Judgement(NamedTuple):
@@ -43,13 +38,11 @@ class Judgement(NamedTuple):
     judged: in order of their losses, the least first, and last those whose
       loss is not finite.
     total: all held-out examples, judged or not.
-    class_names: of the classes; () where the model chooses none.
     unreadable: the first error of examples that could not be read; '' for none.
   """
 
   judged: Sequence[Judged]
   total: int
-  class_names: Sequence[str]
   unreadable: str = ''
 
 
@@ -75,7 +68,7 @@ def judge(
     # Wherever time is up, classes that stand together are all among them.
     order = np.random.default_rng(0).permutation(total)[:most]
   loss_of = _loss_of(run.task.loss_function)
-  judged, names, unreadable = [], (), ''
+  judged, unreadable = [], ''
   end = time.monotonic() + seconds
   for start in range(0, len(order), MOST_AT_ONCE):
     if start and time.monotonic() > end:
@@ -91,23 +84,9 @@ def judge(
       examples.items(), made, strict=True
     ):
       loss = loss_of(prediction, example)
-      classes = _classes(run, prediction, example)
-      if classes is None:
-        judged.append(Judged(index, loss))
-        continue
-      names = classes.names
-      recording = example.get('recording')
-      judged.append(
-        Judged(
-          index,
-          loss,
-          np.asarray(classes.probabilities),
-          np.asarray(example['label']),
-          None if recording is None else int(recording),
-        )
-      )
+      judged.append(Judged(index, loss, _kept(run.task, prediction, example)))
   judged.sort(key=lambda x: (not np.isfinite(x.loss), x.loss, x.index))
-  return Judgement(judged, total, names, unreadable)
+  return Judgement(judged, total, unreadable)
 
 
 def held_out(dataset: Dataset, index: int) -> Example:
@@ -151,17 +130,11 @@ def extremes(
   return worst, ordered[: min(count, len(ordered) // 2)]
 
 
-def _classes(
-  run: TrainedRun, prediction: Any, example: Example
-) -> Classes | None:
-  """The classes of an example whose label is one or several of them."""
-  label = np.asarray(example.get('label', np.nan))
-  if run.task.answer is None or not (
-    np.issubdtype(label.dtype, np.integer) or label.ndim == 1
-  ):
+def _kept(task: Task, prediction: Any, example: Example) -> Any:
+  """What the kind of answer remembers of an example."""
+  if task.answer.held_out is None:
     return None
-  answer = run.task.answer([prediction], [example])
-  return answer if isinstance(answer, Classes) else None
+  return task.answer.held_out.keep(task.tell([prediction], [example]), example)
 
 
 def _loss_of(

@@ -97,20 +97,6 @@ def best_metric(config: ml_collections.ConfigDict) -> tuple[str, str]:
   return checkpoints.get('best_metric', ''), checkpoints.get('best_mode', 'max')
 
 
-def is_lower_better(name: str) -> bool | None:
-  """Returns whether lower is better of a metric; None where it is not known.
-
-  Args:
-    name: such as 'eval/loss'.
-  """
-  name = name.rpartition('/')[2]
-  lower = ('loss', 'error', 'l1', 'outliers', 'bits_per_byte')
-  higher = ('accuracy', 'precision', 'psnr', 'gain', 'f1', 'correlation')
-  if name.endswith(lower):
-    return True
-  return False if name.endswith(higher) else None
-
-
 def _row(line: str) -> dict[str, Any] | None:
   """A line as a row; None where it is none."""
   try:

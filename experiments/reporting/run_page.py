@@ -7,20 +7,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import ml_collections
-import numpy as np
 
 from experiments.data.dataset import Dataset
 from experiments.host.buckets import modified
 from experiments.host.configuration import read_config
 from experiments.pages.axes import number
 from experiments.pages.page import Section, page, tiles
-from experiments.pages.tables import (
-  Html,
-  bar,
-  confusion_table,
-  metric_cell,
-  table,
-)
+from experiments.pages.tables import Html, metric_cell, table
 from experiments.reporting import background, curves
 from experiments.reporting.examples import example_cards
 from experiments.reporting.held_out import Judgement
@@ -31,18 +24,9 @@ from experiments.reporting.history import (
   evaluation_of,
   read_history,
 )
-from experiments.reporting.scores import (
-  class_precisions,
-  confusion_matrix,
-  most_confused,
-  scores_and_labels,
-)
 from experiments.runs.trained import TrainedRun
 from experiments.watching.starts import read_starts
 
-# Of so many classes a confusion matrix can still be read.
-_MOST_CLASSES = 50
-_MOST_PAIRS = 30
 _MOST_TILES = 4
 
 
@@ -136,39 +120,19 @@ def _held_out_sections(seen: Seen | None, why_not: str) -> list[Section]:
   told = _told(judgement)
   note = f'Of {told}, by the checkpoint of step {seen.run.step:,}'
   return [
-    *_score_sections(judgement, note),
+    *_together(seen, note),
     Section('Worst examples', worst, f'The highest losses of {told}.'),
     Section('Best examples', best, f'The lowest losses of {told}.'),
   ]
 
 
-def _score_sections(judgement: Judgement, note: str) -> list[Section]:
-  """The confusion matrix, or the precision of each class."""
-  if not judgement.class_names or not judgement.judged:
+def _together(seen: Seen, note: str) -> list[Section]:
+  """What the kind of answer says of all examples."""
+  together = seen.run.task.answer.held_out
+  if together is None:
     return []
-  names = tuple(judgement.class_names)
-  scores, labels = scores_and_labels(judgement)
-  if labels.ndim == 2:
-    rows = [
-      (each.name, bar(each.precision, number(each.precision)), each.positives)
-      for each in class_precisions(scores, labels, names)
-    ]
-    cells = [(name, shown, f'{count:,}') for name, shown, count in rows]
-    head = ('class', 'average precision', 'examples')
-    body = table(head, cells, numbers=False)
-    return [Section('Average precision of each class', body, f'{note}.')]
-  counts = confusion_matrix(scores, labels)
-  if len(names) <= _MOST_CLASSES:
-    right = f'{np.trace(counts):,} of {counts.sum():,} are right'
-    body = confusion_table(names, counts)
-    return [Section('Confusion matrix', body, f'{note}; {right}.')]
-  rows = [
-    (each.true, each.predicted, f'{each.count:,}', f'{each.share:.0%}')
-    for each in most_confused(counts, names, _MOST_PAIRS)
-  ]
-  head = ('class', 'taken for', 'examples', 'of its class')
-  body = table(head, rows, numbers=False)
-  return [Section('Classes most often confused', body, f'{note}.')]
+  judged = sorted(seen.judgement.judged, key=lambda each: each.index)
+  return together.sections([each.kept for each in judged], note)
 
 
 def _told(judgement: Judgement) -> str:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import haiku as hk
 import numpy as np
 
+from experiments.answers.answer import DatasetMetrics
 from experiments.data.dataset import Example
 from experiments.data.faults import DataFaults
 from experiments.data.pipeline import evaluation_batches
 from experiments.runs.experiment import Experiment
 from experiments.stepping.steps import make_evaluation
-from experiments.tasks.task import DatasetMetrics
 from experiments.stepping.train_state import TrainState
 from perceiver_jax import metrics
 

@@ -19,7 +19,6 @@ from experiments.host import addresses
 from experiments.host.configuration import fill_defaults, read_config
 from experiments.data.dataset import Example, blank_batch
 from experiments.runs.experiment import bind, restore_run
-from experiments.answers.kinds import Answer
 from experiments.tasks.task import Task
 from experiments.stepping.train_state import TrainState, state_shapes
 
@@ -62,8 +61,10 @@ class TrainedRun:
     """
     return self._apply(self.params, self.state, dict(batch))
 
-  def predict(self, *paths: str | pathlib.Path) -> Answer:
+  def predict(self, *paths: str | pathlib.Path) -> Any:
     """Returns what the model says of a file, or of files that are one input.
+
+    It is a value of the kind `task.answer`, such as `Classes`.
 
     Raises:
       ValueError: a file is of another kind, or cannot be read.
@@ -71,7 +72,7 @@ class TrainedRun:
     """
     return self.answer(self.read(*paths))
 
-  def predict_text(self, text: str) -> Answer:
+  def predict_text(self, text: str) -> Any:
     """Returns what the model says of a text.
 
     Raises:
@@ -116,7 +117,7 @@ class TrainedRun:
 
   def predict_many(
     self, inputs: Iterable[Sequence[str | pathlib.Path]]
-  ) -> Iterator[Answer | ValueError | OSError]:
+  ) -> Iterator[Any | ValueError | OSError]:
     """Yields what the model says of each input, or why it cannot be read.
 
     Inputs go through the model together, a few at a time.
@@ -132,9 +133,9 @@ class TrainedRun:
         held = []
     yield from self._answers(held)
 
-  def answer(self, examples: Sequence[Example]) -> Answer:
+  def answer(self, examples: Sequence[Example]) -> Any:
     """Returns what the model says of the examples of one input."""
-    return self.task.answer(self.apply_all(examples), examples)
+    return self.task.tell(self.apply_all(examples), examples)
 
   def apply_all(self, examples: Sequence[Example]) -> list[Any]:
     """Returns the predictions of each example, on the host.
@@ -152,13 +153,13 @@ class TrainedRun:
 
   def _answers(
     self, readings: Sequence[list[Example] | ValueError | OSError]
-  ) -> Iterator[Answer | ValueError | OSError]:
+  ) -> Iterator[Any | ValueError | OSError]:
     examples = [x for each in readings if isinstance(each, list) for x in each]
     predictions = iter(self.apply_all(examples))
     for reading in readings:
       if isinstance(reading, list):
         made = list(itertools.islice(predictions, len(reading)))
-        yield self.task.answer(made, reading)
+        yield self.task.tell(made, reading)
       else:
         yield reading
 

@@ -20,7 +20,6 @@ function element(name, content = '', attributes = {}) {
   return made;
 }
 
-const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
 const shortened = (size) => `${+(size / 1e6).toPrecision(3)} MB`;
 
 function say(message, error = '') {
@@ -158,8 +157,8 @@ function show(files, reply) {
   byId('name').textContent = files ? reply.input : 'Answer';
   byId('told').textContent =
     reply.parts > 1 ? `${reply.parts} parts, together` : '';
-  byId('said').replaceChildren(...said(reply));
   // Elements that the server made; nothing that a sender wrote is HTML there.
+  byId('said').innerHTML = reply.said;
   if (reply.views.length === 1) {
     reply.views[0].name =
       reply.parts > 1
@@ -185,81 +184,6 @@ function figure(view) {
     image.alt ||= view.name;
   }
   return element('figure', [element('figcaption', view.name), shown]);
-}
-
-function said(reply) {
-  const parts = [];
-  if (reply.classes) {
-    parts.push(element('div', classes(reply.classes), { class: 'said' }));
-  }
-  if (reply.text !== undefined) {
-    parts.push(element('div', filled(reply), { class: 'said' }));
-  }
-  for (const [name, task] of Object.entries(reply.tasks ?? {})) {
-    const content = task.classes
-      ? classes(task.classes)
-      : [element('p', task.value.toFixed(2), { class: 'number' })];
-    parts.push(
-      element('div', [element('h3', name), ...content], { class: 'said' }),
-    );
-  }
-  if (reply.motion) {
-    const { median, fastest } = reply.motion;
-    parts.push(
-      element(
-        'p',
-        `Motion of ${median.toFixed(1)} pixels in the median, ` +
-          `${fastest.toFixed(1)} at most.`,
-      ),
-    );
-  }
-  return parts;
-}
-
-function classes(list) {
-  const [first] = list;
-  const rows = list.map(({ name, probability }) => {
-    const bar = element('i');
-    bar.style.setProperty('--share', probability);
-    return element('li', [
-      element('span', name),
-      element('span', percent(probability)),
-      bar,
-    ]);
-  });
-  return [
-    element('p', element('b', first.name), { class: 'first' }),
-    element('ol', rows, { class: 'classes' }),
-  ];
-}
-
-function filled({ text: whole, blanks }) {
-  // Places are in characters, and those beyond 16 bits are two units here.
-  const characters = Array.from(whole);
-  const between = (start, end) => characters.slice(start, end).join('');
-  const pieces = [];
-  let at = 0;
-  for (const { start, end } of blanks) {
-    pieces.push(between(at, start), element('mark', between(start, end)));
-    at = end;
-  }
-  pieces.push(between(at, characters.length));
-  const rows = blanks
-    .flatMap((blank) => blank.bytes)
-    .map((choices) =>
-      element(
-        'tr',
-        choices.map(({ name, probability }, i) =>
-          element(i ? 'td' : 'th', `${name} ${percent(probability)}`),
-        ),
-      ),
-    );
-  return [
-    element('p', pieces, { class: 'filled' }),
-    element('div', element('table', rows, { class: 'choices' }), {
-      class: 'choices-wide',
-    }),
-  ];
 }
 
 function showFiles(files) {

@@ -1,19 +1,19 @@
 """What is said to a request: of the run, of an input, and of its attention."""
 
 import base64
+import html
 import mimetypes
 import pathlib
 import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.answers.kinds import Answer, Classes, Flow, Reconstruction
-from experiments.answers.panels import panels_of
-from experiments.answers.told import json_of, write_answer
+from experiments.answers.answer import Answer
 from experiments.attention.maps_of import AttentionOf
 from experiments.attention.page import attention_page
 from experiments.data.dataset import Example, Files
 from experiments.modalities.senses import html_of
+from experiments.pages.tables import Html
 from experiments.runs.trained import TrainedRun
 from experiments.serving.sizes import MEGABYTE
 from experiments.serving.uploads import Limits, Unreadable
@@ -34,7 +34,7 @@ class Replies:
     Raises:
       ValueError: it does not answer files or texts.
     """
-    if run.task.data.files is None or run.task.answer is None:
+    if run.task.data.files is None:
       raise ValueError(
         f'Files cannot be read for the data {run.config.data.name!r}, so there '
         'is nothing to serve.'
@@ -84,16 +84,18 @@ class Replies:
       top: likeliest classes, or characters, to name.
       show: whether to add elements of a page and files.
     """
-    answer = self._run.task.answer(predictions, examples)
+    kind = self._run.task.answer
+    answer = self._run.task.tell(predictions, examples)
     reply = {
       'input': name,
       'step': self._run.step,
       'parts': len(examples),
-      **json_of(answer, top),
+      **kind.json(answer, top),
     }
     if show:
+      reply['said'] = _said(kind, answer, top)
       reply['views'] = self._views(answer, examples)
-      reply['files'] = _files_of(answer)
+      reply['files'] = _files_of(kind, answer)
     return reply
 
   def attention(
@@ -122,39 +124,37 @@ class Replies:
         f'There is no part {part}: they are 0 to {len(examples) - 1}.'
       )
     maps = self._look(examples[part])
-    answer = self._run.task.answer(
+    answer = self._run.task.tell(
       predictions[part : part + 1], examples[part : part + 1]
     )
     title = name if len(examples) == 1 else f'{name}, part {part}'
-    return attention_page(title, maps, note=_note(answer))
+    return attention_page(title, maps, note=self._run.task.answer.note(answer))
 
   def _views(
-    self, answer: Answer, examples: Sequence[Example]
+    self, answer: Any, examples: Sequence[Example]
   ) -> list[dict[str, str]]:
     """Elements of what the model was given, and of what it drew."""
-    if isinstance(answer, Flow | Reconstruction):
-      drawn = answer
-      if isinstance(answer, Reconstruction):
-        drawn = answer._replace(classes=None)  # They are told in words.
-      return [
-        {'name': each.name, 'html': each.body} for each in panels_of(drawn)
-      ]
-    if self._run.task.data.view is None:
+    task = self._run.task
+    drawn = task.answer.drawn(answer)
+    if drawn:
+      return [{'name': each.name, 'html': each.body} for each in drawn]
+    if task.data.view is None:
       return []
     return [
       {'name': name, 'html': html_of(view)}
-      for name, view in self._run.task.data.view(examples[0]).items()
+      for name, view in task.data.view(examples[0]).items()
     ]
 
 
-def _note(answer: Answer) -> str:
-  if not isinstance(answer, Classes):
-    return ''
-  ((name, probability),) = answer.top(1)
-  return f'The model says: {name} ({probability:.1%}).'
+def _said(kind: Answer, answer: Any, top: int) -> Html:
+  """What is said in words, as elements of the page."""
+  if kind.said is not None:
+    return kind.said(answer, top)
+  lines = '\n'.join(kind.lines(answer, top))
+  return Html(f'<div class="said"><pre>{html.escape(lines)}</pre></div>')
 
 
-def _files_of(answer: Answer) -> list[dict[str, str]]:
+def _files_of(kind: Answer, answer: Any) -> list[dict[str, str]]:
   """What an answer comes to as files, each with its bytes in base 64."""
   with tempfile.TemporaryDirectory(prefix='perceiver-answer-') as folder:
     return [
@@ -163,5 +163,5 @@ def _files_of(answer: Answer) -> list[dict[str, str]]:
         'type': mimetypes.guess_type(path.name)[0] or _ANY_TYPE,
         'base64': base64.b64encode(path.read_bytes()).decode(),
       }
-      for path in write_answer(answer, pathlib.Path(folder), 'answer')
+      for path in kind.write(answer, pathlib.Path(folder), 'answer')
     ]

@@ -2,6 +2,13 @@
 
 import ml_collections
 
+from experiments.answers.answer import Answer
+from experiments.answers.classes.record import CLASSES, CLASSES_OF_TEXT
+from experiments.answers.embeddings.record import EMBEDDINGS
+from experiments.answers.filled_text.record import FILLED_TEXT
+from experiments.answers.flow.record import FLOW
+from experiments.answers.judgements.record import JUDGEMENTS
+from experiments.answers.reconstruction.record import RECONSTRUCTION
 from experiments.host.configuration import check_keys
 from experiments.tasks import (
   autoencoding,
@@ -12,24 +19,54 @@ from experiments.tasks import (
   optical_flow,
 )
 from experiments.tasks.open_values import settle
-from experiments.tasks.task import Task
+from experiments.tasks.task import Task, TaskKind
 
-# For each: which sections of a config it reads, and how it binds them.
 _TASKS = {
-  'classification': (classification.sections, classification.make_task),
-  'masked_language_modelling': (
+  'classification': TaskKind(
+    classification.sections, classification.make_task, CLASSES
+  ),
+  'masked_language_modelling': TaskKind(
     language.masked_language_modelling_sections,
     language.masked_language_modelling,
+    FILLED_TEXT,
   ),
-  'text_classification': (
+  'text_classification': TaskKind(
     language.text_classification_sections,
     language.text_classification,
+    CLASSES_OF_TEXT,
   ),
-  'glue': (glue.sections, glue.make_task),
-  'optical_flow': (optical_flow.sections, optical_flow.make_task),
-  'autoencoding': (autoencoding.sections, autoencoding.make_task),
-  'entity_encoding': (entity_encoding.sections, entity_encoding.make_task),
+  'glue': TaskKind(glue.sections, glue.make_task, JUDGEMENTS),
+  'optical_flow': TaskKind(optical_flow.sections, optical_flow.make_task, FLOW),
+  'autoencoding': TaskKind(
+    autoencoding.sections, autoencoding.make_task, RECONSTRUCTION
+  ),
+  'entity_encoding': TaskKind(
+    entity_encoding.sections, entity_encoding.make_task, EMBEDDINGS
+  ),
 }
+
+
+def register(name: str, kind: TaskKind) -> None:
+  """Adds a task of somebody else, before commands are run.
+
+  Args:
+    name: what configs call it.
+    kind: what it stands for.
+
+  Raises:
+    ValueError: the name stands for another task already.
+  """
+  if _TASKS.setdefault(name, kind) != kind:
+    raise ValueError(
+      f'There is a task {name!r} already. Choose a name that is none of '
+      f'{sorted(_TASKS)}.'
+    )
+
+
+def answer_of(config: ml_collections.ConfigDict) -> Answer | None:
+  """Returns the kind of answers of a config's task; None if it is unknown."""
+  kind = _TASKS.get(str(config.get('task')))
+  return None if kind is None else kind.answer
 
 
 def make_task(config: ml_collections.ConfigDict, data_dir: str | None) -> Task:
@@ -40,7 +77,7 @@ def make_task(config: ml_collections.ConfigDict, data_dir: str | None) -> Task:
       f'config.task is {name!r}; choose one of {sorted(_TASKS)}. The keys of '
       f'this config are {sorted(config)}.'
     )
-  sections, bind = _TASKS[name]
-  check_keys(config, sections(config))
+  kind = _TASKS[name]
+  check_keys(config, kind.sections(config))
   config, _ = settle(config, data_dir)
-  return bind(config, data_dir)
+  return kind.make_task(config, data_dir)

@@ -7,50 +7,37 @@ the peak signal-to-noise ratio of the modalities that are grids.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import haiku as hk
-import jax
-import jax.numpy as jnp
 import ml_collections
-import numpy as np
-import optax
 
+from experiments.answers.reconstruction.loss import Grid, reconstruction_loss
+from experiments.answers.reconstruction.metrics import (
+  BASELINE,
+  reconstruction_psnr,
+)
+from experiments.answers.reconstruction.record import RECONSTRUCTION
+from experiments.answers.reconstruction.tell import tell_clips
 from experiments.data.dataset import DataSpec
 from experiments.datasets.bunny import bunny
 from experiments.datasets.imported import clips
 from experiments.datasets.kinetics import kinetics
 from experiments.host.configuration import choose, construct
-from experiments.stepping.train_state import Batch, LossFunction, Metrics
-from experiments.tasks.film_answers import decibels, make_answer
+from experiments.stepping.train_state import Batch
 from experiments.tasks.parts import (
   make_postprocessors,
   make_preprocessor,
   make_queries,
 )
-from experiments.tasks.task import DatasetMetrics, Task
+from experiments.tasks.task import Task
 from perceiver_jax.decoder import Decoder
 from perceiver_jax.encoder import Encoder
-from perceiver_jax.metrics import Mean, weighted_mean
 from perceiver_jax.models import MultimodalAutoencoder
-from perceiver_jax.patches import depth_to_space, space_to_depth
+from perceiver_jax.patches import depth_to_space
 
 _DATASETS = {'bunny': bunny, 'clips': clips, 'kinetics': kinetics}
-_BASELINE = 'mean_error'
-
-
-class Grid(NamedTuple):
-  """The grid of a modality's outputs.
-
-  Attributes:
-    size: number of outputs.
-    patch_shape: of the pixels that an output has; None where the values of an
-      output follow each other.
-  """
-
-  size: int
-  patch_shape: Sequence[int] | None = None
 
 
 def sections(_) -> tuple[str, ...]:
@@ -113,99 +100,12 @@ def make_task(config: ml_collections.ConfigDict, data_dir: str | None) -> Task:
     model=hk.transform_with_state(forward),
     loss_function=reconstruction_loss(dict(config.loss), grids),
     data=data,
-    answer=make_answer(data, dict(config.peaks)),
+    answer=RECONSTRUCTION,
+    tell=tell_clips(data, dict(config.peaks)),
     dataset_metrics=reconstruction_psnr(
-      dict(config.peaks), with_gain=_BASELINE in data.example
+      dict(config.peaks), with_gain=BASELINE in data.example
     ),
   )
-
-
-def reconstruction_loss(
-  weights: Mapping[str, float], grids: Mapping[str, Grid]
-) -> LossFunction:
-  """Returns the weighted sum of the modalities' losses, and its metrics.
-
-  The mean absolute error of the outputs of a grid, pixels and patches of sound;
-  cross-entropy of a class (Perceiver IO, appendix I). Where a batch has
-  `output_points`, of those outputs only.
-
-  The metrics are `loss`, `audio_l1` and the like, and `label_accuracy`. In
-  training the model sees some of the labels that it is asked for.
-
-  Args:
-    weights: of each modality that is reconstructed.
-    grids: of the outputs of each that has one.
-  """
-
-  def loss_function(
-    predictions: Mapping[str, jax.Array], batch: Batch
-  ) -> tuple[Sequence[Mean], Metrics]:
-    losses, metrics = jnp.zeros(()), {}
-    for modality, weight in weights.items():
-      predicted = predictions[modality]
-      if modality in grids:
-        target = _targets(batch, modality, grids[modality])
-        errors = jnp.abs(predicted.reshape(target.shape) - target)
-        error = errors.reshape(errors.shape[0], -1).mean(axis=1)
-        metrics[f'{modality}_l1'] = weighted_mean(error, batch['weight'])
-      else:
-        error = optax.softmax_cross_entropy_with_integer_labels(
-          predicted, batch[modality]
-        )
-        metrics[f'{modality}_accuracy'] = weighted_mean(
-          predicted.argmax(axis=-1) == batch[modality], batch['weight']
-        )
-      losses += weight * error
-    metrics['loss'] = weighted_mean(losses, batch['weight'])
-    return [metrics['loss']], metrics
-
-  return loss_function
-
-
-def reconstruction_psnr(
-  peaks: Mapping[str, float], *, with_gain: bool
-) -> DatasetMetrics:
-  """Returns the peak signal-to-noise ratios of modalities with a grid.
-
-  `audio_psnr` and the like are 10 log10(peak^2 / mean squared error), over all
-  outputs of all held-out examples together, in decibels. The paper does not say
-  what it takes for the peak of sound from -1 to 1: with 2, the distance between
-  the extremes, every number is 6.02 dB higher than with 1.
-
-  Args:
-    peaks: greatest size of a value of each modality.
-    with_gain: whether there are also `audio_psnr_gain` and the like: what the
-      model is better by than the mean of the training examples.
-  """
-
-  def collect(
-    predictions: Mapping[str, jax.Array], batch: Batch
-  ) -> dict[str, jax.Array]:
-    kept = {}
-    for modality in peaks:
-      target = batch[modality]
-      target = target.reshape(target.shape[0], -1)
-      errors = predictions[modality].reshape(target.shape) - target
-      kept[modality] = jnp.square(errors).mean(axis=1)
-      if with_gain:
-        kept[f'{modality}_baseline'] = batch[_BASELINE][modality]
-    return kept
-
-  def compute(kept: Mapping[str, np.ndarray]) -> dict[str, float]:
-    sizes = {
-      name: decibels(errors.mean(dtype=np.float64))
-      for name, errors in kept.items()
-    }
-    metrics = {}
-    for name, peak in peaks.items():
-      metrics[f'{name}_psnr'] = decibels(peak**2) - sizes[name]
-      if with_gain:
-        metrics[f'{name}_psnr_gain'] = sizes[f'{name}_baseline'] - sizes[name]
-    return metrics
-
-  endings = ('psnr', 'psnr_gain') if with_gain else ('psnr',)
-  names = [f'{name}_{ending}' for name in peaks for ending in endings]
-  return DatasetMetrics(tuple(names), collect, compute)
 
 
 def _grids(config: ml_collections.ConfigDict) -> dict[str, Grid]:
@@ -218,18 +118,6 @@ def _grids(config: ml_collections.ConfigDict) -> dict[str, Grid]:
     for modality, section in config.queries.items()
     if section.name == 'grid'
   }
-
-
-def _targets(batch: Batch, modality: str, grid: Grid) -> jax.Array:
-  """Returns what the outputs should be: all, or those of `output_points`."""
-  target = batch[modality]
-  points = batch.get('output_points', {}).get(modality)
-  if points is None:
-    return target
-  if grid.patch_shape is not None:
-    target = space_to_depth(target, grid.patch_shape)
-  target = target.reshape(target.shape[0], grid.size, -1)
-  return jnp.take_along_axis(target, points[..., None], axis=1)
 
 
 def _check_modalities(

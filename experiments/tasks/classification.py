@@ -7,17 +7,19 @@ the first paper; one with `baseline` in place of `encoder` is another model on
 the same inputs.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
 import haiku as hk
 import jax
 import ml_collections
-import numpy as np
-import optax
 
-from experiments.answers.kinds import Classes
-from experiments.data.dataset import DataSpec, Example
+from experiments.answers.answer import DatasetMetrics
+from experiments.answers.classes.losses import sigmoid_loss, softmax_loss
+from experiments.answers.classes.metrics import (
+  recording_accuracy,
+  sigmoid_metrics,
+)
+from experiments.answers.classes.record import CLASSES, SEVERAL_CLASSES
+from experiments.answers.classes.value import class_names, tell_classes
+from experiments.data.dataset import DataSpec
 from experiments.datasets.audioset import audioset
 from experiments.datasets.digits import digits
 from experiments.datasets.furniture import furniture
@@ -28,22 +30,17 @@ from experiments.datasets.tones import tones
 from experiments.datasets.watch import watch
 from experiments.host.configuration import choose, construct
 from experiments.modalities import senses
-from experiments.stepping.train_state import Batch, LossFunction, Metrics
+from experiments.stepping.train_state import Batch
 from experiments.tasks.baselines import make_baseline
-from experiments.tasks.classification_metrics import (
-  TOP_5_CLASSES,
-  in_top,
-  recording_accuracy,
-  sigmoid_metrics,
-)
 from experiments.tasks.parts import make_preprocessor
-from experiments.tasks.task import DatasetMetrics, Task
+from experiments.tasks.task import Task
 from perceiver_jax.decoder import Decoder
 from perceiver_jax.encoder import Encoder
-from perceiver_jax.metrics import Mean, weighted_mean
 from perceiver_jax.models import PerceiverClassifier, PerceiverIOClassifier
 from perceiver_jax.queries import LearnedQueries
 
+LOSSES = {'softmax': softmax_loss, 'sigmoid': sigmoid_loss}
+_ANSWERS = {'softmax': CLASSES, 'sigmoid': SEVERAL_CLASSES}
 _PROBABILITIES = {'softmax': jax.nn.softmax, 'sigmoid': jax.nn.sigmoid}
 _DATASETS = {
   'digits': digits,
@@ -88,34 +85,10 @@ def make_task(config: ml_collections.ConfigDict, data_dir: str | None) -> Task:
     model=make_model(config, data.num_classes),
     loss_function=choose('loss', LOSSES, config.loss),
     data=data,
-    answer=make_answer(config.loss.name, class_names(data)),
+    answer=_ANSWERS[config.loss.name],
+    tell=tell_classes(class_names(data), _PROBABILITIES[config.loss.name]),
     dataset_metrics=make_dataset_metrics(config.loss.name, data),
   )
-
-
-def class_names(data: DataSpec) -> tuple[str, ...]:
-  """Returns the names of the classes; their numbers where they have none."""
-  return tuple(data.class_names) or tuple(map(str, range(data.num_classes)))
-
-
-def make_answer(
-  loss: str, names: tuple[str, ...]
-) -> Callable[[Sequence[np.ndarray], Sequence[Example]], Classes]:
-  """Returns what tells logits `[classes]` of one input as probabilities.
-
-  Args:
-    loss: 'softmax', one of the classes, or 'sigmoid', any number of them.
-    names: of the classes.
-  """
-
-  def answer(
-    predictions: Sequence[np.ndarray], examples: Sequence[Example]
-  ) -> Classes:
-    del examples
-    parts = [np.asarray(_PROBABILITIES[loss](each)) for each in predictions]
-    return Classes(names, np.mean(parts, axis=0))
-
-  return answer
 
 
 def make_dataset_metrics(loss: str, data: DataSpec) -> DatasetMetrics | None:
@@ -165,56 +138,3 @@ def make_model(
     )
 
   return hk.transform_with_state(forward)
-
-
-def softmax_loss(*, label_smoothing: float) -> LossFunction:
-  """Returns cross-entropy of one class an example, and its metrics.
-
-  Where examples are mixed of two, the targets are of both classes; see
-  `mixing.mix_pair`.
-
-  Args:
-    label_smoothing: share of the target spread over all classes.
-  """
-
-  def loss_function(
-    logits: jax.Array, batch: Batch
-  ) -> tuple[Sequence[Mean], Metrics]:
-    labels, weights = batch['label'], batch['weight']
-    targets = jax.nn.one_hot(labels, logits.shape[-1])
-    if 'mix_label' in batch:
-      others = jax.nn.one_hot(batch['mix_label'], logits.shape[-1])
-      targets += batch['mix_share'][:, None] * (others - targets)
-    targets = optax.smooth_labels(targets, label_smoothing)
-    losses = optax.softmax_cross_entropy(logits, targets)
-    metrics: dict[str, Any] = {
-      'loss': weighted_mean(losses, weights),
-      'accuracy': weighted_mean(in_top(logits, labels, 1), weights),
-    }
-    if logits.shape[-1] >= TOP_5_CLASSES:
-      top_5 = in_top(logits, labels, 5)
-      metrics['top_5_accuracy'] = weighted_mean(top_5, weights)
-    return [metrics['loss']], metrics
-
-  return loss_function
-
-
-def sigmoid_loss() -> LossFunction:
-  """Returns cross-entropy of any number of classes an example.
-
-  Labels are `[B, classes]`, 1 for each class that is there (Perceiver, section
-  4.2: AudioSet). The loss is the mean over classes.
-  """
-
-  def loss_function(
-    logits: jax.Array, batch: Batch
-  ) -> tuple[Sequence[Mean], Metrics]:
-    losses = optax.sigmoid_binary_cross_entropy(logits, batch['label'])
-    losses = losses.mean(axis=-1)
-    loss = weighted_mean(losses, batch['weight'])
-    return [loss], {'loss': loss}
-
-  return loss_function
-
-
-LOSSES = {'softmax': softmax_loss, 'sigmoid': sigmoid_loss}

@@ -4,6 +4,7 @@ import haiku as hk
 import jax
 import ml_collections
 
+from experiments.answers.embeddings.record import EMBEDDINGS, tell_embeddings
 from experiments.datasets.without_pipeline import starcraft
 from experiments.host.configuration import choose, construct
 from experiments.stepping.train_state import Batch
@@ -39,4 +40,6 @@ def make_task(config: ml_collections.ConfigDict, data_dir: str | None) -> Task:
     model=hk.transform_with_state(forward),
     loss_function=None,
     data=choose('data', _DATASETS, config.data, data_dir),
+    answer=EMBEDDINGS,
+    tell=tell_embeddings,
   )

@@ -1,18 +1,17 @@
 """Perceiver IO on text: the masked language model, and labels of texts."""
 
-import functools
-import itertools
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import haiku as hk
 import jax
 import ml_collections
-import numpy as np
-import optax
 
-from experiments.answers.kinds import Blank, Classes, FilledText
-from experiments.data.dataset import DataSpec, Example
+from experiments.answers.classes.losses import label_loss
+from experiments.answers.classes.record import CLASSES_OF_TEXT
+from experiments.answers.classes.value import tell_classes
+from experiments.answers.filled_text.loss import masked_token_loss
+from experiments.answers.filled_text.record import FILLED_TEXT, fill_in
+from experiments.data.dataset import DataSpec
 from experiments.datasets.declaration import (
   declaration_languages,
   declaration_masked,
@@ -21,15 +20,13 @@ from experiments.datasets.masked_text import masked_text
 from experiments.datasets.without_pipeline import masked_pieces
 from experiments.host.configuration import choose, construct
 from experiments.modalities.text.record import TEXTS
-from experiments.stepping.train_state import Batch, LossFunction, Metrics
+from experiments.stepping.train_state import Batch, LossFunction
 from experiments.tasks.task import Task
 from perceiver_jax.decoder import Decoder
 from perceiver_jax.encoder import Encoder
-from perceiver_jax.metrics import Mean, weighted_mean
 from perceiver_jax.models import MaskedLanguageModel, TextClassifier
 from perceiver_jax.queries import LearnedQueries
 from perceiver_jax.token_embedding import TokenEmbedding
-from perceiver_jax.tokenizer import MASK, SPECIAL_TOKENS
 
 _MASKED_TEXTS = {
   'declaration': declaration_masked,
@@ -73,7 +70,8 @@ def masked_language_modelling(
     model=hk.transform_with_state(forward),
     loss_function=loss_function if 'targets' in data.example else None,
     data=data,
-    answer=fill_in,
+    answer=FILLED_TEXT,
+    tell=fill_in,
   )
 
 
@@ -100,116 +98,15 @@ def text_classification(
     model=hk.transform_with_state(forward),
     loss_function=_label_loss_of(data, config.labels),
     data=data,
-    answer=functools.partial(name_label, tuple(data.class_names)),
+    answer=CLASSES_OF_TEXT,
+    tell=tell_classes(tuple(data.class_names), _probabilities_of_label),
   )
 
 
-def masked_token_loss(*, visible_weight: float) -> LossFunction:
-  """Returns cross-entropy of the masked tokens, and metrics of them.
-
-  The metrics count masked tokens, not examples: `loss` in nats,
-  `bits_per_byte` for tokens that are bytes, `accuracy`.
-
-  Args:
-    visible_weight: weight of the mean over the tokens that are not masked,
-      added to the mean over those that are. To give back what it sees, a model
-      must learn which output belongs to which input: it needs that before it
-      can guess from neighbours. 0 for a masked language model without.
-  """
-
-  def loss_function(
-    logits: jax.Array, batch: Batch
-  ) -> tuple[Sequence[Mean], Metrics]:
-    targets, masked = batch['targets'], batch['target_weights']
-    weights = batch['weight'][:, None]
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
-    hits = logits.argmax(axis=-1) == targets
-    loss = weighted_mean(losses, weights * masked)
-    visible = weighted_mean(losses, weights * (batch['mask'] - masked))
-    metrics = {
-      'loss': loss,
-      'bits_per_byte': Mean(loss.total / math.log(2.0), loss.weight),
-      'accuracy': weighted_mean(hits, weights * masked),
-    }
-    weighted = Mean(visible_weight * visible.total, visible.weight)
-    return [loss, weighted], metrics
-
-  return loss_function
-
-
-def fill_in(
-  predictions: Sequence[np.ndarray], examples: Sequence[Example]
-) -> FilledText:
-  """Fills in the masked bytes of a text.
-
-  Args:
-    predictions: logits `[M, 262]` of its only example.
-    examples: with `tokens` int `[M]` and `mask` bool `[M]`, False for padding.
-  """
-  (logits,), (example,) = predictions, examples
-  probabilities = _probabilities_of_bytes(logits)
-  tokens = example['tokens'][example['mask']]
-  text, blanks = '', []
-  for masked, places in itertools.groupby(
-    range(len(tokens)), key=lambda place: tokens[place] == MASK
-  ):
-    places = list(places)
-    values = tokens[places] - len(SPECIAL_TOKENS)
-    if masked:
-      values = probabilities[places].argmax(axis=-1)
-    # Blanks stand between whole characters, so pieces can be decoded alone.
-    piece = bytes(values.tolist()).decode('utf-8', errors='replace')
-    if masked:
-      end = len(text) + len(piece)
-      blanks.append(Blank(len(text), end, probabilities[places]))
-    text += piece
-  return FilledText(text, blanks)
-
-
-def _probabilities_of_bytes(logits: np.ndarray) -> np.ndarray:
-  """Softmax of the tokens that are bytes, `[M, 256]`."""
-  logits = logits[:, len(SPECIAL_TOKENS) :]
-  odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
-  return odds / odds.sum(axis=-1, keepdims=True)
-
-
-def name_label(
-  names: tuple[str, ...],
-  predictions: Sequence[Mapping[str, np.ndarray]],
-  examples: Sequence[Example],
-) -> Classes:
-  """Tells the label of a text, the mean over its parts.
-
-  Args:
-    names: of the classes.
-    predictions: logits `[classes]` of the only task, for each part.
-    examples: the parts.
-  """
-  del examples
-  parts = [
-    jax.nn.softmax(logits) for each in predictions for logits in each.values()
-  ]
-  return Classes(names, np.mean(parts, axis=0))
-
-
-def label_loss(
-  logits: Mapping[str, jax.Array], batch: Batch
-) -> tuple[Sequence[Mean], Metrics]:
-  """Returns cross-entropy of one label a text, and its metrics.
-
-  Args:
-    logits: `[B, classes]` of the only task.
-    batch: with `label` int32 `[B]` and `weight` `[B]`.
-  """
-  (task_logits,) = logits.values()
-  labels, weights = batch['label'], batch['weight']
-  losses = optax.softmax_cross_entropy_with_integer_labels(task_logits, labels)
-  correct = task_logits.argmax(axis=-1) == labels
-  metrics = {
-    'loss': weighted_mean(losses, weights),
-    'accuracy': weighted_mean(correct, weights),
-  }
-  return [metrics['loss']], metrics
+def _probabilities_of_label(logits: Mapping[str, jax.Array]) -> jax.Array:
+  """Softmax of the logits of the only label."""
+  (label_logits,) = logits.values()
+  return jax.nn.softmax(label_logits)
 
 
 def _label_loss_of(data: DataSpec, labels: Mapping[str, int]) -> LossFunction:

@@ -1,31 +1,14 @@
 """What the runner needs to know of an experiment."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import haiku as hk
-import jax
-import numpy as np
+import ml_collections
 
-from experiments.answers.kinds import Answer
+from experiments.answers.answer import Answer, DatasetMetrics
 from experiments.data.dataset import DataSpec, Example
-from experiments.stepping.train_state import Batch, LossFunction
-
-
-class DatasetMetrics(NamedTuple):
-  """Metrics of all held-out examples together, which are no means.
-
-  Attributes:
-    names: of the metrics.
-    collect: predictions and batch to arrays `[B, ...]`, kept of each held-out
-      example; runs on the devices.
-    compute: what was kept, `[n, ...]`, each example once, to the metrics; runs
-      on the host.
-  """
-
-  names: tuple[str, ...]
-  collect: Callable[[Any, Batch], Mapping[str, jax.Array]]
-  compute: Callable[[Mapping[str, np.ndarray]], Mapping[str, float]]
+from experiments.stepping.train_state import LossFunction
 
 
 class Task(NamedTuple):
@@ -36,8 +19,9 @@ class Task(NamedTuple):
     loss_function: `(predictions, batch) -> (loss, metrics)`; None where there
       is a model, but nothing yet to train it with.
     data: what an example is, and how to open the data set.
-    answer: the predictions of the examples of one input, each without a batch
-      axis, and these examples, to what a person is told.
+    answer: the kind of its answers.
+    tell: the predictions of the examples of one input, each without a batch
+      axis, and these examples, to what a person is told: a value of that kind.
     dataset_metrics: besides the means that the loss function returns; None for
       none.
   """
@@ -45,5 +29,21 @@ class Task(NamedTuple):
   model: hk.TransformedWithState
   loss_function: LossFunction | None
   data: DataSpec
-  answer: Callable[[Sequence[Any], Sequence[Example]], Answer] | None = None
+  answer: Answer
+  tell: Callable[[Sequence[Any], Sequence[Example]], Any]
   dataset_metrics: DatasetMetrics | None = None
+
+
+class TaskKind(NamedTuple):
+  """What a name of a task stands for.
+
+  Attributes:
+    sections: config to the names of its sections that the task reads.
+    make_task: config and the folder of prepared data to the task. Raises a
+      ValueError where the config is wrong; opens no data.
+    answer: the kind of its answers, before a config refines it.
+  """
+
+  sections: Callable[[ml_collections.ConfigDict], Sequence[str]]
+  make_task: Callable[[ml_collections.ConfigDict, str | None], Task]
+  answer: Answer

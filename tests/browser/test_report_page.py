@@ -6,6 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
+from experiments.answers.classes.held_out import Guess
+from experiments.answers.classes.record import CLASSES
+from experiments.answers.classes.value import Classes
 from experiments.configs import digits as digits_config
 from experiments.data.dataset import Dataset, DataSpec
 from experiments.host.configuration import fill_defaults, write_config
@@ -79,11 +82,17 @@ def report(folder):
   """A page with everything that a report can have."""
   config = digits_config.get_config()
   spec = DataSpec(example={}, num_classes=40, load=None, view=views)
-  run = TrainedRun(config, folder, 700, Task(None, None, spec), {}, {})
+  task = Task(None, None, spec, CLASSES, None)
+  run = TrainedRun(config, folder, 700, task, {}, {})
   dataset = Dataset([], None, [{}] * 40, lambda example: example)
   chances = rng().dirichlet(np.ones(40), 40)
-  judged = [Judged(i, float(i), chances[i], np.array(i % 7)) for i in range(40)]
-  seen = Seen(run, dataset, Judgement(judged, 40, NAMES))
+  judged = [
+    Judged(
+      i, float(i), Guess(Classes(NAMES, chances[i]), np.array(i % 7), None)
+    )
+    for i in range(40)
+  ]
+  seen = Seen(run, dataset, Judgement(judged, 40))
   page = folder / 'report.html'
   page.write_text(run_page(read_run(folder), seen, attention=Html('')))
   return page

@@ -6,14 +6,11 @@ import jax
 import numpy as np
 import pytest
 
+from experiments.answers.reconstruction.loss import Grid, reconstruction_loss
+from experiments.answers.reconstruction.metrics import reconstruction_psnr
 from experiments.configs import bunny as bunny_config
 from experiments.configs import kinetics as kinetics_config
-from experiments.tasks.autoencoding import (
-  Grid,
-  make_task,
-  reconstruction_loss,
-  reconstruction_psnr,
-)
+from experiments.tasks.autoencoding import make_task
 from perceiver_jax import metrics
 from perceiver_jax.metrics import sum_of_means
 

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, top_k_accuracy_score
 
-from experiments.data.dataset import DataSpec
-from experiments.tasks import classification
-from experiments.tasks.classification_metrics import (
+from experiments.answers.classes.losses import softmax_loss
+from experiments.answers.classes.metrics import (
   average_precision,
   average_recordings,
   in_top,
@@ -14,6 +13,8 @@ from experiments.tasks.classification_metrics import (
   recording_accuracy,
   sigmoid_metrics,
 )
+from experiments.data.dataset import DataSpec
+from experiments.tasks import classification
 
 
 def rng(seed=0):
@@ -164,7 +165,7 @@ def test_no_number_is_no_success():
 
 
 def test_the_loss_has_top_5_accuracy_from_six_classes_on():
-  loss = classification.softmax_loss(label_smoothing=0.0)
+  loss = softmax_loss(label_smoothing=0.0)
   labels = np.int32([0, 1, 2, 3])
   batch = {'label': labels, 'weight': np.float32([1, 1, 1, 0])}
   # Of label i, i classes score higher.

@@ -12,6 +12,7 @@ import ml_collections
 import numpy as np
 import pytest
 
+from experiments.answers.classes.losses import sigmoid_loss
 from experiments.checkpointing.checkpoints import Checkpoints
 from experiments.configs import digits as digits_config
 from experiments.configs import folder as folder_config
@@ -513,7 +514,7 @@ def test_sigmoid_loss_against_its_definition():
   labels = np.array([[1.0, 0.0], [0.0, 0.0]], np.float32)
   p = 1 / (1 + np.exp(-logits.astype(np.float64)))
   expected = -np.where(labels > 0, np.log(p), np.log(1 - p)).mean(axis=1)
-  loss, metrics = classification.sigmoid_loss()(
+  loss, metrics = sigmoid_loss()(
     logits, {'label': labels, 'weight': np.array([1.0, 0.0], np.float32)}
   )
   np.testing.assert_allclose(sum_of_means(loss), expected[0], rtol=1e-6)

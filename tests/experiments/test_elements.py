@@ -9,14 +9,16 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from experiments.answers.kinds import (
+from experiments.answers.classes.record import CLASSES
+from experiments.answers.classes.value import Classes
+from experiments.answers.filled_text.record import (
+  FILLED_TEXT,
   Blank,
-  Classes,
   FilledText,
-  Flow,
-  Reconstruction,
 )
-from experiments.answers.panels import panels_of
+from experiments.answers.flow.record import FLOW, Flow
+from experiments.answers.reconstruction.record import RECONSTRUCTION
+from experiments.answers.reconstruction.value import Reconstruction
 from experiments.modalities.frames.colours import flow_colours
 from experiments.modalities.images.view import Image
 from experiments.modalities.points.view import Points
@@ -134,7 +136,7 @@ def test_what_is_no_view_is_refused():
 
 def test_classes_are_shown_with_their_probabilities():
   names = ('<a>', 'b', 'c', 'd')
-  (panel,) = panels_of(Classes(names, np.array([0.1, 0.6, 0.25, 0.05])))
+  (panel,) = CLASSES.panels(Classes(names, np.array([0.1, 0.6, 0.25, 0.05])))
   (rows,) = Page(panel.body).tables
   assert [[name, share.strip()] for name, share in rows[1:]] == [
     ['b', '60.0%'],
@@ -148,7 +150,7 @@ def test_filled_text_marks_what_was_filled_in():
   chances[0, ord('<')], chances[0, ord('i')] = 0.75, 0.25
   chances[1, 0xE9] = 1.0
   answer = FilledText('be<\ufffdgs & more', [Blank(2, 4, chances)])
-  (panel,) = panels_of(answer)
+  (panel,) = FILLED_TEXT.panels(answer)
   page = Page(panel.body)
   assert page.words == 'be<\ufffdgs & more'
   ((_, mark),) = [each for each in page.tags if each[0] == 'mark']
@@ -159,7 +161,7 @@ def test_filled_text_marks_what_was_filled_in():
 def test_flow_and_reconstructions_have_a_panel_each():
   frames = rng().integers(0, 256, (2, 8, 8, 3)).astype(np.uint8)
   flow = rng().normal(size=(8, 8, 2))
-  first, _, motion = panels_of(Flow(frames, flow))
+  first, _, motion = FLOW.panels(Flow(frames, flow))
   shown = np.asarray(PIL.Image.open(data_of(first.body)[1]))
   np.testing.assert_array_equal(shown, frames[0])
   fastest = np.linalg.norm(flow, axis=-1).max()
@@ -170,7 +172,9 @@ def test_flow_and_reconstructions_have_a_panel_each():
   before, after = ({'image': Image(frame)} for frame in frames)
   names = [
     panel.name
-    for panel in panels_of(Reconstruction(before, after, {'image': 31.26}))
+    for panel in RECONSTRUCTION.panels(
+      Reconstruction(before, after, {'image': 31.26})
+    )
   ]
   assert names == ['Image: original', 'Image: reconstruction, 31.3 dB']
 

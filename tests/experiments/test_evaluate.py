@@ -5,12 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.answers.answer import DatasetMetrics
 from experiments.data.dataset import Dataset, DataSpec, array_spec
 from experiments.runs.evaluation import Evaluation
 from experiments.runs.experiment import Experiment
 from experiments.stepping.parallelism import Replicated
 from experiments.stepping.train_state import TrainState
-from experiments.tasks.task import DatasetMetrics, Task
+from experiments.tasks.task import Task
 from perceiver_jax.metrics import weighted_mean
 
 VALUES = [1.0, 2.0, 4.0, 8.0, 16.0]
@@ -39,7 +40,7 @@ def task(dataset_metrics=None):
     )
   )
   data = DataSpec({'value': array_spec()}, None, dataset)
-  return Task(model, loss_function, data, dataset_metrics=dataset_metrics)
+  return Task(model, loss_function, data, None, None, dataset_metrics)
 
 
 MEDIAN = DatasetMetrics(

@@ -136,7 +136,9 @@ def frozen_product(frozen, optimizer):
     ),
   )
   config = small_digits(workdir='unused', freeze=frozen)
-  task, optimizer = freeze(config, Task(model, None, None), optimizer)
+  task, optimizer = freeze(
+    config, Task(model, None, None, None, None), optimizer
+  )
 
   def loss(params):
     outputs, _ = task.model.apply(

@@ -10,6 +10,8 @@ import scipy.stats
 import sklearn.metrics
 import tensorflow_datasets as tfds
 
+from experiments.answers.judgements import scores as part_scores
+from experiments.answers.judgements.loss import collect, glue_loss
 from experiments.configs import glue as config_module
 from experiments.configs import language as language_config
 from experiments.data.dataset import batch_spec
@@ -17,8 +19,7 @@ from experiments.data.pipeline import train_batches
 from experiments.datasets.glue import PARTS, TASKS, glue
 from experiments.runs.parameter_paths import is_below
 from experiments.stepping.train_state import init_shapes
-from experiments.tasks import glue as glue_task
-from experiments.tasks import glue_scores, make_task
+from experiments.tasks import make_task
 from perceiver_jax import metrics
 from perceiver_jax.metrics import sum_of_means
 from perceiver_jax.published import GLUE_TASKS
@@ -218,7 +219,7 @@ BATCH = batch_of(
 
 
 def test_each_example_counts_in_its_own_task():
-  loss, pairs = jax.jit(glue_task.glue_loss)(PREDICTIONS, BATCH)
+  loss, pairs = jax.jit(glue_loss)(PREDICTIONS, BATCH)
   entropies, squares = [np.log(2), np.log(4)], [0.25, 4.0]
   total = sum(entropies) + sum(squares)
   values = metrics.compute([pairs])
@@ -235,11 +236,7 @@ def test_each_example_counts_in_its_own_task():
 
 def test_an_example_gives_no_gradient_to_other_tasks():
   gradients = jax.jit(
-    jax.grad(
-      lambda predictions: sum_of_means(
-        glue_task.glue_loss(predictions, BATCH)[0]
-      )
-    )
+    jax.grad(lambda predictions: sum_of_means(glue_loss(predictions, BATCH)[0]))
   )(PREDICTIONS)
   assert np.abs(gradients['mnli']).sum(axis=1).astype(bool).tolist() == [
     True, True, False, False, False,
@@ -250,7 +247,7 @@ def test_an_example_gives_no_gradient_to_other_tasks():
 
 
 def test_what_is_kept_of_an_example():
-  kept = jax.jit(glue_task.collect)(PREDICTIONS, BATCH)
+  kept = jax.jit(collect)(PREDICTIONS, BATCH)
   assert kept['prediction'].tolist() == [2.0, 1.0, 2.5, 4.0, 0.0]
   assert kept['label'].tolist() == BATCH['label'].tolist()
   assert kept['part'].tolist() == BATCH['part'].tolist()
@@ -265,9 +262,9 @@ def test_metrics_of_classes_are_those_of_scikit_learn(seed):
   labels, predictions = rng.integers(2, size=(2, 41))
   predictions = np.where(rng.random(41) < 0.5, labels, predictions)
   for ours, theirs in (
-    (glue_scores.accuracy, sklearn.metrics.accuracy_score),
-    (glue_scores.f1, sklearn.metrics.f1_score),
-    (glue_scores.matthews, sklearn.metrics.matthews_corrcoef),
+    (part_scores.accuracy, sklearn.metrics.accuracy_score),
+    (part_scores.f1, sklearn.metrics.f1_score),
+    (part_scores.matthews, sklearn.metrics.matthews_corrcoef),
   ):
     assert ours(predictions, labels) == pytest.approx(
       theirs(labels, predictions), abs=1e-12
@@ -280,20 +277,20 @@ def test_correlations_are_those_of_scipy_with_ties(seed):
   labels = rng.integers(6, size=37).astype(np.float32)
   predictions = (labels + rng.normal(size=37)).astype(np.float32).round(1)
   assert len(set(predictions)) < 37
-  assert glue_scores.pearson(predictions, labels) == pytest.approx(
+  assert part_scores.pearson(predictions, labels) == pytest.approx(
     scipy.stats.pearsonr(predictions.astype(float), labels.astype(float))[0],
     abs=1e-12,
   )
-  assert glue_scores.spearman(predictions, labels) == pytest.approx(
+  assert part_scores.spearman(predictions, labels) == pytest.approx(
     scipy.stats.spearmanr(predictions, labels)[0], abs=1e-12
   )
 
 
 def test_nothing_found_and_constant_predictions_are_zero():
   labels, none = np.array([0, 1, 1, 0]), np.zeros(4)
-  assert glue_scores.matthews(none, labels) == 0.0
-  assert glue_scores.f1(none, none) == 0.0
-  assert glue_scores.spearman(np.full(4, 2.5), labels) == 0.0
+  assert part_scores.matthews(none, labels) == 0.0
+  assert part_scores.f1(none, none) == 0.0
+  assert part_scores.spearman(np.full(4, 2.5), labels) == 0.0
 
 
 def test_the_score_is_the_papers_average():
@@ -308,7 +305,7 @@ def test_the_score_is_the_papers_average():
     examples['label'].append(labels)
     examples['prediction'].append(predictions)
   examples = {key: np.concatenate(x) for key, x in examples.items()}
-  scores = glue_scores.glue_scores(examples)
+  scores = part_scores.glue_scores(examples)
   for part in set(PARTS) - {'cola', 'stsb'}:
     assert scores[f'{part}_accuracy'] == pytest.approx(shares[part])
   mnli = (shares['mnli'] + shares['mnli_mismatched']) / 2
@@ -317,7 +314,7 @@ def test_the_score_is_the_papers_average():
   assert scores['score'] == pytest.approx(
     np.mean([mnli, *accuracies, *correlations])
   )
-  assert set(scores) == set(glue_scores.score_names(TASKS))
+  assert set(scores) == set(part_scores.score_names(TASKS))
 
 
 def test_one_task_alone_is_its_own_score():
@@ -326,11 +323,11 @@ def test_one_task_alone_is_its_own_score():
     'label': np.array([1.0, 1.0, 0.0, 1.0]),
     'prediction': np.array([1.0, 0.0, 0.0, 1.0]),
   }
-  scores = glue_scores.glue_scores(examples)
+  scores = part_scores.glue_scores(examples)
   assert scores == pytest.approx(
     {'score': 0.75, 'mrpc_accuracy': 0.75, 'mrpc_f1': 0.8}
   )
-  assert set(scores) == set(glue_scores.score_names(['mrpc']))
+  assert set(scores) == set(part_scores.score_names(['mrpc']))
 
 
 # The config.

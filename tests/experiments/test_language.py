@@ -4,16 +4,17 @@ import jax
 import numpy as np
 import pytest
 
+from experiments.answers.classes import losses as classes_losses
+from experiments.answers.filled_text import loss as filling_loss
 from experiments.configs import declaration
 from experiments.data.dataset import batch_spec
-from experiments.tasks import language as language_task
 from experiments.tasks import make_task
 from perceiver_jax import metrics
 from perceiver_jax.metrics import sum_of_means
 
 RNG = np.random.default_rng(0)
-masked_token_loss = jax.jit(language_task.masked_token_loss(visible_weight=0.0))
-label_loss = jax.jit(language_task.label_loss)
+masked_token_loss = jax.jit(filling_loss.masked_token_loss(visible_weight=0.0))
+label_loss = jax.jit(classes_losses.label_loss)
 
 
 def computed(pairs):
@@ -119,7 +120,7 @@ def test_visible_tokens_count_with_their_weight_and_padding_never():
   batch['weight'][0] = 0.0
   loss, pairs = masked_token_loss(logits, batch)
   both, both_pairs = jax.jit(
-    language_task.masked_token_loss(visible_weight=0.25)
+    filling_loss.masked_token_loss(visible_weight=0.25)
   )(logits, batch)
   visible = batch['mask'] & (batch['target_weights'] == 0.0)
   places = [(i, j) for i, j in np.argwhere(visible) if i > 0]

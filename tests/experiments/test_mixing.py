@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.answers.classes.losses import softmax_loss
 from experiments.data.dataset import Dataset
 from experiments.data.pipeline import train_batches
 from experiments.modalities.images.mixing import mix_pair, random_box
-from experiments.tasks.classification import softmax_loss
 from perceiver_jax.metrics import sum_of_means
 
 

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from experiments.answers.flow.loss import flow_loss
 from experiments.configs import flow as flow_config
 from experiments.data.dataset import batch_spec, blank_batch
 from experiments.flow_pictures import (
@@ -18,7 +19,7 @@ from experiments.flow_pictures import (
 )
 from experiments.modalities.frames.colours import colour_wheel, flow_colours
 from experiments.tasks import make_task
-from experiments.tasks.optical_flow import estimate_flow, flow_loss
+from experiments.tasks.optical_flow import estimate_flow
 from perceiver_jax.metrics import sum_of_means
 from perceiver_jax.tiling import tiled
 

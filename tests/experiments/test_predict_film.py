@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from experiments import predict
-from experiments.answers.kinds import Classes, Reconstruction
-from experiments.answers.told import json_of, lines_of, write_answer
+from experiments.answers.classes.value import Classes
+from experiments.answers.reconstruction.metrics import decibels
+from experiments.answers.reconstruction.record import RECONSTRUCTION
+from experiments.answers.reconstruction.tell import tell_clips
+from experiments.answers.reconstruction.value import Reconstruction
 from experiments.configs import bunny as config_module
 from experiments.data.dataset import DataSpec
 from experiments.datasets import kinetics
@@ -19,7 +22,6 @@ from experiments.modalities.sound.view import Sound
 from experiments.modalities.text.view import Text
 from experiments.modalities.video.drawing import film_frames
 from experiments.modalities.video.view import Video
-from experiments.tasks.film_answers import decibels, make_answer
 from tests.media_files import (
   GREYS,
   grey_frames,
@@ -100,7 +102,7 @@ def test_clips_are_put_together_and_compared():
   originals, made = clips(0, 3), clips(1, 3)
   for each in made:  # Models may give samples an axis of their own.
     each['audio'] = each['audio'].reshape(40, 64)
-  answer = make_answer(spec, {'audio': 1 / STDDEV, 'image': 1.0})(
+  answer = tell_clips(spec, {'audio': 1 / STDDEV, 'image': 1.0})(
     made, originals
   )
   assert answer.classes is None
@@ -145,15 +147,15 @@ def test_classes_are_the_mean_over_clips():
   originals, made = clips(0, 2), clips(1, 2)
   made[0]['label'] = np.log(np.float32([8, 1, 1]))
   made[1]['label'] = np.log(np.float32([2, 6, 2]))
-  answer = make_answer(spec, {'audio': 1.0, 'image': 1.0})(made, originals)
+  answer = tell_clips(spec, {'audio': 1.0, 'image': 1.0})(made, originals)
   assert answer.classes.names == ('run', 'jump', 'sing')
   np.testing.assert_allclose(
     answer.classes.probabilities, [0.5, 0.35, 0.15], rtol=1e-5
   )
   assert set(answer.original) == {'audio', 'image'}
-  lines = lines_of(answer, 1)
+  lines = RECONSTRUCTION.lines(answer, 1)
   assert len(lines) == 3 and lines[2].split()[:2] == ['50.0%', 'run']
-  assert json_of(answer, 1)['classes'][0]['name'] == 'run'
+  assert RECONSTRUCTION.json(answer, 1)['classes'][0]['name'] == 'run'
 
 
 def test_decibels_of_nothing_and_of_no_number():
@@ -166,7 +168,7 @@ def test_other_views_do_not_join():
     example={}, num_classes=None, load=None, view=lambda _: {'a': Text(b'')}
   )
   with pytest.raises(TypeError, match='Text do not join'):
-    make_answer(spec, {'a': 1.0})([{'a': np.ones(2)}], [{'a': np.ones(2)}])
+    tell_clips(spec, {'a': 1.0})([{'a': np.ones(2)}], [{'a': np.ones(2)}])
 
 
 def test_a_run_reconstructs_a_film(run, tmp_path):
@@ -217,7 +219,7 @@ def pitch_of(path):
 
 def test_the_original_is_played_beside_the_reconstruction(tmp_path):
   answer = film_answer()
-  film, before, picture = write_answer(answer, tmp_path / 'new', 'a.b')
+  film, before, picture = RECONSTRUCTION.write(answer, tmp_path / 'new', 'a.b')
   assert [path.name for path in (film, before, picture)] == [
     'a.b.mp4',
     'a.b_original.mp4',
@@ -250,26 +252,26 @@ def test_films_without_sound_and_sounds_without_film(tmp_path):
     original={'image': answer.original['image']},
     reconstruction={'image': answer.reconstruction['image']},
   )
-  film, *_ = write_answer(seen, tmp_path, 'seen')
+  film, *_ = RECONSTRUCTION.write(seen, tmp_path, 'seen')
   with av.open(str(film)) as container:
     assert [stream.type for stream in container.streams] == ['video']
   heard = answer._replace(
     original={'audio': answer.original['audio']},
     reconstruction={'audio': answer.reconstruction['audio']},
   )
-  (picture,) = write_answer(heard, tmp_path, 'heard')
+  (picture,) = RECONSTRUCTION.write(heard, tmp_path, 'heard')
   assert cv2.imread(str(picture)).shape == (128, 512, 3)
 
 
 def test_ratios_in_words_and_numbers():
   answer = film_answer(classes=Classes(('a', 'b'), np.float32([0.25, 0.75])))
-  lines = lines_of(answer, 1)
+  lines = RECONSTRUCTION.lines(answer, 1)
   assert lines[:2] == [
     'audio: 3.0 dB of the original',
     'image: 25.0 dB of the original',
   ]
   assert lines[2].split()[:2] == ['75.0%', 'b']
-  assert json_of(answer, 1) == {
+  assert RECONSTRUCTION.json(answer, 1) == {
     'decibels': {'audio': 3.0, 'image': 25.04},
     'classes': [{'name': 'b', 'probability': 0.75}],
   }

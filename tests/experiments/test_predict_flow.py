@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from experiments import predict
-from experiments.answers.kinds import Flow
-from experiments.answers.told import json_of, lines_of, write_answer
+from experiments.answers.flow.record import FLOW, Flow
 from experiments.configs import flow as config_module
 from experiments.datasets.flow.autoflow import autoflow
 from experiments.modalities.frames.colours import flow_colours
@@ -122,7 +121,7 @@ def test_the_flow_of_files_is_that_of_arrays(run, tmp_path):
 def test_what_is_written_is_read_back(run, tmp_path):
   frames = images(3, 16, 24)
   answer = run.predict(*write_pair(tmp_path, frames))
-  written = write_answer(answer, tmp_path / 'new' / 'folder', 'a.1-b')
+  written = FLOW.write(answer, tmp_path / 'new' / 'folder', 'a.1-b')
   assert [path.name for path in written] == [
     'a.1-b.png',
     'a.1-b.flo',
@@ -167,10 +166,10 @@ def test_motion_in_words_and_numbers():
   flow[0, 1] = -3, 4
   flow[1, 0] = 1, 0
   answer = Flow(images(6, 2, 2), flow)
-  assert json_of(answer, 5) == {
+  assert FLOW.json(answer, 5) == {
     'motion': {'median': 3.0, 'fastest': 10.0, 'mean': [-2.0, 3.0]}
   }
-  (line,) = lines_of(answer, 5)
+  (line,) = FLOW.lines(answer, 5)
   assert '3.00 pixels in the median, 10.00 at most' in line
   assert line.endswith('on average 2.00 left and 3.00 down')
 

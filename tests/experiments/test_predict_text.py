@@ -4,8 +4,19 @@ import numpy as np
 import pytest
 
 from experiments import predict
-from experiments.answers.kinds import Blank, Classes, FilledText, Judgements
-from experiments.answers.told import byte_name, json_of, lines_of
+from experiments.answers.classes.value import Classes
+from experiments.answers.filled_text.record import (
+  FILLED_TEXT,
+  Blank,
+  FilledText,
+  byte_name,
+  fill_in,
+)
+from experiments.answers.judgements.record import (
+  JUDGEMENTS,
+  Judgements,
+  judge,
+)
 from experiments.configs import declaration as config_module
 from experiments.datasets.glue import CLASS_NAMES, TASKS, glue
 from experiments.datasets.masked_text import masked_text
@@ -15,8 +26,6 @@ from experiments.modalities.text.typed import (
   parted_by_hand,
   view_text,
 )
-from experiments.tasks.glue import judge
-from experiments.tasks.language import fill_in
 from perceiver_jax.published import GLUE_TASKS
 from perceiver_jax.tokenizer import MASK, PAD, SEP
 from tests.small_runs import random_run
@@ -128,12 +137,12 @@ def test_a_filled_text_is_shown_with_its_choices():
   probabilities[0, [ord('i'), ord(' ')]] = 0.75, 0.25
   probabilities[1, [ord('n'), 0xC3]] = 0.9, 0.1
   answer = FilledText('being [x]', [Blank(2, 4, probabilities)])
-  assert lines_of(answer, 2) == [
+  assert FILLED_TEXT.lines(answer, 2) == [
     'be[in]g [x]',
     'i 75.0%   ␣ 25.0%',
     r'n 90.0%   \xc3 10.0%',
   ]
-  result = json_of(answer, 1)
+  result = FILLED_TEXT.json(answer, 1)
   assert result['text'] == 'being [x]'
   ((first,), (second,)) = result['blanks'][0]['bytes']
   assert first == {'byte': 105, 'name': 'i', 'probability': 0.75}
@@ -277,10 +286,10 @@ def test_glue_takes_the_texts_of_its_tasks(tasks, text, message, tmp_path):
 def test_judgements_are_shown_task_by_task():
   classes = Classes(('no', 'yes'), np.float32([0.25, 0.75]))
   answer = Judgements({'rte': classes}, {'stsb': 3.456})
-  lines = lines_of(answer, 1)
+  lines = JUDGEMENTS.lines(answer, 1)
   assert lines[0] == 'rte' and lines[-1] == 'stsb 3.46'
   assert lines[1].split()[:2] == ['75.0%', 'yes']
-  assert json_of(answer, 1) == {
+  assert JUDGEMENTS.json(answer, 1) == {
     'tasks': {
       'rte': {'classes': [{'name': 'yes', 'probability': 0.75}]},
       'stsb': {'value': 3.456},

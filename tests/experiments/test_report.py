@@ -5,12 +5,17 @@ import json
 import re
 import shutil
 
+import ml_collections
 import numpy as np
 import pytest
 import scipy.special
 import sklearn.metrics
 
-from experiments.answers.panels import motion_panel
+from experiments.answers.classes import scores
+from experiments.answers.classes.held_out import Guess
+from experiments.answers.classes.value import Classes
+from experiments.answers.filled_text.record import FILLED_TEXT, fill_in
+from experiments.answers.flow.record import FLOW, motion_panel, tell_flow
 from experiments.configs import digits as digits_config
 from experiments.data.dataset import Dataset, DataSpec
 from experiments.datasets.embedded_builder import FILES
@@ -19,13 +24,11 @@ from experiments.modalities.images.view import Image
 from experiments.modalities.text.typed import view_text
 from experiments.modalities.text.view import Text
 from experiments.pages.tables import Html
-from experiments.reporting import scores
 from experiments.reporting.comparison import comparison_page
 from experiments.reporting.examples import example_cards, example_panels
 from experiments.reporting.held_out import Judged, Judgement, extremes, judge
 from experiments.reporting.history import (
   best_evaluation,
-  is_lower_better,
   read_history,
 )
 from experiments.reporting.run_page import Seen, read_run, run_page
@@ -33,8 +36,7 @@ from experiments.reporting.writing import (
   FinalReport,
   write_report,
 )
-from experiments.tasks.language import fill_in
-from experiments.tasks.optical_flow import tell_flow
+from experiments.tasks import answer_of
 from experiments.tasks.task import Task
 from experiments.watching.starts import read_starts, record_start
 from perceiver_jax.tokenizer import MASK
@@ -177,7 +179,7 @@ def test_losses_are_those_of_single_examples(seen, logits):
   for each in judged:
     assert each.loss == pytest.approx(expected[each.index], rel=1e-4)
     np.testing.assert_allclose(
-      each.scores, np.exp(chances[each.index]), rtol=1e-4
+      each.kept.classes.probabilities, np.exp(chances[each.index]), rtol=1e-4
     )
   assert (np.diff([each.loss for each in judged]) >= 0).all()
 
@@ -205,7 +207,7 @@ def test_the_confusion_matrix_is_that_of_sklearn(report, seen, logits):
 
 def test_worst_and_best_begin_with_the_most_extreme():
   judged = [Judged(i, float(i)) for i in range(9)] + [Judged(9, float('nan'))]
-  judgement = Judgement(judged, 10, ())
+  judgement = Judgement(judged, 10)
   worst, best = extremes(judgement, 3)
   assert [each.index for each in worst] == [9, 8, 7]
   assert [each.index for each in best] == [0, 1, 2]
@@ -221,10 +223,10 @@ def test_cards_are_in_order_and_tell_what_is_true(seen):
   for cards, chosen in ((worst, judged[:-13:-1]), (best, judged[:12])):
     numbers = re.findall(r'no\. (\d+)</span>', cards)
     assert numbers == [str(each.index) for each in chosen]
-  wrong = judged[-1]
-  name = f'is {int(wrong.label)}, given {wrong.scores[wrong.label]:.1%}'
+  (_, chances), label, _ = judged[-1].kept
+  name = f'is {int(label)}, given {chances[label]:.1%}'
   assert name in Page(worst).words
-  assert np.argmax(wrong.scores) != wrong.label
+  assert np.argmax(chances) != label
 
 
 def test_time_ends_the_looking_at_examples(seen, workdir):
@@ -242,7 +244,13 @@ def test_time_ends_the_looking_at_examples(seen, workdir):
 
 def test_names_and_data_are_escaped(tmp_path, seen, workdir):
   names = tuple(f'{i}{HOSTILE}' for i in range(10))
-  judgement = seen.judgement._replace(class_names=names)
+  judged = [
+    each._replace(
+      kept=each.kept._replace(classes=each.kept.classes._replace(names=names))
+    )
+    for each in seen.judgement.judged
+  ]
+  judgement = seen.judgement._replace(judged=judged)
   spec = seen.run.task.data._replace(
     view=lambda _: {HOSTILE: Text(HOSTILE.encode())}
   )
@@ -409,17 +417,26 @@ def test_the_best_evaluation_is_that_of_the_checkpoints(tmp_path):
 
 
 @pytest.mark.parametrize(
-  ('name', 'lower'),
+  ('task', 'name', 'lower'),
   [
-    ('eval/loss', True),
-    ('eval/end_point_error', True),
-    ('eval_ema/top_5_accuracy', False),
-    ('eval/image_psnr_gain', False),
-    ('train/learning_rate', None),
+    ('classification', 'eval/loss', True),
+    ('classification', 'eval_ema/top_5_accuracy', False),
+    ('classification', 'eval/end_point_error', None),
+    ('optical_flow', 'eval/end_point_error', True),
+    ('autoencoding', 'eval/image_psnr_gain', False),
+    ('masked_language_modelling', 'eval/bits_per_byte', True),
+    ('glue', 'eval/cola_matthews', False),
+    ('glue', 'train/learning_rate', None),
   ],
 )
-def test_what_is_better(name, lower):
-  assert is_lower_better(name) is lower
+def test_what_is_better(task, name, lower):
+  answer = answer_of(ml_collections.ConfigDict({'task': task}))
+  assert answer.is_lower_better(name) is lower
+
+
+def test_of_an_unknown_task_nothing_is_known():
+  for config in ({}, {'task': 'other'}, {'task': ['glue']}):
+    assert answer_of(ml_collections.ConfigDict(config)) is None
 
 
 def test_precision_of_classes_is_that_of_sklearn():
@@ -427,10 +444,8 @@ def test_precision_of_classes_is_that_of_sklearn():
   labels = (rng.random((50, 4)) < 0.3).astype(np.float32)
   labels[:, 2] = 0.0
   predicted = rng.random((50, 4)).round(1)
-  judged = [Judged(i, 0.0, predicted[i], labels[i], None) for i in range(50)]
   found = scores.class_precisions(
-    *scores.scores_and_labels(Judgement(judged, 50, tuple('abcd'))),
-    tuple('abcd'),
+    *scores.scores_and_labels(predicted, labels, [None] * 50), tuple('abcd')
   )
   expected = {
     name: sklearn.metrics.average_precision_score(labels[:, i], predicted[:, i])
@@ -447,12 +462,11 @@ def test_precision_of_classes_is_that_of_sklearn():
 
 
 def test_clips_of_a_recording_are_averaged():
-  judged = [
-    Judged(0, 0.0, np.array([0.6, 0.4]), np.array(1), 7),
-    Judged(1, 0.0, np.array([0.1, 0.9]), np.array(1), 7),
-    Judged(2, 0.0, np.array([0.8, 0.2]), np.array(0), 3),
-  ]
-  found, labels = scores.scores_and_labels(Judgement(judged, 3, ('a', 'b')))
+  found, labels = scores.scores_and_labels(
+    np.array([[0.6, 0.4], [0.1, 0.9], [0.8, 0.2]]),
+    np.array([1, 1, 0]),
+    [7, 7, 3],
+  )
   np.testing.assert_allclose(found, [[0.8, 0.2], [0.35, 0.65]])
   np.testing.assert_array_equal(labels, [0, 1])
   np.testing.assert_array_equal(
@@ -466,10 +480,12 @@ def test_many_classes_are_told_by_the_pairs_that_are_confused(seen, workdir):
   chances = np.eye(60) * 0.9
   guesses = [(5, 9)] * 3 + [(7, 2)] * 2 + [(i, i) for i in range(60)]
   judged = [
-    Judged(i, rng.random(), chances[guess], np.array(true))
+    Judged(
+      i, rng.random(), Guess(Classes(names, chances[guess]), np.array(true))
+    )
     for i, (true, guess) in enumerate(guesses)
   ]
-  judgement = Judgement(judged, len(judged), names)
+  judgement = Judgement(judged, len(judged))
   spec: DataSpec = seen.run.task.data._replace(
     view=lambda _: {'image': Image(np.zeros((4, 4, 3), np.uint8))}
   )
@@ -496,7 +512,7 @@ def test_flow_is_shown_beside_the_true_motion():
     'valid': valid,
   }
   spec = DataSpec(example={}, num_classes=None, load=None)
-  task = Task(None, None, spec, answer=tell_flow)
+  task = Task(None, None, spec, FLOW, tell_flow)
   panels = example_panels(task, made, example)
   fastest = np.linalg.norm(true[1:], axis=-1).max()
   assert panels[2:] == [
@@ -514,13 +530,14 @@ def test_masked_text_is_shown_masked_true_and_filled_in():
   logits[1, ord('b') + 6] = 9.0
   example = {'tokens': masked, 'targets': targets, 'mask': np.ones(5, bool)}
   spec = DataSpec(example={}, num_classes=None, load=None, view=view_text)
-  task = Task(None, None, spec, answer=fill_in)
+  task = Task(None, None, spec, FILLED_TEXT, fill_in)
   panels = example_panels(task, logits, example)
   assert [(panel.name, Page(panel.body).words) for panel in panels[1:]] == [
     ('True', 'a<c d'),
     ('Filled in', 'abc d'),
   ]
   assert Page(panels[0].body).words != 'a<c d'
-  # A model whose answers nobody tells.
-  (panel,) = example_panels(task._replace(answer=None), logits, example)
-  assert panel.name == 'Text'
+  # Nor is a text without the truth told as if there were one.
+  del example['targets']
+  panels = example_panels(task, logits, example)
+  assert [panel.name for panel in panels] == ['Text', 'Filled in']

@@ -8,8 +8,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from experiments.answers.kinds import Classes
-from experiments.answers.told import json_of, lines_of
+from experiments.answers.classes.record import CLASSES
+from experiments.answers.classes.value import Classes
 from experiments.configs import digits
 from experiments.data.dataset import blank_batch
 from experiments.host.configuration import fill_defaults, write_config
@@ -188,10 +188,10 @@ def test_what_is_no_input_of_the_run(run, digit_files, tmp_path):
 
 def test_an_answer_in_words_and_in_json():
   answer = Classes(('cat', 'dog', 'owl'), np.array([0.2, 0.75, 0.05]))
-  assert lines_of(answer, 2) == [
+  assert CLASSES.lines(answer, 2) == [
     ' 75.0%  dog  ' + 22 * '█',
     ' 20.0%  cat  ' + 6 * '█',
   ]
-  assert json.loads(json.dumps(json_of(answer, 1))) == {
+  assert json.loads(json.dumps(CLASSES.json(answer, 1))) == {
     'classes': [{'name': 'dog', 'probability': 0.75}]
   }

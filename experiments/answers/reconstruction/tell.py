@@ -1,32 +1,32 @@
 """What autoencoders of video and sound tell of a film, from its clips."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from experiments.answers.kinds import Classes, Reconstruction
+from experiments.answers.classes.value import class_names, tell_classes
+from experiments.answers.reconstruction.metrics import decibels
+from experiments.answers.reconstruction.value import Reconstruction
 from experiments.data.dataset import DataSpec, Example
 from experiments.data.modality import View
 from experiments.modalities.sound.view import Sound
 from experiments.modalities.video.view import Video
-from experiments.tasks.classification import class_names
 
 
-def make_answer(
+def tell_clips(
   data: DataSpec, peaks: Mapping[str, float]
 ) -> Callable[[Sequence[Any], Sequence[Example]], Reconstruction]:
   """Returns what puts the clips of a film together again.
 
   Args:
-    data: that clips are made like.
-    peaks: see `autoencoding.reconstruction_psnr`; what is reconstructed besides
+    data: what clips look like.
+    peaks: see `metrics.reconstruction_psnr`; what is reconstructed besides
       is a class.
   """
 
-  def answer(
+  def tell(
     predictions: Sequence[Mapping[str, np.ndarray]], examples: Sequence[Example]
   ) -> Reconstruction:
     originals = [data.view(each) for each in examples]
@@ -41,8 +41,8 @@ def make_answer(
         error = _squared_error(parts, [each[name] for each in examples])
         ratios[name] = decibels(peaks[name] ** 2) - decibels(error)
       else:
-        chances = [np.asarray(jax.nn.softmax(part)) for part in parts]
-        classes = Classes(class_names(data), np.mean(chances, axis=0))
+        tell_label = tell_classes(class_names(data), jax.nn.softmax)
+        classes = tell_label(parts, examples)
     return Reconstruction(
       original={name: _joined(originals, name) for name in ratios},
       reconstruction={name: _joined(made, name) for name in ratios},
@@ -50,12 +50,7 @@ def make_answer(
       classes=classes,
     )
 
-  return answer
-
-
-def decibels(power: float) -> float:
-  """Returns 10 log10 of it; nothing at all is -inf."""
-  return -math.inf if power == 0.0 else 10.0 * math.log10(power)
+  return tell
 
 
 def _squared_error(

@@ -3,12 +3,12 @@
 Shapes: n held-out examples or recordings, C classes.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from experiments.reporting.held_out import Judgement
-from experiments.tasks.classification_metrics import (
+from experiments.answers.classes.metrics import (
   average_precision,
   average_recordings,
 )
@@ -18,7 +18,7 @@ class ClassPrecision(NamedTuple):
   """How well a class is found.
 
   Attributes:
-    name: of the class.
+    name: name of the class.
     precision: average precision.
     positives: examples that have it.
   """
@@ -44,18 +44,21 @@ class ConfusedPair(NamedTuple):
   share: float
 
 
-def scores_and_labels(judgement: Judgement) -> tuple[np.ndarray, np.ndarray]:
+def scores_and_labels(
+  scores: np.ndarray, labels: np.ndarray, recordings: Sequence[int | None]
+) -> tuple[np.ndarray, np.ndarray]:
   """Returns scores `[n, C]`, and labels `[n]` or `[n, C]`.
 
   Clips of a recording are averaged, as in its evaluation.
+
+  Args:
+    scores: `[m, C]`, a row an example.
+    labels: `[m]` or `[m, C]`.
+    recordings: the recording of each; None where examples are no clips.
   """
-  judged = sorted(judgement.judged)
-  kept = {
-    'scores': np.stack([each.scores for each in judged]),
-    'labels': np.stack([each.label for each in judged]),
-  }
-  if judged[0].recording is not None:
-    kept['recording'] = np.array([each.recording for each in judged])
+  kept = {'scores': scores, 'labels': labels}
+  if recordings[0] is not None:
+    kept['recording'] = np.array(recordings)
   kept = average_recordings(kept)
   return kept['scores'], kept['labels']
 

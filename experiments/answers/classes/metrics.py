@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
+from experiments.answers.answer import DatasetMetrics
 from experiments.stepping.train_state import Batch
-from experiments.tasks.task import DatasetMetrics
 
 # Below so many classes nearly any answer is among the first five.
 TOP_5_CLASSES = 6

@@ -1,0 +1,1 @@
+"""Answers that are classes: one of them, or any number."""

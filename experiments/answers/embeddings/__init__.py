@@ -1,0 +1,1 @@
+"""Answers that are an embedding of each entity."""

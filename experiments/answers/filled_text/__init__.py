@@ -1,0 +1,1 @@
+"""Answers that are texts with their blanks filled in."""

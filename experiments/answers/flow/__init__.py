@@ -1,0 +1,1 @@
+"""Answers that are the motion from one frame to the next."""

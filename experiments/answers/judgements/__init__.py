@@ -1,0 +1,1 @@
+"""Answers that judge texts, several tasks at a time."""

@@ -1,0 +1,1 @@
+"""Answers that are the inputs, made again."""
