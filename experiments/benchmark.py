@@ -44,8 +44,8 @@ from experiments.stepping.train_state import (
   Batch,
   init_state,
 )
-from perceiver_jax.attention import plain_attention
 from perceiver_jax.metrics import Mean
+from perceiver_jax.portability import plain_forms
 
 _PUBLISHED = {
   'imagenet': imagenet,
@@ -103,7 +103,7 @@ def benchmark(
   operations = examples * forward_operations(bind(config, None).task)
   compiled = {'ours': _compile(config, examples)}
   if plain:
-    with plain_attention():
+    with plain_forms():
       compiled['plain'] = _compile(config, examples)
   width = _matrix_width()
   calls = {'matrix': _matrix_product(width, dtype)}

@@ -32,9 +32,9 @@ from experiments.runs.experiment import bind
 from experiments.runs.summary import count_table, parameter_sizes
 from experiments.stepping.train_state import Batch, init_shapes, state_shapes
 from experiments.tasks.task import Task
-from perceiver_jax.attention import plain_attention
 from perceiver_jax.decoder import AveragePool, Decoder
 from perceiver_jax.encoder import Encoder
+from perceiver_jax.portability import plain_forms
 
 _Baseline = ResNet | Transformer | VisionTransformer
 _DEVICES = flags.DEFINE_integer(
@@ -113,7 +113,7 @@ def _operations(
   task: Task, params: hk.Params, state: hk.State, batch: Batch
 ) -> dict[str, Any]:
   every = all_outputs(batch)
-  with plain_attention():
+  with plain_forms():
     parts = count_forward(task.model, params, state, every)
   as_run = count_forward(task.model, params, state, every)
   operations = {
@@ -122,7 +122,7 @@ def _operations(
     'parts': sum_parts(_without_model(parts), 2),
   }
   if 'output_points' in batch:
-    with plain_attention():
+    with plain_forms():
       some = count_forward(task.model, params, state, batch)
     operations['as_in_the_papers_with_points'] = sum(some.values())
   return operations

@@ -47,6 +47,7 @@ from perceiver_jax.layers import (
   at_least_float32,
   layer_norm,
 )
+from perceiver_jax.masks import suits_kernels
 from perceiver_jax.position_encoding import GridPositions
 
 
@@ -55,16 +56,18 @@ class NormalizedByteArray(NamedTuple):
 
   Attributes:
     byte_array: M inputs of C channels, zeros as padding.
-    scale: `[C]`.
-    offset: `[C]`.
+    scale: `[C]`; None where the inputs are normalised.
+    offset: `[C]`; None where the inputs are normalised.
   """
 
   byte_array: ByteArray
-  scale: jax.Array
-  offset: jax.Array
+  scale: jax.Array | None = None
+  offset: jax.Array | None = None
 
   def concatenate(self) -> jax.Array:
     """Returns the normalised inputs as one array `[B, M, C]`."""
+    if self.scale is None:
+      return self.byte_array.concatenate()
     return layer_norm(self.byte_array.concatenate(), self.scale, self.offset)
 
 
@@ -84,9 +87,26 @@ class Unprojected(NamedTuple):
   value: tuple[jax.Array, jax.Array]
 
   @property
+  def mask(self) -> jax.Array | None:
+    """True where attention goes."""
+    return self.inputs.byte_array.mask
+
+  @property
+  def batch_and_inputs(self) -> tuple[int, int]:
+    """B and M."""
+    return self.inverse_std.shape
+
+  @property
   def qk_channels(self) -> int:
     """Dk."""
     return self.key[1].size
+
+  def with_mask(self, mask: jax.Array | None) -> 'Unprojected':
+    """Returns them with attention going only where `mask` allows it too."""
+    if mask is not None and mask.ndim == 4:  # Of the only head.
+      mask = mask[:, 0]
+    byte_array = self.inputs.byte_array.with_mask(mask)
+    return self._replace(inputs=self.inputs._replace(byte_array=byte_array))
 
 
 def absorbed_attention(
@@ -101,8 +121,7 @@ def absorbed_attention(
       its own.
 
   Returns:
-    `[B, N, Dv]` in the dtype of `query`; zeros for an example whose mask has
-    no True.
+    `[B, N, Dv]` in the dtype of `query`; zeros where a mask has no True.
   """
   (byte_array, scale, offset), inverse_std, (key_w, _), value = inputs
   scale, offset = scale[None, None], offset[None, None]
@@ -111,7 +130,7 @@ def absorbed_attention(
   keys = keys - keys.mean(axis=-1, keepdims=True)  # [B or 1, N, C]
   keys = keys / math.sqrt(query.shape[-1])
   attend = functools.partial(_attend, chunk_size)
-  if kernel.takes(keys, byte_array.features):
+  if kernel.takes(keys, byte_array.features) and suits_kernels(inputs.mask):
     attend = kernel.attend
   elif not stays_apart(keys, byte_array.features, byte_array.positions):
     batch = byte_array.features.shape[0]
@@ -121,7 +140,7 @@ def absorbed_attention(
     byte_array.features,
     byte_array.positions,
     inverse_std,
-    byte_array.mask,
+    inputs.mask,
   )
   mixed = mixed - mixed.mean(axis=-1, keepdims=True)
   mixed = mixed * scale + total[..., None] * offset  # [B, N, C]
@@ -170,8 +189,8 @@ def _attend(
   """Attention weights from scores r (k x); sums of r x under them.
 
   Returns:
-    `[B, N, C]` sums and `[B, N]` sums of the weights: one, or zero for an
-    example without any input. The latter has no gradient.
+    `[B, N, C]` sums and `[B, N]` sums of the weights: one, or zero for a query
+    without any input. The latter has no gradient.
   """
   inputs = Chunk(features, positions, inverse_std, mask)
   (mixed, total), _ = _forward(chunk_size, keys, inputs)
@@ -217,7 +236,9 @@ def _scores(
   keys: jax.Array, inputs: Together | Apart, mask: jax.Array | None
 ) -> jax.Array:
   scores = inputs.products(keys)
-  return scores if mask is None else jnp.where(mask[:, None], scores, -jnp.inf)
+  if mask is None:
+    return scores
+  return jnp.where(mask[:, None] if mask.ndim == 2 else mask, scores, -jnp.inf)
 
 
 def _attend_fwd(chunk_size, keys, features, positions, inverse_std, mask):

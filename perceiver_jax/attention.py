@@ -1,214 +1,41 @@
-"""Attention: the module, its plain form, and which form it takes.
+"""Attention: project, attend, project back.
 
 Shapes: B batch, N queries, M inputs, H heads, Dk and Dv channels of a head of
-queries/keys and of values, C channels of the inputs.
-
-`dot_product_attention` is the readable reference; recomputed_attention.py gives
-the same numbers with a gradient that keeps no weights, cudnn_attention.py and
-kernels/latent_attention.py those of GPUs and TPUs. They take keys and values,
-projected inputs. For a single head, absorbed_attention.py does without;
-`Attention.prepare` takes what needs fewer operations.
+queries/keys and of values, C channels of the inputs. For masks, see masks.py;
+for the attention itself, dot_product.py.
 """
 
-import contextlib
-import contextvars
 import dataclasses
-import math
-import warnings
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable
 
 import einops
 import haiku as hk
 import jax
-import jax.numpy as jnp
 
 from perceiver_jax.absorbed_attention import (
   NormalizedByteArray,
   Unprojected,
-  absorbed_attention,
   inverse_stddev,
 )
-from perceiver_jax.cudnn_attention import cudnn_attention, cudnn_takes
-from perceiver_jax.input_chunks import chunk_size
-from perceiver_jax.kernels import latent_attention
+from perceiver_jax.attention_forms import KeysValues, absorbing_pays, attend
 from perceiver_jax.layers import (
   Linear,
   affine,
-  at_least_float32,
   check_dropout_rate,
-  dropout,
+  check_shape,
 )
-from perceiver_jax.recomputed_attention import recomputed_attention
+from perceiver_jax.masks import check_mask
+from perceiver_jax.portability import only_plain_forms
 
-_PLAIN_ONLY = contextvars.ContextVar('plain_only', default=False)
-
-
-@contextlib.contextmanager
-def plain_attention() -> Iterator[None]:
-  """While it is open, `Attention` is traced in its plain form.
-
-  For counting operations as the papers do, and for comparing the forms. A
-  function that was traced (jitted) outside keeps the form it was traced with.
-  """
-  token = _PLAIN_ONLY.set(True)
-  try:
-    yield
-  finally:
-    _PLAIN_ONLY.reset(token)
-
-
-class KeysValues(NamedTuple):
-  """Projected inputs.
-
-  Attributes:
-    key: `[B, M, H, Dk]`.
-    value: `[B, M, H, Dv]`.
-    mask: `[B, M]` bool, True where there is an input; None for everywhere.
-  """
-
-  key: jax.Array
-  value: jax.Array
-  mask: jax.Array | None
-
-  @property
-  def qk_channels(self) -> int:
-    """H Dk."""
-    return math.prod(self.key.shape[2:])
-
-
-def masked_softmax(scores: jax.Array, mask: jax.Array | None) -> jax.Array:
-  """Softmax over the last axis that knows padding.
-
-  Args:
-    scores: `[..., M]`.
-    mask: bool, broadcastable to `scores`, True where there is an input.
-
-  Returns:
-    Weights, in float32 or wider. They sum to one, except that a row with
-    nothing but padding has all weights zero (and zero gradient), not NaN.
-  """
-  scores = scores.astype(at_least_float32(scores))
-  if mask is None:
-    return jax.nn.softmax(scores, axis=-1)
-  scores = jnp.where(mask, scores, -jnp.inf)
-  highest = jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True))
-  highest = jnp.where(jnp.isfinite(highest), highest, 0.0)
-  weights = jnp.exp(scores - highest)
-  total = weights.sum(axis=-1, keepdims=True)
-  return weights / jnp.where(total == 0.0, 1.0, total)
-
-
-def dot_product_attention(
-  query: jax.Array,
-  key: jax.Array,
-  value: jax.Array,
-  *,
-  mask: jax.Array | None = None,
-  dropout_rate: float = 0.0,
-  is_training: bool = False,
-) -> jax.Array:
-  """Scaled dot-product attention (Perceiver, section 3.1).
-
-  Args:
-    query: `[B, N, H, Dk]`.
-    key: `[B, M, H, Dk]`.
-    value: `[B, M, H, Dv]`.
-    mask: `[B, M]` bool, True where there is an input.
-    dropout_rate: share of the attention weights dropped in training.
-    is_training: whether dropout is active.
-
-  Returns:
-    `[B, N, H, Dv]`; zeros for an example whose mask has no True.
-  """
-  scores = jnp.einsum(
-    'bnhd,bmhd->bhnm',
-    query,
-    key,
-    preferred_element_type=at_least_float32(query),
-  )
-  scores = scores / math.sqrt(query.shape[-1])
-  weights = masked_softmax(
-    scores, None if mask is None else mask[:, None, None]
-  )
-  weights = dropout(weights, dropout_rate, is_training=is_training)
-  return jnp.einsum('bhnm,bmhd->bnhd', weights.astype(value.dtype), value)
-
-
-def attend(
-  query: jax.Array,
-  inputs: KeysValues,
-  *,
-  dropout_rate: float = 0.0,
-  is_training: bool = False,
-) -> jax.Array:
-  """Multi-head attention in the form that fits.
-
-  Args:
-    query: `[B, N, H, Dk]`, or `[1, N, H, Dk]` when the batch shares them.
-    inputs: keys, values and mask.
-    dropout_rate: share of the attention weights dropped in training.
-    is_training: whether dropout is active.
-
-  Returns:
-    `[B, N, H Dv]`; zeros for an example whose mask has no True.
-  """
-  key, value, mask = inputs
-  query = jnp.broadcast_to(query, (key.shape[0], *query.shape[1:]))
-  drops = is_training and dropout_rate > 0.0
-  if drops:
-    warnings.warn(
-      f'dropout_rate = {dropout_rate} drops attention weights: training keeps '
-      'them all, which takes memory for inputs times queries.',
-      stacklevel=2,
-    )
-  if drops or _PLAIN_ONLY.get():  # Only the plain form has the weights.
-    attended = dot_product_attention(
-      query,
-      key,
-      value,
-      mask=mask,
-      dropout_rate=dropout_rate,
-      is_training=is_training,
-    )
-  elif cudnn_takes(query, key, value, mask):
-    attended = cudnn_attention(query, key, value, mask)
-  elif latent_attention.takes(query, key, value):
-    attended = latent_attention.attend(query, key, value, mask)
-  else:
-    attended = recomputed_attention(query, key, value, mask)
-  return einops.rearrange(attended, 'b n h c -> b n (h c)')
-
-
-def absorbing_pays(
-  num_queries: int,
-  num_inputs: int,
-  channels: int,
-  projected_channels: int,
-  uses: int = 1,
-) -> bool:
-  """Whether `absorbed_attention` takes fewer operations than projecting.
-
-  Args:
-    num_queries: N.
-    num_inputs: M.
-    channels: C of the inputs.
-    projected_channels: width of keys and of values, added up.
-    uses: how many times the inputs are attended to with the same weights;
-      projections are then made once.
-
-  Returns:
-    True when uses N (M 2 C + C projected) is less than
-    M projected (C + uses N).
-  """
-  absorbed = num_queries * channels * (2 * num_inputs + projected_channels)
-  projected = num_inputs * projected_channels
-  return uses * absorbed < projected * (channels + uses * num_queries)
+# Queries `[B or 1, N, H, Dk]` and keys `[B, M, H, Dk]` to others of that shape.
+ProcessHeads = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 
 
 @dataclasses.dataclass(kw_only=True)
 class Attention(hk.Module):
   """Attention of queries to inputs: project, attend, project back.
+
+  Perceiver, section 3.1 and appendix C.
 
   Attributes:
     num_heads: H.
@@ -217,7 +44,13 @@ class Attention(hk.Module):
     v_channels: width of the values over all heads; default `qk_channels`.
     output_channels: width of the result; default the width of the queries.
     dropout_rate: dropout on the attention weights.
+    process_heads: what is done to projected queries `[B or 1, N, H, Dk]` and
+      keys `[B, M, H, Dk]`, called with both and returning both, such as
+      `RotaryPositions` or `QueryKeyNorm`; None for nothing.
     name: Haiku name.
+
+  Raises:
+    ValueError: an attribute is out of its range.
   """
 
   num_heads: int = 1
@@ -225,10 +58,13 @@ class Attention(hk.Module):
   v_channels: int | None = None
   output_channels: int | None = None
   dropout_rate: float = 0.0
+  process_heads: ProcessHeads | None = None
   name: str | None = None
 
   def __post_init__(self):
     super().__post_init__()
+    if self.num_heads < 1:
+      raise ValueError(f'num_heads must be at least 1, got {self.num_heads}.')
     check_dropout_rate(self.dropout_rate)
 
   @hk.name_like('__call__')
@@ -237,7 +73,7 @@ class Attention(hk.Module):
     inputs: NormalizedByteArray,
     *,
     num_queries: int,
-    uses: int,
+    uses: int = 1,
     is_training: bool,
   ) -> KeysValues | Unprojected:
     """Does once what several calls with the same inputs need.
@@ -248,69 +84,118 @@ class Attention(hk.Module):
       uses: calls that there will be.
       is_training: whether dropout is active in them.
 
+    Returns:
+      What a call takes in place of inputs.
+
     Raises:
       ValueError: the heads do not divide the channels.
     """
     byte_array = inputs.byte_array
     num_inputs, channels = byte_array.features.shape[1], byte_array.num_channels
     key, value = self._key_value(channels)
-    unprojected = Unprojected(inputs, inverse_stddev(byte_array), key, value)
     absorbs = (
       self.num_heads == 1
+      and self.process_heads is None
+      and inputs.scale is not None
       and not (is_training and self.dropout_rate > 0.0)
       and absorbing_pays(
         num_queries, num_inputs, channels, key[1].size + value[1].size, uses
       )
     )
     # In the papers each call projects.
-    if absorbs or _PLAIN_ONLY.get():
-      return unprojected
-    return self._project(unprojected)
+    if absorbs or only_plain_forms():
+      return Unprojected(inputs, inverse_stddev(byte_array), key, value)
+    return self._project(inputs, key, value)
 
   def __call__(
     self,
     queries: jax.Array,
-    inputs: KeysValues | Unprojected | None = None,
+    inputs: jax.Array | KeysValues | Unprojected | None = None,
     *,
-    is_training: bool,
+    mask: jax.Array | None = None,
+    is_training: bool | None = None,
   ) -> jax.Array:
     """Attends.
 
     Args:
-      queries: normalised, `[B, N, Cq]`, or `[1, N, Cq]` shared by the batch.
-      inputs: from `prepare`; None for the queries themselves.
-      is_training: whether dropout is active.
+      queries: `[B, N, Cq]`, or `[1, N, Cq]` shared by the batch; a norm, if
+        any, is up to the caller.
+      inputs: `[B, M, C]`, or what `prepare` made of them; None for the queries
+        themselves.
+      mask: bool, True where attention goes: `[B, M]`, `[B, N, M]` or `[B, H, N,
+        M]`; B and H may be 1. A query with no True gets zeros.
+      is_training: whether dropout is active; may be left out without dropout.
 
     Returns:
       `[B, N, output_channels]`.
 
     Raises:
-      ValueError: the heads do not divide the channels.
+      ValueError: an array has other axes, the mask does not fit, the heads do
+        not divide the channels, or `is_training` is left out with dropout.
     """
-    if inputs is None:
-      key, value = self._key_value(queries.shape[-1])
-      inputs = self._keys_values(queries, key, value, None)
-    elif _PLAIN_ONLY.get() and isinstance(inputs, Unprojected):
-      inputs = self._project(inputs)
-    query_w, query_b = self._linear('query', inputs.qk_channels).parameters(
-      queries.shape[-1]
-    )
-    query = affine(queries, query_w, query_b)
-    if isinstance(inputs, Unprojected):
-      attended = absorbed_attention(
-        query,
-        inputs,
-        chunk_size=chunk_size(*inputs.inverse_std.shape, query.shape[1]),
+    if is_training is None and self.dropout_rate > 0.0:
+      raise ValueError(
+        f'With dropout_rate = {self.dropout_rate}, is_training must be given.'
       )
-    else:
-      attended = attend(
-        self._split_heads(query),
-        inputs,
-        dropout_rate=self.dropout_rate,
-        is_training=is_training,
-      )
+    query, inputs = self.project(queries, inputs, mask)
+    attended = attend(
+      query,
+      inputs,
+      dropout_rate=self.dropout_rate,
+      is_training=bool(is_training),
+    )  # [B, N, H Dv]
     output_channels = self.output_channels or queries.shape[-1]
     return self._linear('output', output_channels)(attended)
+
+  @hk.name_like('__call__')
+  def project(
+    self,
+    queries: jax.Array,
+    inputs: jax.Array | KeysValues | Unprojected | None = None,
+    mask: jax.Array | None = None,
+  ) -> tuple[jax.Array, KeysValues | Unprojected]:
+    """Makes queries, and of inputs what they attend to; takes what a call does.
+
+    Returns:
+      `[B or 1, N, H, Dk]` with keys and values; `[B or 1, N, Dk]` where a
+      single head attends to inputs as they are.
+    """
+    check_shape('queries', queries, 'B, N, C')
+    inputs = queries if inputs is None else inputs
+    if not isinstance(inputs, (KeysValues, Unprojected)):
+      check_shape('inputs', inputs, 'B, M, C')
+      inputs = self._keys_values(
+        inputs, *self._key_value(inputs.shape[-1]), None
+      )
+    elif isinstance(inputs, Unprojected) and only_plain_forms():
+      inputs = self._project(inputs.inputs, inputs.key, inputs.value)
+    self._check_sizes(queries, inputs, mask)
+    inputs = inputs.with_mask(mask)
+    query = affine(
+      queries,
+      *self._linear('query', inputs.qk_channels).parameters(queries.shape[-1]),
+    )
+    if isinstance(inputs, Unprojected):
+      return query, inputs
+    query = self._split_heads(query)
+    if self.process_heads is not None:
+      query, key = self.process_heads(query, inputs.key)
+      inputs = inputs._replace(key=key)
+    return query, inputs
+
+  def _check_sizes(
+    self,
+    queries: jax.Array,
+    inputs: KeysValues | Unprojected,
+    mask: jax.Array | None,
+  ) -> None:
+    batch, num_inputs = inputs.batch_and_inputs
+    if queries.shape[0] not in (1, batch):
+      raise ValueError(
+        f'queries {queries.shape} are of another batch than the inputs, of '
+        f'{batch} examples; give as many, or 1 for all.'
+      )
+    check_mask(mask, (batch, self.num_heads, queries.shape[1], num_inputs))
 
   @hk.transparent  # Keeps the method out of the parameters' names.
   def _linear(self, name: str, output_channels: int) -> Linear:
@@ -320,8 +205,12 @@ class Attention(hk.Module):
     return einops.rearrange(x, 'b n (h c) -> b n h c', h=self.num_heads)
 
   @hk.transparent
-  def _project(self, unprojected: Unprojected) -> KeysValues:
-    inputs, _, key, value = unprojected
+  def _project(
+    self,
+    inputs: NormalizedByteArray,
+    key: tuple[jax.Array, jax.Array],
+    value: tuple[jax.Array, jax.Array],
+  ) -> KeysValues:
     return self._keys_values(
       inputs.concatenate(), key, value, inputs.byte_array.mask
     )

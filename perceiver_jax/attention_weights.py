@@ -13,18 +13,21 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import einops
 import haiku as hk
 import jax
 import jax.numpy as jnp
 
 from perceiver_jax.absorbed_attention import Unprojected
-from perceiver_jax.attention import Attention, KeysValues, masked_softmax
+from perceiver_jax.attention import Attention
+from perceiver_jax.attention_forms import KeysValues
 from perceiver_jax.byte_array import ByteArray
-from perceiver_jax.encoder import Encoder, unrolled_stages
-from perceiver_jax.layers import Linear, affine, at_least_float32
+from perceiver_jax.dot_product import attention_weights
+from perceiver_jax.encoder import Encoder
+from perceiver_jax.latent_block import unrolled_stages
+from perceiver_jax.layers import affine
 from perceiver_jax.layouts import Layout, layout_of
 from perceiver_jax.multimodal import Multimodal
+from perceiver_jax.transformer import CrossAttend
 
 # The name of the only modality of a model that knows no names.
 ONLY = ''
@@ -42,7 +45,8 @@ class Lookups:
       shares them, as at the first.
     keys: `[B, M, H, Dk]`, for each set of parameters.
     keys_of: for each depth, the number of its keys.
-    mask: `[B, M]` bool, True where there is an input; None for everywhere.
+    mask: `[B, M]` bool, True where there is an input, or `[B, N, M]` or `[B, H,
+      N, M]`, where attention goes; None for everywhere.
     layouts: where the M inputs lie, by modality in the order in which they are
       packed; `ONLY` is the name of a single one.
   """
@@ -75,17 +79,13 @@ class Lookups:
       example has no input.
     """
     query, key = self.queries[depth], self.keys[self.keys_of[depth]]
+    mask = self.mask
     if latents is not None:
       query = query[:, latents]
+      if mask is not None and mask.ndim > 2:
+        mask = mask[..., latents, :]
     query = jnp.broadcast_to(query, (key.shape[0], *query.shape[1:]))
-    scores = jnp.einsum(
-      'bnhd,bmhd->bhnm',
-      query,
-      key,
-      preferred_element_type=at_least_float32(query),
-    )
-    mask = None if self.mask is None else self.mask[:, None, None]
-    return masked_softmax(scores / math.sqrt(query.shape[-1]), mask)
+    return attention_weights(query, key, mask)
 
   def by_modality(self, weights: jax.Array) -> dict[str, jax.Array]:
     """Puts weights `[..., M]` in their places `[..., *grid]`, by modality."""
@@ -129,12 +129,10 @@ class _Recorder:
 
   def __init__(self):
     self._encoders = 0
-    self._in_encoder = False
-    self._queries, self._keys_of = [], []
-    self._inputs: list[KeysValues | Unprojected] = []
-    self._keys, self._mask = [], None
-    # Of the cross-attend being traced: queries not yet projected, and heads.
-    self._cross_attend: tuple[jax.Array, int] | None = None
+    self._in_encoder = self._in_cross_attend = False
+    self._queries, self._keys_of, self._mask = [], [], None
+    self._keys: list[jax.Array] = []
+    self._inputs: list[Any] = []  # What the keys are of, or are themselves.
     self._layouts: list[Layout] = []
     self._names = (ONLY,)
 
@@ -147,8 +145,11 @@ class _Recorder:
   ) -> Any:
     """An interceptor of Haiku: changes nothing."""
     module, method = context.module, context.method_name
-    if isinstance(module, Linear) and method == 'parameters':
-      return self._linear(module.name, next_method(*args, **kwargs))
+    if isinstance(module, Attention) and method == 'project':
+      query, inputs = next_method(*args, **kwargs)
+      if self._in_encoder and self._in_cross_attend:
+        self._note_attention(query, inputs)
+      return query, inputs
     if method != '__call__':
       return next_method(*args, **kwargs)
     if isinstance(module, Encoder):
@@ -156,11 +157,10 @@ class _Recorder:
       result = next_method(*args, **kwargs)
       self._in_encoder = False
       return result
-    if isinstance(module, Attention):
-      if self._in_encoder and len(args) == 2:
-        self._begin_cross_attend(module.num_heads, *args)
+    if isinstance(module, CrossAttend):
+      self._in_cross_attend = True
       result = next_method(*args, **kwargs)
-      self._cross_attend = None
+      self._in_cross_attend = False
       return result
     before = len(self._layouts)
     result = next_method(*args, **kwargs)
@@ -185,30 +185,23 @@ class _Recorder:
       layouts=dict(zip(self._names, layouts, strict=True)),
     )
 
-  def _begin_cross_attend(
-    self, num_heads: int, queries: jax.Array, inputs: KeysValues | Unprojected
+  def _note_attention(
+    self, query: jax.Array, inputs: KeysValues | Unprojected
   ) -> None:
-    self._cross_attend = queries, num_heads
-    known = [i for i, each in enumerate(self._inputs) if each is inputs]
+    projected = isinstance(inputs, KeysValues)
+    source = inputs.key if projected else inputs.key[0]
+    known = [i for i, each in enumerate(self._inputs) if each is source]
     if not known:
       known = [len(self._inputs)]
-      self._inputs.append(inputs)
-      self._keys.append(_keys(inputs, num_heads))
-      self._mask = (
-        inputs.inputs.byte_array.mask
-        if isinstance(inputs, Unprojected)
-        else inputs.mask
+      self._inputs.append(source)
+      self._keys.append(
+        source
+        if projected
+        else affine(inputs.inputs.concatenate(), *inputs.key)[:, :, None]
       )
+    self._queries.append(query if projected else query[:, :, None])
+    self._mask = inputs.mask
     self._keys_of.append(known[0])
-
-  def _linear(
-    self, name: str, parameters: tuple[jax.Array, jax.Array]
-  ) -> tuple[jax.Array, jax.Array]:
-    if self._cross_attend is not None and name == 'query':
-      queries, num_heads = self._cross_attend
-      query = affine(queries, *parameters)
-      self._queries.append(_split_heads(query, num_heads))
-    return parameters
 
   def _note_layout(
     self, module: hk.Module, raw: Any, byte_array: ByteArray, before: int
@@ -225,15 +218,3 @@ class _Recorder:
       self._names = tuple(sorted(module.preprocessors))
     else:
       self._layouts[before:] = [layout_of(module, raw, byte_array)]
-
-
-def _keys(inputs: KeysValues | Unprojected, num_heads: int) -> jax.Array:
-  if isinstance(inputs, KeysValues):
-    return inputs.key
-  return _split_heads(
-    affine(inputs.inputs.concatenate(), *inputs.key), num_heads
-  )
-
-
-def _split_heads(x: jax.Array, num_heads: int) -> jax.Array:
-  return einops.rearrange(x, 'b n (h c) -> b n h c', h=num_heads)

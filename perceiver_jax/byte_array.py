@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from perceiver_jax.masks import combine_masks
 from perceiver_jax.position_encoding import GridPositions
 
 
@@ -58,11 +60,7 @@ class ByteArray(NamedTuple):
     Args:
       mask: `[B, M]` bool, False for padding; None changes nothing.
     """
-    if mask is None:
-      return self
-    if self.mask is not None:
-      mask = mask & self.mask
-    return self._replace(mask=mask)
+    return self._replace(mask=combine_masks(self.mask, mask))
 
   def zero_padding(self) -> 'ByteArray':
     """Returns it with zeros as padding, so that padded NaNs cannot spread."""
@@ -103,13 +101,40 @@ def permute(byte_array: ByteArray, order: jax.Array) -> ByteArray:
   )
 
 
+def as_byte_array(inputs: ByteArray | jax.Array) -> ByteArray:
+  """Takes features alone for a byte array, and checks it.
+
+  Args:
+    inputs: a byte array, or features `[B, M, C]`.
+
+  Raises:
+    ValueError: it is something else, or shapes do not fit together.
+  """
+  if isinstance(inputs, (jax.Array, np.ndarray)):
+    inputs = ByteArray(inputs)
+  if not isinstance(inputs, ByteArray):
+    raise ValueError(
+      'inputs must be an array [B, M, C] or a ByteArray, got '
+      f'{type(inputs).__name__}.'
+    )
+  check_byte_array(inputs)
+  return inputs
+
+
 def check_byte_array(byte_array: ByteArray) -> None:
   """Raises a ValueError unless the three shapes fit together."""
   features, positions, mask = byte_array
   if features.ndim != 3:
     raise ValueError(
-      f'ByteArray.features must be [B, M, Cf], got shape {features.shape}. '
-      'Flatten the spatial axes into M first.'
+      f'Inputs, ByteArray.features, must be [B, M, C], got shape '
+      f'{features.shape}. Flatten the spatial axes into M first, or add the '
+      'axis of the batch.'
+    )
+  if not jnp.issubdtype(features.dtype, jnp.floating):
+    raise ValueError(
+      'Inputs, ByteArray.features, must be floating-point numbers, got '
+      f'{features.dtype}. Convert them first; embed numbers of classes or '
+      'tokens.'
     )
   batch, elements, _ = features.shape
   if positions is not None and positions.shape[:-1] not in (

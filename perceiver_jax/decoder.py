@@ -10,9 +10,8 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from perceiver_jax.byte_array import ByteArray
-from perceiver_jax.layers import Linear
-from perceiver_jax.transformer import CrossAttend
+from perceiver_jax.layers import Linear, check_shape
+from perceiver_jax.transformer import PAPERS_PARTS, CrossAttend, Parts
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -31,7 +30,12 @@ class AveragePool(hk.Module):
   name: str | None = None
 
   def __call__(self, latents: jax.Array) -> jax.Array:
-    """Maps latents `[B, N, D]` to `[B, num_outputs]` float32."""
+    """Maps latents `[B, N, D]` to `[B, num_outputs]` float32.
+
+    Raises:
+      ValueError: latents have other axes.
+    """
+    check_shape('latents', latents, 'B, N, D')
     pooled = latents.mean(axis=1, dtype=jnp.float32)
     return Linear(
       output_channels=self.num_outputs,
@@ -49,22 +53,25 @@ class Decoder(hk.Module):
 
   Attributes:
     output_channels: F, of a last linear layer; None to return what the
-      cross-attend gives, F = E.
-    num_heads: heads of the cross-attend.
+      cross-attends give, F = E.
+    num_layers: cross-attends, one after the other; 1 in the paper.
+    num_heads: heads of each cross-attend.
     qk_channels: width of its queries and keys; default D.
     v_channels: width of its values; default `qk_channels`.
     query_residual: see `CrossAttend`.
-    widening_factor: of its MLP.
+    widening_factor: see `CrossAttend`.
     dropout_rate: see `CrossAttend`.
     approximate_gelu: see `MLP`.
     zero_init: whether the last linear layer starts at zero.
+    parts: what the cross-attends are made of.
     name: Haiku name.
 
   Raises:
-    ValueError: `zero_init` without a last linear layer.
+    ValueError: `zero_init` without a last linear layer, or no cross-attend.
   """
 
   output_channels: int | None
+  num_layers: int = 1
   num_heads: int = 1
   qk_channels: int | None = None
   v_channels: int | None = None
@@ -73,6 +80,7 @@ class Decoder(hk.Module):
   dropout_rate: float = 0.0
   approximate_gelu: bool = True
   zero_init: bool = False
+  parts: Parts = PAPERS_PARTS
   name: str | None = None
 
   def __post_init__(self):
@@ -82,6 +90,10 @@ class Decoder(hk.Module):
         'zero_init is of the last linear layer of a decoder; with '
         'output_channels=None there is none. Set zero_init=False.'
       )
+    if self.num_layers < 1:
+      raise ValueError(
+        f'num_layers of a decoder must be at least 1, got {self.num_layers}.'
+      )
 
   def __call__(
     self,
@@ -90,6 +102,7 @@ class Decoder(hk.Module):
     *,
     is_training: bool,
     query_mask: jax.Array | None = None,
+    mask: jax.Array | None = None,
   ) -> jax.Array:
     """Decodes.
 
@@ -98,32 +111,34 @@ class Decoder(hk.Module):
       latents: `[B, N, D]`.
       is_training: whether dropout is active.
       query_mask: `[B, O]` bool, False where no output is wanted.
+      mask: which latents queries may look at: `[B, N]`, `[B, O, N]` or `[B, H,
+        O, N]` bool; B and H may be 1.
 
     Returns:
       `[B, O, F]`; zeros where `query_mask` is False.
 
     Raises:
-      ValueError: the shape or dtype of `query_mask` does not fit.
+      ValueError: an array has other axes, or the shape or dtype of a mask does
+        not fit.
     """
+    check_shape('queries', queries, 'B, O, E')
+    check_shape('latents', latents, 'B, N, D')
     if query_mask is not None:
       _check_query_mask(query_mask, queries, latents)
       queries = jnp.where(query_mask[..., None], queries, 0)
-    cross_attend = CrossAttend(
-      num_heads=self.num_heads,
-      qk_channels=self.qk_channels,
-      v_channels=self.v_channels,
-      query_residual=self.query_residual,
-      widening_factor=self.widening_factor,
-      dropout_rate=self.dropout_rate,
-      approximate_gelu=self.approximate_gelu,
-      name='cross_attend',
-    )
-    inputs = cross_attend.prepare(
-      ByteArray(latents), num_queries=queries.shape[1], is_training=is_training
-    )
-    outputs = cross_attend(
-      queries, inputs, is_training=is_training
-    )  # [B, O, E]
+    outputs = queries
+    for i in range(self.num_layers):
+      outputs = CrossAttend(
+        num_heads=self.num_heads,
+        qk_channels=self.qk_channels,
+        v_channels=self.v_channels,
+        query_residual=self.query_residual,
+        widening_factor=self.widening_factor,
+        dropout_rate=self.dropout_rate,
+        approximate_gelu=self.approximate_gelu,
+        parts=self.parts,
+        name=f'cross_attend_{i}' if i else 'cross_attend',
+      )(outputs, latents, is_training=is_training, mask=mask)  # [B, O, E]
     if self.output_channels is not None:
       settings = {'w_init': jnp.zeros} if self.zero_init else {}
       outputs = Linear(

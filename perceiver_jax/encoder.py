@@ -1,65 +1,23 @@
 """The Perceiver encoder: cross-attends between latent Transformer blocks.
 
-Shapes: B batch, N latents, M inputs, D latent channels.
+Shapes: B batch, N latents, M inputs of C channels, D latent channels, H heads.
 """
 
 import collections
-import contextlib
-import contextvars
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import haiku as hk
 import jax
 
-from perceiver_jax.byte_array import ByteArray, check_byte_array
-from perceiver_jax.layers import AFFINE, check_dropout_rate
-from perceiver_jax.portability import target_platform
-from perceiver_jax.transformer import CrossAttend, SelfAttend
+from perceiver_jax.byte_array import ByteArray, as_byte_array
+from perceiver_jax.latent_block import REMATERIALIZATIONS, LatentBlock, repeat
+from perceiver_jax.layers import check_dropout_rate
+from perceiver_jax.transformer import PAPERS_PARTS, CrossAttend, Parts
 
-# What the gradient of a latent layer computes again instead of keeping it; the
-# values are policies of `jax.checkpoint`: what it keeps. A product with a
-# parameter is kept with its bias where it has one.
-REMATERIALIZATIONS = {
-  'none': None,
-  'elementwise': jax.checkpoint_policies.save_from_both_policies(
-    jax.checkpoint_policies.save_only_these_names(AFFINE),
-    jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-  ),
-  'layers': jax.checkpoint_policies.nothing_saveable,
-}
-
-# Haiku scope under which parameters have a leading axis, one row a layer.
-LAYER_STACK = 'layers'
-
-_UNROLLED = contextvars.ContextVar('unrolled', default=False)
-
-
-@contextlib.contextmanager
-def unrolled_stages() -> Iterator[None]:
-  """While it is open, `Encoder` is traced one stage after the other.
-
-  Otherwise equal stages are a scan, compiled once, except for TPUs, and what an
-  intercepted method sees inside of it cannot be taken out.
-  """
-  token = _UNROLLED.set(True)
-  try:
-    yield
-  finally:
-    _UNROLLED.reset(token)
-
-
-def is_layer_stack(module_name: str) -> bool:
-  """Whether the parameters of this module are those of several layers.
-
-  Args:
-    module_name: outer key of a Haiku parameter tree.
-
-  Returns:
-    True when each of its arrays has a leading axis `[layers, ...]`.
-  """
-  return LAYER_STACK in module_name.split('/')
+Layer = Callable[[jax.Array], jax.Array]
 
 
 def stages(
@@ -71,9 +29,9 @@ def stages(
   """Returns what latents pass through, see `Encoder`.
 
   Args:
-    cross_attends: before each latent block.
-    share_cross_attends: all but the first.
-    share_latent_blocks: all of them.
+    cross_attends: the number of them before each latent block.
+    share_cross_attends: whether all but the first share parameters.
+    share_latent_blocks: whether all share parameters.
 
   Returns:
     For each latent block: which cross-attends come first, which block it is.
@@ -88,117 +46,6 @@ def stages(
     found.append((tuple(ids), 0 if share_latent_blocks else block))
     done += count
   return found
-
-
-@dataclasses.dataclass(kw_only=True)
-class LatentBlock(hk.Module):
-  """A latent Transformer: self-attend layers with stacked parameters.
-
-  They are a scan, compiled once; for TPUs one layer follows the other, as half
-  of the time would go into stacks of what a scan keeps for its gradient.
-
-  Attributes:
-    num_layers: self-attend layers, each with its own parameters.
-    num_heads: heads of each layer.
-    qk_channels: see `SelfAttend`.
-    v_channels: see `SelfAttend`.
-    widening_factor: of the MLPs.
-    dropout_rate: see `SelfAttend`.
-    approximate_gelu: see `MLP`.
-    rematerialize: see `Encoder`.
-    name: Haiku name.
-  """
-
-  num_layers: int
-  num_heads: int = 8
-  qk_channels: int | None = None
-  v_channels: int | None = None
-  widening_factor: int = 1
-  dropout_rate: float = 0.0
-  approximate_gelu: bool = True
-  rematerialize: str = 'none'
-  name: str | None = None
-
-  @hk.name_like('__call__')
-  def prepare(self) -> list[hk.Params] | None:
-    """Takes the stack of parameters apart, once for several calls.
-
-    Gradients of several calls are then added up layer by layer.
-
-    Returns:
-      Parameters of each layer; None where layers are a scan.
-    """
-    if _in_scans() or not self.num_layers:
-      return None
-    stacked = hk.lift(lambda: {}, name=LAYER_STACK)()
-    return [
-      jax.tree.map(lambda x, i=i: x[i], stacked) for i in range(self.num_layers)
-    ]
-
-  def __call__(
-    self,
-    latents: jax.Array,
-    layers: list[hk.Params] | None = None,
-    *,
-    is_training: bool,
-  ) -> jax.Array:
-    """Applies the layers.
-
-    Args:
-      latents: `[B, N, D]`.
-      layers: from `prepare`, where there are several calls.
-      is_training: whether dropout is active.
-
-    Returns:
-      Latents `[B, N, D]`.
-    """
-    if not self.num_layers:
-      return latents
-
-    def layer(latents: jax.Array) -> jax.Array:
-      return SelfAttend(
-        num_heads=self.num_heads,
-        qk_channels=self.qk_channels,
-        v_channels=self.v_channels,
-        widening_factor=self.widening_factor,
-        dropout_rate=self.dropout_rate,
-        approximate_gelu=self.approximate_gelu,
-        name='self_attend',
-      )(latents, is_training=is_training)
-
-    policy = REMATERIALIZATIONS[self.rematerialize]
-    if policy is not None:
-      # In scans nothing is shared with the backward pass.
-      layer = hk.remat(layer, policy=policy, prevent_cse=not _in_scans())
-    if _in_scans():
-      return hk.layer_stack(self.num_layers, name=LAYER_STACK)(layer)(latents)
-    return _one_by_one(layer, latents, layers or self.prepare())
-
-
-def _in_scans() -> bool:
-  """Whether equal stages, and layers, are scans, compiled once.
-
-  On a TPU each is compiled by itself. Parameters are created in scans anywhere,
-  the same everywhere.
-  """
-  return target_platform() != 'tpu' or hk.running_init()
-
-
-def _one_by_one(
-  layer: Callable[[jax.Array], jax.Array],
-  latents: jax.Array,
-  parameters: list[hk.Params],
-) -> jax.Array:
-  """What `hk.layer_stack` computes, random numbers included."""
-  apply = hk.transform(layer).apply
-  hk.maybe_next_rng_key()  # That of parameters that are there already.
-  key = hk.maybe_next_rng_key()
-  keys = [None] * len(parameters)
-  if key is not None:
-    keys = list(jax.random.split(key, len(parameters)))
-  for params, key in zip(parameters, keys, strict=True):
-    latents = apply(params, key, latents)
-  return latents
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -224,18 +71,21 @@ class Encoder(hk.Module):
     self_attend_qk_channels: width of queries and keys of the latent
       Transformer; default D.
     self_attend_v_channels: width of its values; default that of the keys.
-    cross_attend_widening_factor: of the MLP of the cross-attends.
-    self_attend_widening_factor: of the MLPs of the latent Transformer.
+    cross_attend_widening_factor: hidden width of their MLP over D.
+    self_attend_widening_factor: the same in the latent Transformer.
     query_residual: whether cross-attends add to the latents, as in the papers.
     share_cross_attends: all cross-attends but the first share parameters.
       Sharing the first too made training unstable (Perceiver, section 4.1).
     share_latent_blocks: all latent blocks share parameters.
     dropout_rate: the papers use none.
     approximate_gelu: see `MLP`.
-    latents_init_stddev: of a truncated normal (Perceiver, appendix C).
+    latents_init_stddev: standard deviation of the truncated normal that latents
+      are drawn from (Perceiver, appendix C).
     rematerialize: what the gradient computes again in every latent layer, to
       save memory: 'none'; 'elementwise', all but products with parameters;
       'layers', everything, so that only the latents between layers are kept.
+    cross_attend_parts: what the cross-attends are made of.
+    self_attend_parts: what the layers of the latent Transformer are made of.
     name: Haiku name.
 
   Raises:
@@ -262,6 +112,8 @@ class Encoder(hk.Module):
   approximate_gelu: bool = True
   latents_init_stddev: float = 0.02
   rematerialize: str = 'none'
+  cross_attend_parts: Parts = PAPERS_PARTS
+  self_attend_parts: Parts = PAPERS_PARTS
   name: str | None = None
 
   def __post_init__(self):
@@ -288,68 +140,111 @@ class Encoder(hk.Module):
         'latent_channels as a multiple of the heads.'
       )
 
-  def __call__(self, byte_array: ByteArray, *, is_training: bool) -> jax.Array:
+  def __call__(
+    self,
+    inputs: ByteArray | jax.Array,
+    *,
+    is_training: bool,
+    latents: jax.Array | None = None,
+    cross_attend_mask: jax.Array | None = None,
+    self_attend_mask: jax.Array | None = None,
+  ) -> jax.Array:
     """Encodes.
 
     Args:
-      byte_array: M inputs.
+      inputs: a byte array of M inputs, or `[B, M, C]`.
       is_training: whether dropout is active.
+      latents: `[B, N, D]` or `[1, N, D]` to start from, such as those of the
+        moment before; None for the learned ones.
+      cross_attend_mask: which inputs latents may look at, besides the mask of
+        the byte array: `[B, N, M]` or `[B, H, N, M]` bool; B and H may be 1.
+      self_attend_mask: which latents latents may look at: `[B, N]`, `[B, N, N]`
+        or `[B, H, N, N]` bool; B and H may be 1.
 
     Returns:
       Latents `[B, N, D]` in the dtype of the features.
 
     Raises:
-      ValueError: the shapes of the byte array do not fit together.
+      ValueError: inputs, latents or a mask have other axes or sizes.
     """
-    check_byte_array(byte_array)
-    byte_array = byte_array.zero_padding()
-    steps = stages(
-      self.cross_attends,
-      share_cross_attends=self.share_cross_attends,
-      share_latent_blocks=self.share_latent_blocks,
+    byte_array = as_byte_array(inputs).zero_padding()  # [B, M, C]
+    cross_attends = self._cross_attends(
+      byte_array, mask=cross_attend_mask, is_training=is_training
     )
-    uses = collections.Counter(i for ids, _ in steps for i in ids)
-    cross_attends = {i: self._cross_attend(i) for i in sorted(uses)}
-    inputs = {
-      i: cross_attend.prepare(
-        byte_array,
-        num_queries=self.num_latents,
-        uses=uses[i],
-        is_training=is_training,
-      )
-      for i, cross_attend in cross_attends.items()
-    }
-    latent_blocks = {
-      i: self._latent_block(i) for i in sorted({i for _, i in steps})
-    }
-    layers = {i: block.prepare() for i, block in latent_blocks.items()}
-    latents = self._initial_latents().astype(byte_array.features.dtype)
-    for stage, repeats in itertools.groupby(steps):
+    latent_blocks = self._latent_blocks(
+      mask=self_attend_mask, is_training=is_training
+    )
+    latents = self._first_latents(latents, byte_array)  # [B or 1, N, D]
+    for stage, repeats in itertools.groupby(self._stages()):
 
       def apply_stage(latents: jax.Array, stage=stage) -> jax.Array:
         cross_attend_ids, latent_block_id = stage
         for i in cross_attend_ids:
-          latents = cross_attends[i](
-            latents, inputs[i], is_training=is_training
-          )
-        return latent_blocks[latent_block_id](
-          latents, layers[latent_block_id], is_training=is_training
-        )
+          latents = cross_attends[i](latents)  # [B, N, D]
+        return latent_blocks[latent_block_id](latents)  # [B, N, D]
 
-      latents = _repeat(apply_stage, latents, times=len(list(repeats)))
+      latents = repeat(apply_stage, latents, times=len(list(repeats)))
     return latents
 
-  def _initial_latents(self) -> jax.Array:
-    """Returns `[1, N, D]`: the batch shares them until it attends."""
-    # Haiku truncates at two standard deviations, here +-0.04.
-    latents = hk.get_parameter(
-      'latents',
-      (self.num_latents, self.latent_channels),
-      init=hk.initializers.TruncatedNormal(self.latents_init_stddev),
+  def _stages(self) -> list[tuple[tuple[int, ...], int]]:
+    return stages(
+      self.cross_attends,
+      share_cross_attends=self.share_cross_attends,
+      share_latent_blocks=self.share_latent_blocks,
     )
-    return latents[None]
 
   @hk.transparent  # Keeps the method out of the parameters' names.
+  def _cross_attends(
+    self, byte_array: ByteArray, **settings: Any
+  ) -> dict[int, Layer]:
+    """Cross-attends by number; what they share of the inputs is made once."""
+    uses = collections.Counter(i for ids, _ in self._stages() for i in ids)
+    modules = {i: self._cross_attend(i) for i in sorted(uses)}
+    prepared = {
+      i: module.prepare(
+        byte_array,
+        num_queries=self.num_latents,
+        uses=uses[i],
+        is_training=settings['is_training'],
+      )
+      for i, module in modules.items()
+    }
+    return {
+      i: lambda latents, i=i: modules[i](latents, prepared[i], **settings)
+      for i in modules
+    }
+
+  @hk.transparent
+  def _latent_blocks(self, **settings: Any) -> dict[int, Layer]:
+    """Latent Transformers by number; their parameters are unstacked once."""
+    modules = {i: self._latent_block(i) for i in {i for _, i in self._stages()}}
+    layers = {i: module.prepare() for i, module in modules.items()}
+    return {
+      i: lambda latents, i=i: modules[i](latents, layers[i], **settings)
+      for i in modules
+    }
+
+  def _first_latents(
+    self, latents: jax.Array | None, byte_array: ByteArray
+  ) -> jax.Array:
+    """Returns `[B, N, D]`, or `[1, N, D]` while the batch shares them."""
+    shape, batch = (
+      (self.num_latents, self.latent_channels),
+      len(byte_array.features),
+    )
+    if latents is None:
+      # Haiku truncates at two standard deviations, here +-0.04.
+      init = hk.initializers.TruncatedNormal(self.latents_init_stddev)
+      latents = hk.get_parameter('latents', shape, init=init)[None]
+    elif latents.shape not in ((1, *shape), (batch, *shape)):
+      raise ValueError(
+        f'latents must be [{batch}, {shape[0]}, {shape[1]}], num_latents and '
+        f'latent_channels of the encoder, or the same for all with [1, ...]; '
+        f'got {latents.shape}.'
+      )
+    return latents.astype(byte_array.features.dtype)
+
+  @hk.transparent
   def _cross_attend(self, i: int) -> CrossAttend:
     return CrossAttend(
       num_heads=self.cross_attend_heads,
@@ -359,6 +254,7 @@ class Encoder(hk.Module):
       widening_factor=self.cross_attend_widening_factor,
       dropout_rate=self.dropout_rate,
       approximate_gelu=self.approximate_gelu,
+      parts=self.cross_attend_parts,
       name=f'cross_attend_{i}',
     )
 
@@ -373,20 +269,6 @@ class Encoder(hk.Module):
       dropout_rate=self.dropout_rate,
       approximate_gelu=self.approximate_gelu,
       rematerialize=self.rematerialize,
+      parts=self.self_attend_parts,
       name=f'latent_block_{i}',
     )
-
-
-def _repeat(
-  function: Callable[[jax.Array], jax.Array], x: jax.Array, *, times: int
-) -> jax.Array:
-  """Applies the same modules several times, in a scan or one by one."""
-  # Parameters cannot be created inside a scan: one call creates them all.
-  if times == 1 or hk.running_init():
-    return function(x)
-  if _UNROLLED.get() or not _in_scans():
-    for _ in range(times):
-      x = function(x)
-    return x
-  x, _ = hk.scan(lambda x, _: (function(x), None), x, None, length=times)
-  return x

@@ -90,7 +90,10 @@ _FEW_CHANNELS = 4
 
 
 class Chunk(NamedTuple):
-  """Some of the inputs: `[B, m, Cf]`, `[m, Cp]` or `[B, m, Cp]`, `[B, m]`."""
+  """Some of the inputs: `[B, m, Cf]`, `[m, Cp]` or `[B, m, Cp]`, `[B, m]`.
+
+  The mask is `[B, m]`, or `[B or 1, N, m]` with a row for each query.
+  """
 
   features: jax.Array
   positions: jax.Array | GridPositions | None
@@ -117,7 +120,7 @@ class Chunk(NamedTuple):
       slice_inputs(features, 1),
       positions,
       slice_inputs(inverse_std, 1),
-      None if mask is None else slice_inputs(mask, 1),
+      None if mask is None else slice_inputs(mask, mask.ndim - 1),
     )
 
   def concatenate(self) -> jax.Array:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
-from perceiver_jax.portability import target_platform
+from perceiver_jax.portability import only_plain_forms, target_platform
 
 # What `jax.checkpoint` can be told to keep: products with parameters.
 AFFINE = 'affine'
@@ -69,7 +69,7 @@ def sums_are_fast() -> bool:
 
 def affine(x: jax.Array, w: jax.Array, b: jax.Array) -> jax.Array:
   """Maps `[..., C in]` to `[..., C out]` by x w + b, in the dtype of x."""
-  if target_platform() == 'tpu':
+  if target_platform() == 'tpu' and not only_plain_forms():
     return _affine(x, w, b)
   return _affine_fwd(x, w, b)[0]
 
@@ -107,9 +107,15 @@ def _affine_bwd(residuals, result_bar):
 _affine.defvjp(_affine_fwd, _affine_bwd)
 
 
-@jax.custom_vjp
 def layer_norm(x: jax.Array, scale: jax.Array, offset: jax.Array) -> jax.Array:
   """Normalises the last axis of `[..., C]`; the result has the dtype of x."""
+  if only_plain_forms():
+    return _layer_norm_fwd(x, scale, offset)[0]
+  return _layer_norm(x, scale, offset)
+
+
+@jax.custom_vjp
+def _layer_norm(x: jax.Array, scale: jax.Array, offset: jax.Array) -> jax.Array:
   return _layer_norm_fwd(x, scale, offset)[0]
 
 
@@ -159,7 +165,7 @@ def _layer_norm_bwd(residuals, result_bar):
   return x_bar.astype(x.dtype), scale_bar, offset_bar
 
 
-layer_norm.defvjp(_layer_norm_fwd, _layer_norm_bwd)
+_layer_norm.defvjp(_layer_norm_fwd, _layer_norm_bwd)
 
 
 def _last_axis(x: jax.Array, ndim: int) -> jax.Array:
@@ -195,3 +201,17 @@ def check_dropout_rate(rate: float) -> None:
   """Raises a ValueError unless 0 <= rate < 1."""
   if not 0.0 <= rate < 1.0:
     raise ValueError(f'dropout_rate must be in [0, 1), got {rate}.')
+
+
+def check_shape(name: str, x: jax.Array, axes: str) -> None:
+  """Raises a ValueError unless an array has the axes that are expected.
+
+  Args:
+    name: what the caller calls the array.
+    x: the array.
+    axes: names of its axes, such as 'B, N, D'.
+  """
+  if jnp.ndim(x) != len(axes.split(',')):
+    raise ValueError(
+      f'{name} must be an array [{axes}], got shape {jnp.shape(x)}.'
+    )

@@ -15,6 +15,28 @@ from jax import export
 
 _HERE = object()
 _TARGET = contextvars.ContextVar('target', default=_HERE)
+_PLAIN = contextvars.ContextVar('plain', default=False)
+
+
+@contextlib.contextmanager
+def plain_forms() -> Iterator[None]:
+  """While it is open, models are traced in their plain forms.
+
+  These are what the papers say, with gradients that jax derives: for forward-
+  mode differentiation (`jax.jvp`), which others refuse; for counting operations
+  as the papers do (Perceiver, table 7); for comparing the forms. A function
+  that was traced (jitted) outside keeps the forms it was traced with.
+  """
+  token = _PLAIN.set(True)
+  try:
+    yield
+  finally:
+    _PLAIN.reset(token)
+
+
+def only_plain_forms() -> bool:
+  """Whether `plain_forms` is open."""
+  return _PLAIN.get()
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from perceiver_jax.layers import at_least_float32, sums_are_fast
+from perceiver_jax.masks import over_scores
 from perceiver_jax.portability import planned_batch, target_platform
 
 
@@ -33,10 +34,11 @@ def recomputed_attention(
     query: `[B, N, H, Dk]`.
     key: `[B, M, H, Dk]`.
     value: `[B, M, H, Dv]`.
-    mask: `[B, M]` bool, True where there is an input.
+    mask: bool, `[B, M]`, `[B, N, M]` or `[B, H, N, M]`, True where attention
+      goes.
 
   Returns:
-    `[B, N, H, Dv]`; zeros for an example whose mask has no True.
+    `[B, N, H, Dv]`; zeros where a mask has no True.
   """
   query = query / math.sqrt(query.shape[-1])
   query, key, value = (x.swapaxes(1, 2) for x in (query, key, value))
@@ -62,14 +64,21 @@ def _attend_in_chunks(
   if num_queries <= size:
     return _attend(query, key, value, mask)
   whole = num_queries // size * size
-  chunks = einops.rearrange(
-    query[:, :, :whole], 'b h (k n) d -> k b h n d', n=size
-  )
-  attended = jax.lax.map(lambda q: _attend(q, key, value, mask), chunks)
+  by_query = mask is not None and mask.ndim > 2  # Then masks are cut as well.
+  rows = (query, over_scores(mask)) if by_query else (query,)
+
+  def attend(query: jax.Array, rows_mask: jax.Array | None = mask) -> jax.Array:
+    return _attend(query, key, value, rows_mask)
+
+  chunks = [
+    einops.rearrange(x[:, :, :whole], 'b h (k n) d -> k b h n d', n=size)
+    for x in rows
+  ]
+  attended = jax.lax.map(lambda chunk: attend(*chunk), chunks)
   attended = einops.rearrange(attended, 'k b h n d -> b h (k n) d')
   if whole == num_queries:
     return attended
-  rest = _attend(query[:, :, whole:], key, value, mask)
+  rest = attend(*(x[:, :, whole:] for x in rows))
   return jnp.concatenate([attended, rest], axis=2)
 
 
@@ -90,7 +99,7 @@ def _scores(query, key, mask):
   )
   if mask is None:
     return scores
-  return jnp.where(mask[:, None, None], scores, -jnp.inf)
+  return jnp.where(over_scores(mask), scores, -jnp.inf)
 
 
 def _attend_fwd(query, key, value, mask):

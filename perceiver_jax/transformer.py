@@ -1,11 +1,12 @@
 """Transformer sub-blocks of the Perceiver: MLP, self-attend, cross-attend.
 
 Shapes: B batch, N latents or other queries, M inputs, D latent channels, C
-input channels.
+input channels, E channels of other queries. For masks, see masks.py.
 All are pre-norm with residuals, as in GPT-2 (Perceiver, appendix C).
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import haiku as hk
 import jax
@@ -14,19 +15,26 @@ from perceiver_jax.absorbed_attention import (
   NormalizedByteArray,
   Unprojected,
 )
-from perceiver_jax.attention import Attention, KeysValues
-from perceiver_jax.byte_array import ByteArray
+from perceiver_jax.attention import Attention
+from perceiver_jax.attention_forms import KeysValues
+from perceiver_jax.byte_array import ByteArray, as_byte_array
 from perceiver_jax.layers import (
   LayerNorm,
   Linear,
   check_dropout_rate,
+  check_shape,
   dropout,
 )
+
+# Inputs that several calls attend to, as `CrossAttend.prepare` makes them.
+Prepared = KeysValues | Unprojected | NormalizedByteArray
 
 
 @dataclasses.dataclass(kw_only=True)
 class MLP(hk.Module):
   """Two linear layers with a GELU between; keeps the width.
+
+  Perceiver, appendix C.
 
   Attributes:
     widening_factor: hidden width over input width. 1 in the papers (ImageNet
@@ -49,6 +57,29 @@ class MLP(hk.Module):
     return Linear(output_channels=channels, name='output')(hidden)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Parts:
+  """What attends are made of: classes, or other functions that make modules.
+
+  The default is what both papers use (Perceiver, appendix C). Settings are
+  handed in with `functools.partial(Attention, process_heads=...)`.
+
+  Attributes:
+    norm: called with `name`; maps `[..., C]` to `[..., C]`.
+    attention: called with `num_heads`, `qk_channels`, `v_channels`,
+      `dropout_rate` and `name`; has the methods of `Attention`.
+    mlp: called with `widening_factor`, `approximate_gelu` and `name`; maps
+      `[..., D]` to `[..., D]`.
+  """
+
+  norm: Callable[..., hk.Module] = LayerNorm
+  attention: Callable[..., hk.Module] = Attention
+  mlp: Callable[..., hk.Module] = MLP
+
+
+PAPERS_PARTS = Parts()
+
+
 @dataclasses.dataclass(kw_only=True)
 class SelfAttend(hk.Module):
   """One block of the latent Transformer (Perceiver, appendix C).
@@ -57,9 +88,10 @@ class SelfAttend(hk.Module):
     num_heads: heads; they divide the widths below.
     qk_channels: width of queries and keys; default D.
     v_channels: width of the values; default `qk_channels`.
-    widening_factor: of the MLP.
+    widening_factor: hidden width of the MLP over D.
     dropout_rate: on attention weights and on both residual branches.
     approximate_gelu: see `MLP`.
+    parts: what it is made of.
     name: Haiku name.
   """
 
@@ -69,25 +101,38 @@ class SelfAttend(hk.Module):
   widening_factor: int = 1
   dropout_rate: float = 0.0
   approximate_gelu: bool = True
+  parts: Parts = PAPERS_PARTS
   name: str | None = None
 
-  def __call__(self, latents: jax.Array, *, is_training: bool) -> jax.Array:
-    """Maps latents `[B, N, D]` to latents `[B, N, D]`."""
-    normalized = LayerNorm(name='norm')(latents)
-    attended = Attention(
+  def __call__(
+    self,
+    latents: jax.Array,
+    *,
+    is_training: bool,
+    mask: jax.Array | None = None,
+  ) -> jax.Array:
+    """Maps latents `[B, N, D]` to latents `[B, N, D]`.
+
+    Args:
+      latents: `[B, N, D]`.
+      is_training: whether dropout is active.
+      mask: where latents may look: `[B, N]`, `[B, N, N]` or `[B, H, N, N]`
+        bool; B and H may be 1.
+
+    Raises:
+      ValueError: latents have other axes, or the mask does not fit.
+    """
+    check_shape('latents', latents, 'B, N, D')
+    normalized = self.parts.norm(name='norm')(latents)
+    attended = self.parts.attention(
       num_heads=self.num_heads,
       qk_channels=self.qk_channels,
       v_channels=self.v_channels,
       dropout_rate=self.dropout_rate,
       name='attention',
-    )(normalized, is_training=is_training)
+    )(normalized, mask=mask, is_training=is_training)
     latents += dropout(attended, self.dropout_rate, is_training=is_training)
-    hidden = MLP(
-      widening_factor=self.widening_factor,
-      approximate_gelu=self.approximate_gelu,
-      name='mlp',
-    )(LayerNorm(name='mlp_norm')(latents))
-    return latents + dropout(hidden, self.dropout_rate, is_training=is_training)
+    return _add_mlp(self, latents, is_training=is_training)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -104,10 +149,14 @@ class CrossAttend(hk.Module):
     v_channels: width of the values; default `qk_channels`.
     query_residual: whether the result is added to the queries. Perceiver IO
       leaves it out where queries and outputs mean different things.
-    widening_factor: of the MLP.
+    widening_factor: hidden width of the MLP over E.
     dropout_rate: on attention weights and on both residual branches.
     approximate_gelu: see `MLP`.
+    parts: what it is made of.
     name: Haiku name.
+
+  Raises:
+    ValueError: `dropout_rate` is out of its range.
   """
 
   num_heads: int = 1
@@ -117,6 +166,7 @@ class CrossAttend(hk.Module):
   widening_factor: int = 1
   dropout_rate: float = 0.0
   approximate_gelu: bool = True
+  parts: Parts = PAPERS_PARTS
   name: str | None = None
 
   def __post_init__(self):
@@ -131,8 +181,8 @@ class CrossAttend(hk.Module):
     num_queries: int,
     uses: int = 1,
     is_training: bool,
-  ) -> KeysValues | Unprojected:
-    """Makes the inputs ready, once for all calls that attend to them.
+  ) -> Prepared:
+    """Makes inputs ready, once for all calls that attend to them.
 
     Args:
       byte_array: M inputs of C channels, zeros as padding.
@@ -140,52 +190,80 @@ class CrossAttend(hk.Module):
       uses: calls that there will be.
       is_training: whether dropout is active in them.
     """
-    norm = LayerNorm(name='inputs_norm').parameters(byte_array.num_channels)
+    norm = self.parts.norm(name='inputs_norm')
+    if isinstance(norm, LayerNorm):  # It may wait until attention needs it.
+      scale_offset = norm.parameters(byte_array.num_channels)
+      normalized = NormalizedByteArray(byte_array, *scale_offset)
+    else:
+      features = norm(byte_array.concatenate())
+      normalized = NormalizedByteArray(
+        ByteArray(features, mask=byte_array.mask)
+      )
     return self._attention().prepare(
-      NormalizedByteArray(byte_array, *norm),
-      num_queries=num_queries,
-      uses=uses,
-      is_training=is_training,
+      normalized, num_queries=num_queries, uses=uses, is_training=is_training
     )
 
   def __call__(
     self,
     queries: jax.Array,
-    inputs: KeysValues | Unprojected,
+    inputs: ByteArray | jax.Array | Prepared,
     *,
     is_training: bool,
+    mask: jax.Array | None = None,
   ) -> jax.Array:
     """Lets the queries attend.
 
     Args:
       queries: `[B, N, E]`, or `[1, N, E]` while the batch still shares them.
-      inputs: from `prepare`.
+      inputs: M inputs of C channels, `[B, M, C]`, or what `prepare` made.
       is_training: whether dropout is active.
+      mask: where queries may look, besides the mask of the inputs: `[B, M]`,
+        `[B, N, M]` or `[B, H, N, M]` bool; B and H may be 1.
 
     Returns:
       `[B, N, E]`.
+
+    Raises:
+      ValueError: an array has other axes, or the mask does not fit.
     """
+    check_shape('queries', queries, 'B, N, E')
+    if not isinstance(inputs, Prepared):
+      inputs = self.prepare(
+        as_byte_array(inputs).zero_padding(),
+        num_queries=queries.shape[1],
+        is_training=is_training,
+      )
     attended = self._attention()(
-      LayerNorm(name='norm')(queries), inputs, is_training=is_training
+      self.parts.norm(name='norm')(queries),
+      inputs,
+      mask=mask,
+      is_training=is_training,
     )
     result = dropout(
       attended, self.dropout_rate, is_training=is_training
     )  # [B, N, E]
     if self.query_residual:
       result = queries + result
-    hidden = MLP(
-      widening_factor=self.widening_factor,
-      approximate_gelu=self.approximate_gelu,
-      name='mlp',
-    )(LayerNorm(name='mlp_norm')(result))
-    return result + dropout(hidden, self.dropout_rate, is_training=is_training)
+    return _add_mlp(self, result, is_training=is_training)
 
   @hk.transparent  # Keeps the method out of the parameters' names.
-  def _attention(self) -> Attention:
-    return Attention(
+  def _attention(self) -> hk.Module:
+    return self.parts.attention(
       num_heads=self.num_heads,
       qk_channels=self.qk_channels,
       v_channels=self.v_channels,
       dropout_rate=self.dropout_rate,
       name='attention',
     )
+
+
+def _add_mlp(
+  attend: SelfAttend | CrossAttend, x: jax.Array, *, is_training: bool
+) -> jax.Array:
+  """The second half of an attend: `[B, N, D]` to `[B, N, D]`."""
+  hidden = attend.parts.mlp(
+    widening_factor=attend.widening_factor,
+    approximate_gelu=attend.approximate_gelu,
+    name='mlp',
+  )(attend.parts.norm(name='mlp_norm')(x))
+  return x + dropout(hidden, attend.dropout_rate, is_training=is_training)

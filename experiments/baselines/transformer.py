@@ -11,7 +11,7 @@ import jax
 from experiments.baselines.byte_arrays import to_sequence
 from perceiver_jax.byte_array import ByteArray
 from perceiver_jax.decoder import AveragePool
-from perceiver_jax.encoder import LatentBlock
+from perceiver_jax.latent_block import LatentBlock
 from perceiver_jax.layers import Linear
 
 

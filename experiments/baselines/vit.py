@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from experiments.baselines.byte_arrays import to_grid
 from perceiver_jax.byte_array import ByteArray
-from perceiver_jax.encoder import LatentBlock
+from perceiver_jax.latent_block import LatentBlock
 from perceiver_jax.layers import LayerNorm, Linear
 from perceiver_jax.patches import space_to_depth
 

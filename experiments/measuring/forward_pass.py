@@ -4,7 +4,7 @@ from experiments.data.dataset import batch_spec
 from experiments.measuring.operations import count_forward
 from experiments.stepping.train_state import init_shapes
 from experiments.tasks.task import Task
-from perceiver_jax.attention import plain_attention
+from perceiver_jax.portability import plain_forms
 
 
 def forward_operations(task: Task) -> int:
@@ -18,5 +18,5 @@ def forward_operations(task: Task) -> int:
   """
   batch = batch_spec(task.data.example, 1)
   params, state = init_shapes(task.model, batch)
-  with plain_attention():
+  with plain_forms():
     return sum(count_forward(task.model, params, state, batch).values())

@@ -40,7 +40,7 @@ def count_operations(
 
   Nothing is compiled or put on a device. What counts is the code as it is
   traced now, also what a compiler would leave out, and under the contexts that
-  are open now, such as `attention.plain_attention`.
+  are open now, such as `portability.plain_forms`.
 
   Args:
     function: pure. In a gradient, products of the backward pass have the path

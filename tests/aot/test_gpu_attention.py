@@ -19,7 +19,7 @@ from perceiver_jax.absorbed_attention import (
   absorbed_attention,
   inverse_stddev,
 )
-from perceiver_jax.attention import KeysValues, attend
+from perceiver_jax.attention_forms import KeysValues, attend
 from perceiver_jax.byte_array import ByteArray
 from perceiver_jax.cudnn_attention import cudnn_takes
 from perceiver_jax.input_chunks import chunk_size

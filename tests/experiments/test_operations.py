@@ -10,11 +10,12 @@ import pytest
 from jax.experimental import pallas as pl
 
 from experiments.measuring.operations import count_operations, sum_parts
-from perceiver_jax import attention
 from perceiver_jax.byte_array import ByteArray
-from perceiver_jax.encoder import Encoder, LatentBlock
+from perceiver_jax.encoder import Encoder
+from perceiver_jax.latent_block import LatentBlock
 from perceiver_jax.layers import Linear
 from perceiver_jax.models.classifier import PerceiverClassifier
+from perceiver_jax.portability import plain_forms
 from perceiver_jax.position_encoding import FourierPositions
 from perceiver_jax.preprocessors import Pixels
 from perceiver_jax.transformer import SelfAttend
@@ -255,7 +256,7 @@ def test_linear():
 
 def test_self_attend():
   # As in the papers: the other form sums weights by a product with ones.
-  with attention.plain_attention():
+  with plain_forms():
     count = count_module(
       lambda x: SelfAttend(num_heads=2, name='layer')(x, is_training=False),
       spec(3, 6, 8),
@@ -275,7 +276,7 @@ def test_stacked_and_repeated_layers_count_as_often_as_they_run():
       lambda x, _: (block(x, is_training=False), None), x, None, length=3
     )[0]
 
-  with attention.plain_attention():
+  with plain_forms():
     count = count_module(function, spec(1, 6, 8))
   assert count == {
     f'block/self_attend/{part}': 3 * 4 * operations
@@ -301,7 +302,7 @@ def imagenet_operations(cross_attends):
       num_classes=1000,
     )(images, is_training=True)
 
-  with attention.plain_attention():
+  with plain_forms():
     return count_module(function, spec(1, 224, 224, 3))
 
 
@@ -375,5 +376,5 @@ def test_cross_attends_that_share_weights_project_their_inputs_once():
   saved = 2 * num_inputs * channels * 2 * channels
   apart = operations(share_cross_attends=False)
   assert apart - operations() == saved
-  with attention.plain_attention():  # As in the papers.
+  with plain_forms():  # As in the papers.
     assert operations() == operations(share_cross_attends=False)

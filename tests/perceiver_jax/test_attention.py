@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from perceiver_jax import attention, input_chunks
+from perceiver_jax import attention_forms, input_chunks
 from perceiver_jax import recomputed_attention as module_of_recomputed
 from perceiver_jax.absorbed_attention import (
   NormalizedByteArray,
@@ -16,17 +16,12 @@ from perceiver_jax.absorbed_attention import (
   absorbed_attention,
   inverse_stddev,
 )
-from perceiver_jax.attention import (
-  Attention,
-  KeysValues,
-  absorbing_pays,
-  attend,
-  dot_product_attention,
-  masked_softmax,
-  plain_attention,
-)
+from perceiver_jax.attention import Attention
+from perceiver_jax.attention_forms import KeysValues, absorbing_pays, attend
 from perceiver_jax.byte_array import ByteArray
+from perceiver_jax.dot_product import dot_product_attention, masked_softmax
 from perceiver_jax.layers import affine
+from perceiver_jax.portability import plain_forms
 from perceiver_jax.position_encoding import FourierPositions, GridPositions
 from perceiver_jax.preprocessors import Pixels
 from perceiver_jax.recomputed_attention import recomputed_attention
@@ -542,14 +537,14 @@ def test_bfloat16_features_stay_close_when_absorbed(many_queries, monkeypatch):
     assert relative_error(x, y) < 0.05
 
 
-def test_plain_attention_is_traced_while_asked_for(monkeypatch):
+def test_the_plain_form_is_traced_while_asked_for(monkeypatch):
   def forbidden(*_):
     raise AssertionError('recomputed')
 
-  monkeypatch.setattr(attention, 'recomputed_attention', forbidden)
+  monkeypatch.setattr(attention_forms, 'recomputed_attention', forbidden)
   query, key, value = (normal(i, 2, 8, 2, 4) for i in range(3))
   inputs = KeysValues(key, value, None)
-  with plain_attention():
+  with plain_forms():
     attend(query, inputs)
   with pytest.raises(AssertionError, match='recomputed'):
     attend(query, inputs)

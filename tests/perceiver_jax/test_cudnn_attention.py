@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from perceiver_jax.attention import KeysValues, attend, dot_product_attention
+from perceiver_jax.attention_forms import KeysValues, attend
 from perceiver_jax.cudnn_attention import cudnn_attention, cudnn_takes
+from perceiver_jax.dot_product import dot_product_attention
 from perceiver_jax.portability import traced_for
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from perceiver_jax.byte_array import ByteArray, permute
-from perceiver_jax.encoder import (
+from perceiver_jax.encoder import Encoder
+from perceiver_jax.latent_block import (
   REMATERIALIZATIONS,
-  Encoder,
   LatentBlock,
   is_layer_stack,
 )

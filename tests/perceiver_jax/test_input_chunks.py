@@ -18,8 +18,8 @@ from perceiver_jax.absorbed_attention import (
   absorbed_attention,
   inverse_stddev,
 )
-from perceiver_jax.attention import dot_product_attention
 from perceiver_jax.byte_array import ByteArray
+from perceiver_jax.dot_product import dot_product_attention
 from perceiver_jax.input_chunks import Chunk, chunk_size
 from perceiver_jax.portability import traced_for
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from jax import export
 
-from perceiver_jax import attention, recomputed_attention
+from perceiver_jax import recomputed_attention
+from perceiver_jax.dot_product import dot_product_attention
 from perceiver_jax.portability import (
   may_be_several,
   planned_batch,
@@ -70,7 +71,7 @@ def test_many_queries_attend_in_chunks_in_any_batch(batch, monkeypatch):
   attend = recomputed_attention.recomputed_attention
   np.testing.assert_allclose(
     for_any_batch(attend, query, key, value, mask)(query, key, value, mask),
-    attention.dot_product_attention(query, key, value, mask=mask),
+    dot_product_attention(query, key, value, mask=mask),
     atol=1e-6,
   )
 
