@@ -7,23 +7,33 @@ What is listed here is the interface. In the order in which data flows:
 - What comes in: `ByteArray`, features `[B, M, Cf]`, positions and a mask. A
   `Preprocessor` makes one of images, sound, video, points, text, or of several
   (`Multimodal`); a `PositionEncoding` says where the inputs are.
-- `Encoder`: a byte array to latents `[B, N, D]`.
+- `Encoder`: a byte array, or a plain array `[B, M, C]`, to latents `[B, N, D]`.
+- What it is made of, for models of your own: `CrossAttend`, `LatentBlock`,
+  `SelfAttend`, `Attention`, `MLP`, `dot_product_attention`.
+- What to hand in instead, in `Parts`: rotary positions, other norms and MLPs.
 - What goes out: queries `[B, O, E]` and the latents through a `Decoder` to
-  `[B, O, F]`, or the `AveragePool` of the first paper.
-- Whole models, wired from these, one for each experiment of both papers.
+  `[B, O, F]`, and a postprocessor, or the `AveragePool` of the first paper.
+- Whole models, wired from these, one for each experiment of both papers;
+  `published`: their sizes, as values.
 - `pretrained`: published weights to parameters; `huggingface`: the config.json
   of `transformers` to sections of our models.
 
 All are Haiku modules, to be built inside `hk.transform`, or plain functions.
-Their modules hold more (`published`: the papers' models as values; the forms of
-attention), which may change.
+Their modules hold more, such as the forms of attention, which may change.
 """
 
-from perceiver_jax import huggingface, pretrained
+from perceiver_jax import huggingface, pretrained, published
+from perceiver_jax.attention import Attention
 from perceiver_jax.attention_weights import Lookups, with_lookups
 from perceiver_jax.byte_array import ByteArray
+from perceiver_jax.convolutions import ConvexUpsample
 from perceiver_jax.decoder import AveragePool, Decoder
+from perceiver_jax.dot_product import dot_product_attention
 from perceiver_jax.encoder import Encoder
+from perceiver_jax.frame_preprocessors import FrameConvStem, FramePatches
+from perceiver_jax.latent_block import LatentBlock
+from perceiver_jax.layers import LayerNorm
+from perceiver_jax.masks import causal_mask
 from perceiver_jax.models import (
   EntityEncoder,
   MaskedLanguageModel,
@@ -34,12 +44,23 @@ from perceiver_jax.models import (
   TextClassifier,
 )
 from perceiver_jax.multimodal import Multimodal
+from perceiver_jax.patches import depth_to_space, space_to_depth
+from perceiver_jax.portability import plain_forms
 from perceiver_jax.position_encoding import (
   FourierPositions,
   LearnedPositions,
   PositionEncoding,
   ProjectedPositions,
   fourier_features,
+)
+from perceiver_jax.postprocessors import (
+  AudioSamples,
+  ClassLogits,
+  ConvValues,
+  MLPLogits,
+  PixelPatches,
+  PixelValues,
+  TiedTokenLogits,
 )
 from perceiver_jax.preprocessors import (
   AudioPatches,
@@ -54,43 +75,81 @@ from perceiver_jax.preprocessors import (
   Preprocessor,
 )
 from perceiver_jax.queries import GridQueries, LearnedQueries
+from perceiver_jax.tiling import tiled
 from perceiver_jax.token_embedding import TokenEmbedding
 from perceiver_jax.tokenizer import ByteTokenizer
+from perceiver_jax.transformer import MLP, CrossAttend, Parts, SelfAttend
+from perceiver_jax.variants import (
+  GatedMLP,
+  JoinedAttention,
+  QueryKeyNorm,
+  RMSNorm,
+  RotaryPositions,
+)
 
 __all__ = [
+  'MLP',
+  'Attention',
   'AudioPatches',
+  'AudioSamples',
   'AveragePool',
   'ByteArray',
   'ByteTokenizer',
+  'ClassLogits',
   'Conv1x1',
   'ConvStem',
+  'ConvValues',
+  'ConvexUpsample',
+  'CrossAttend',
   'Decoder',
   'Encoder',
   'EntityEncoder',
   'FourierPositions',
+  'FrameConvStem',
+  'FramePatches',
+  'GatedMLP',
   'GridQueries',
+  'JoinedAttention',
+  'LatentBlock',
+  'LayerNorm',
   'LearnedPositions',
   'LearnedQueries',
   'Lookups',
+  'MLPLogits',
   'MaskedLanguageModel',
   'MelSpectrogram',
   'Multimodal',
   'MultimodalAutoencoder',
   'OneHot',
   'OpticalFlow',
+  'Parts',
   'Patches',
   'PerceiverClassifier',
   'PerceiverIOClassifier',
   'PermutedPixels',
+  'PixelPatches',
+  'PixelValues',
   'Pixels',
   'Points',
   'PositionEncoding',
   'Preprocessor',
   'ProjectedPositions',
+  'QueryKeyNorm',
+  'RMSNorm',
+  'RotaryPositions',
+  'SelfAttend',
   'TextClassifier',
+  'TiedTokenLogits',
   'TokenEmbedding',
+  'causal_mask',
+  'depth_to_space',
+  'dot_product_attention',
   'fourier_features',
   'huggingface',
+  'plain_forms',
   'pretrained',
+  'published',
+  'space_to_depth',
+  'tiled',
   'with_lookups',
 ]

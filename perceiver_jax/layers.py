@@ -175,7 +175,13 @@ def _last_axis(x: jax.Array, ndim: int) -> jax.Array:
 
 @dataclasses.dataclass(kw_only=True)
 class LayerNorm(hk.Module):
-  """Layer norm over the last axis, with scale and offset, in float32."""
+  """Layer norm over the last axis, with scale and offset, in float32.
+
+  Perceiver, appendix C.
+
+  Attributes:
+    name: Haiku name.
+  """
 
   name: str | None = None
 

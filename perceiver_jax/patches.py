@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 
 def space_to_depth(x: jax.Array, patch_shape: Sequence[int]) -> jax.Array:
-  """Cuts a grid into patches that do not overlap.
+  """Cuts a grid into patches that do not overlap (Perceiver, section 4.2).
 
   Args:
     x: `[B, *grid_shape, C]`.
@@ -48,7 +48,7 @@ def space_to_depth(x: jax.Array, patch_shape: Sequence[int]) -> jax.Array:
 
 
 def depth_to_space(x: jax.Array, patch_shape: Sequence[int]) -> jax.Array:
-  """Undoes `space_to_depth`.
+  """Undoes `space_to_depth` (Perceiver IO, section 4.3).
 
   Args:
     x: `[B, *grid_shape, prod(patch_shape) C]`.

@@ -17,7 +17,7 @@ from perceiver_jax.layers import Linear, affine
 
 @dataclasses.dataclass(kw_only=True)
 class ClassLogits(hk.Module):
-  """Logits of a single output, the class.
+  """Logits of a single output, the class (Perceiver IO, section 4.3).
 
   Attributes:
     num_classes: number of classes.
@@ -56,7 +56,7 @@ class MLPLogits(hk.Module):
 
 @dataclasses.dataclass(kw_only=True)
 class TiedTokenLogits(hk.Module):
-  """Logits as products with the tokens' embeddings (Perceiver IO, 4.1).
+  """Logits as products with embeddings of tokens (Perceiver IO, section 4.1).
 
   Attributes:
     name: Haiku name.
@@ -72,7 +72,7 @@ class TiedTokenLogits(hk.Module):
 
 @dataclasses.dataclass(kw_only=True)
 class AudioSamples(hk.Module):
-  """Samples of patches of sound.
+  """Samples of patches of sound (Perceiver IO, section 4.3).
 
   Attributes:
     samples_per_patch: as in `preprocessors.AudioPatches`.
@@ -90,7 +90,7 @@ class AudioSamples(hk.Module):
 
 @dataclasses.dataclass(kw_only=True)
 class PixelValues(hk.Module):
-  """Channels of each pixel on its own.
+  """Channels of each pixel on its own (Perceiver IO, section 4.3).
 
   Attributes:
     num_channels: 3 for RGB.
@@ -109,7 +109,8 @@ class PixelValues(hk.Module):
 class PixelPatches(hk.Module):
   """Channels of all pixels of a patch, one patch an output.
 
-  Fewer outputs than with `PixelValues`, for images of which all are wanted.
+  Fewer outputs than with `PixelValues` (Perceiver IO, section 4.3), for images
+  of which all are wanted.
 
   Attributes:
     patch_shape: one size for each axis of the grid, as in
@@ -137,12 +138,18 @@ class PixelPatches(hk.Module):
 class ConvValues(hk.Module):
   """Outputs of a coarse grid, made finer by transposed convolutions.
 
+  The mirror image of the convolutions before the encoder (Perceiver IO,
+  appendix A).
+
   Attributes:
     grid_shape: `(H, W)`, made 4 times larger, or `(T, H, W)`.
-    num_channels: of the result.
-    num_time_doublings: of T.
-    num_space_doublings: of H and W; 2 for images.
+    num_channels: width of the result.
+    num_time_doublings: how often T doubles.
+    num_space_doublings: how often H and W double; 2 for images.
     name: Haiku name.
+
+  Raises:
+    ValueError: nothing doubles, or an image something else than twice.
   """
 
   grid_shape: Sequence[int]

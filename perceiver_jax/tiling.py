@@ -110,6 +110,8 @@ def tiled(
 ) -> jax.Array:
   """Predicts for images of any size from `tile_shape` on, tile by tile.
 
+  As the papers' flow of large frames (Perceiver IO, appendix H).
+
   Args:
     predict: maps `[B, ..., h, w, C]` to `[B, h, w, F]`, with `(h, w) =
       tile_shape`; jit it, it always sees the same shape. Inside a transformed

@@ -47,7 +47,7 @@ def value_and_gradients(attend, query, key, value, attended_bar):
   ],
 )
 @pytest.mark.parametrize('masked', [False, True])
-def test_values_and_gradients_are_those_of_plain_forms_in_float64(
+def test_values_and_gradients_are_those_of_plain_attention_in_float64(
   queries, inputs, heads, qk, v, masked
 ):
   arrays = inputs_of(queries, inputs, heads, qk, v)
