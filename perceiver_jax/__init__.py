@@ -31,7 +31,6 @@ from perceiver_jax.decoder import AveragePool, Decoder
 from perceiver_jax.dot_product import dot_product_attention
 from perceiver_jax.encoder import Encoder
 from perceiver_jax.frame_preprocessors import FrameConvStem, FramePatches
-from perceiver_jax.latent_block import LatentBlock
 from perceiver_jax.layers import LayerNorm
 from perceiver_jax.masks import causal_mask
 from perceiver_jax.models import (
@@ -78,7 +77,13 @@ from perceiver_jax.queries import GridQueries, LearnedQueries
 from perceiver_jax.tiling import tiled
 from perceiver_jax.token_embedding import TokenEmbedding
 from perceiver_jax.tokenizer import ByteTokenizer
-from perceiver_jax.transformer import MLP, CrossAttend, Parts, SelfAttend
+from perceiver_jax.transformer import (
+  MLP,
+  CrossAttend,
+  LatentBlock,
+  Parts,
+  SelfAttend,
+)
 from perceiver_jax.variants import (
   GatedMLP,
   JoinedAttention,

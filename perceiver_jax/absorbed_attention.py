@@ -42,13 +42,14 @@ from perceiver_jax.input_chunks import (
   stays_apart,
 )
 from perceiver_jax.kernels import absorbed_attention as kernel
-from perceiver_jax.layers import (
+from perceiver_jax.masks import suits_kernels
+from perceiver_jax.numerics import (
   LAYER_NORM_EPSILON,
   at_least_float32,
   layer_norm,
 )
-from perceiver_jax.masks import suits_kernels
 from perceiver_jax.position_encoding import GridPositions
+from perceiver_jax.reverse_mode import reverse_mode
 
 
 class NormalizedByteArray(NamedTuple):
@@ -135,7 +136,7 @@ def absorbed_attention(
   elif not stays_apart(keys, byte_array.features, byte_array.positions):
     batch = byte_array.features.shape[0]
     keys = jnp.broadcast_to(keys, (batch, *keys.shape[1:]))
-  mixed, total = attend(
+  mixed, total = reverse_mode(attend)(
     keys,
     byte_array.features,
     byte_array.positions,

@@ -18,13 +18,9 @@ from perceiver_jax.absorbed_attention import (
   inverse_stddev,
 )
 from perceiver_jax.attention_forms import KeysValues, absorbing_pays, attend
-from perceiver_jax.layers import (
-  Linear,
-  affine,
-  check_dropout_rate,
-  check_shape,
-)
+from perceiver_jax.layers import Linear, check_dropout_rate, check_shape
 from perceiver_jax.masks import check_mask
+from perceiver_jax.numerics import affine
 from perceiver_jax.portability import only_plain_forms
 
 # Queries `[B or 1, N, H, Dk]` and keys `[B, M, H, Dk]` to others of that shape.

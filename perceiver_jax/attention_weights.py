@@ -23,10 +23,10 @@ from perceiver_jax.attention_forms import KeysValues
 from perceiver_jax.byte_array import ByteArray
 from perceiver_jax.dot_product import attention_weights
 from perceiver_jax.encoder import Encoder
-from perceiver_jax.latent_block import unrolled_stages
-from perceiver_jax.layers import affine
 from perceiver_jax.layouts import Layout, layout_of
 from perceiver_jax.multimodal import Multimodal
+from perceiver_jax.numerics import affine
+from perceiver_jax.stacking import unrolled_stages
 from perceiver_jax.transformer import CrossAttend
 
 # The name of the only modality of a model that knows no names.

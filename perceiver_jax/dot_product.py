@@ -9,8 +9,9 @@ import math
 import jax
 import jax.numpy as jnp
 
-from perceiver_jax.layers import at_least_float32, check_shape, dropout
+from perceiver_jax.layers import check_shape, dropout
 from perceiver_jax.masks import check_mask, over_scores
+from perceiver_jax.numerics import at_least_float32
 
 
 def masked_softmax(scores: jax.Array, mask: jax.Array | None) -> jax.Array:

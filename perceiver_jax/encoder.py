@@ -13,9 +13,14 @@ import haiku as hk
 import jax
 
 from perceiver_jax.byte_array import ByteArray, as_byte_array
-from perceiver_jax.latent_block import REMATERIALIZATIONS, LatentBlock, repeat
 from perceiver_jax.layers import check_dropout_rate
-from perceiver_jax.transformer import PAPERS_PARTS, CrossAttend, Parts
+from perceiver_jax.stacking import REMATERIALIZATIONS, repeat
+from perceiver_jax.transformer import (
+  PAPERS_PARTS,
+  CrossAttend,
+  LatentBlock,
+  Parts,
+)
 
 Layer = Callable[[jax.Array], jax.Array]
 

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from perceiver_jax.convolutions import ConvUpsample
-from perceiver_jax.layers import Linear, affine
+from perceiver_jax.layers import Linear
+from perceiver_jax.numerics import affine
 
 
 @dataclasses.dataclass(kw_only=True)

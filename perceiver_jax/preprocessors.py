@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from perceiver_jax.byte_array import ByteArray, permute
+from perceiver_jax.byte_array import ByteArray, as_byte_array, permute
 from perceiver_jax.convolutions import ConvDownsample
 from perceiver_jax.layers import Linear
 from perceiver_jax.patches import space_to_depth
@@ -359,15 +359,10 @@ class Points(hk.Module):
 def preprocess(
   preprocessor: Preprocessor | None, inputs: Any, *, is_training: bool
 ) -> ByteArray:
-  """Applies the preprocessor of a model; None takes a byte array as it is."""
-  if preprocessor is not None:
-    return preprocessor(inputs, is_training=is_training)
-  if not isinstance(inputs, ByteArray):
-    raise ValueError(
-      'A model without a preprocessor takes a ByteArray, got '
-      f'{type(inputs).__name__}.'
-    )
-  return inputs
+  """Applies the preprocessor of a model; None takes inputs as they are."""
+  if preprocessor is None:
+    return as_byte_array(inputs)
+  return preprocessor(inputs, is_training=is_training)
 
 
 def grid_byte_array(

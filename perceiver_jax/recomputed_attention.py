@@ -17,9 +17,10 @@ import einops
 import jax
 import jax.numpy as jnp
 
-from perceiver_jax.layers import at_least_float32, sums_are_fast
 from perceiver_jax.masks import over_scores
+from perceiver_jax.numerics import at_least_float32, sums_are_fast
 from perceiver_jax.portability import planned_batch, target_platform
+from perceiver_jax.reverse_mode import reverse_mode
 
 
 def recomputed_attention(
@@ -62,13 +63,13 @@ def _attend_in_chunks(
   rows = planned_batch(batch) * heads
   size = max(1, _most_scores() // (rows * key.shape[2]))
   if num_queries <= size:
-    return _attend(query, key, value, mask)
+    return reverse_mode(_attend)(query, key, value, mask)
   whole = num_queries // size * size
   by_query = mask is not None and mask.ndim > 2  # Then masks are cut as well.
   rows = (query, over_scores(mask)) if by_query else (query,)
 
   def attend(query: jax.Array, rows_mask: jax.Array | None = mask) -> jax.Array:
-    return _attend(query, key, value, rows_mask)
+    return reverse_mode(_attend)(query, key, value, rows_mask)
 
   chunks = [
     einops.rearrange(x[:, :, :whole], 'b h (k n) d -> k b h n d', n=size)

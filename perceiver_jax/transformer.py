@@ -1,4 +1,4 @@
-"""Transformer sub-blocks of the Perceiver: MLP, self-attend, cross-attend.
+"""Blocks of the Perceiver: MLP, self-attends and their stacks, cross-attend.
 
 Shapes: B batch, N latents or other queries, M inputs, D latent channels, C
 input channels, E channels of other queries. For masks, see masks.py.
@@ -25,6 +25,7 @@ from perceiver_jax.layers import (
   check_shape,
   dropout,
 )
+from perceiver_jax.stacking import apply_layers, unstack
 
 # Inputs that several calls attend to, as `CrossAttend.prepare` makes them.
 Prepared = KeysValues | Unprojected | NormalizedByteArray
@@ -133,6 +134,86 @@ class SelfAttend(hk.Module):
     )(normalized, mask=mask, is_training=is_training)
     latents += dropout(attended, self.dropout_rate, is_training=is_training)
     return _add_mlp(self, latents, is_training=is_training)
+
+
+@dataclasses.dataclass(kw_only=True)
+class LatentBlock(hk.Module):
+  """A latent Transformer: self-attend layers with stacked parameters.
+
+  Perceiver, section 3.1 and appendix C.
+
+  Attributes:
+    num_layers: self-attend layers, each with its own parameters.
+    num_heads: heads of each layer.
+    qk_channels: see `SelfAttend`.
+    v_channels: see `SelfAttend`.
+    widening_factor: see `SelfAttend`.
+    dropout_rate: see `SelfAttend`.
+    approximate_gelu: see `MLP`.
+    rematerialize: see `Encoder`.
+    parts: what the layers are made of.
+    name: Haiku name.
+  """
+
+  num_layers: int
+  num_heads: int = 8
+  qk_channels: int | None = None
+  v_channels: int | None = None
+  widening_factor: int = 1
+  dropout_rate: float = 0.0
+  approximate_gelu: bool = True
+  rematerialize: str = 'none'
+  parts: Parts = PAPERS_PARTS
+  name: str | None = None
+
+  @hk.name_like('__call__')
+  def prepare(self) -> list[hk.Params] | None:
+    """Returns what several calls need once; see `stacking.unstack`."""
+    return unstack(self.num_layers)
+
+  def __call__(
+    self,
+    latents: jax.Array,
+    layers: list[hk.Params] | None = None,
+    *,
+    is_training: bool,
+    mask: jax.Array | None = None,
+  ) -> jax.Array:
+    """Applies the layers.
+
+    Args:
+      latents: `[B, N, D]`.
+      layers: from `prepare`, where there are several calls.
+      is_training: whether dropout is active.
+      mask: see `SelfAttend`.
+
+    Returns:
+      Latents `[B, N, D]`.
+
+    Raises:
+      ValueError: latents have other axes, or the mask does not fit.
+    """
+    check_shape('latents', latents, 'B, N, D')
+
+    def layer(latents: jax.Array) -> jax.Array:
+      return SelfAttend(
+        num_heads=self.num_heads,
+        qk_channels=self.qk_channels,
+        v_channels=self.v_channels,
+        widening_factor=self.widening_factor,
+        dropout_rate=self.dropout_rate,
+        approximate_gelu=self.approximate_gelu,
+        parts=self.parts,
+        name='self_attend',
+      )(latents, is_training=is_training, mask=mask)
+
+    return apply_layers(
+      layer,
+      latents,
+      self.num_layers,
+      layers,
+      rematerialize=self.rematerialize,
+    )
 
 
 @dataclasses.dataclass(kw_only=True)

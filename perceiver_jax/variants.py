@@ -16,13 +16,9 @@ import jax.numpy as jnp
 from perceiver_jax.absorbed_attention import NormalizedByteArray
 from perceiver_jax.attention import Attention
 from perceiver_jax.byte_array import as_byte_array
-from perceiver_jax.layers import (
-  LAYER_NORM_EPSILON,
-  LayerNorm,
-  Linear,
-  at_least_float32,
-)
+from perceiver_jax.layers import LayerNorm, Linear
 from perceiver_jax.masks import combine_masks
+from perceiver_jax.numerics import LAYER_NORM_EPSILON, at_least_float32
 
 
 @dataclasses.dataclass(kw_only=True)

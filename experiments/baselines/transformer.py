@@ -11,8 +11,8 @@ import jax
 from experiments.baselines.byte_arrays import to_sequence
 from perceiver_jax.byte_array import ByteArray
 from perceiver_jax.decoder import AveragePool
-from perceiver_jax.latent_block import LatentBlock
 from perceiver_jax.layers import Linear
+from perceiver_jax.transformer import LatentBlock
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 
 from experiments.baselines.byte_arrays import to_grid
 from perceiver_jax.byte_array import ByteArray
-from perceiver_jax.latent_block import LatentBlock
 from perceiver_jax.layers import LayerNorm, Linear
 from perceiver_jax.patches import space_to_depth
+from perceiver_jax.transformer import LatentBlock
 
 # Of the position table and the class token, which are small in all of ViT.
 _INIT = hk.initializers.TruncatedNormal(0.02)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import ml_collections
 
-from perceiver_jax.latent_block import REMATERIALIZATIONS
+from perceiver_jax.stacking import REMATERIALIZATIONS
 
 # Operations of a step in relation to 'none': docs/scaling.md, in the middle.
 _WORK = {None: 1.0, 'none': 1.0, 'elementwise': 1.04, 'layers': 1.2}

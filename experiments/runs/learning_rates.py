@@ -21,7 +21,7 @@ from experiments.runs.parameter_paths import check_prefixes, is_below, paths
 from experiments.tasks.task import Task
 from experiments.stepping.train_state import init_shapes
 from perceiver_jax.encoder import Encoder, stages
-from perceiver_jax.latent_block import is_layer_stack
+from perceiver_jax.stacking import is_layer_stack
 
 _ENCODER = 'encoder'  # Its name in every model.
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 import optax.contrib
 
-from perceiver_jax.latent_block import is_layer_stack
+from perceiver_jax.stacking import is_layer_stack
 
 _UNDECAYED = ('b', 'scale', 'offset')
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from perceiver_jax.byte_array import ByteArray
 from perceiver_jax.decoder import Decoder
 from perceiver_jax.encoder import Encoder
-from perceiver_jax.latent_block import LatentBlock
+from perceiver_jax.transformer import LatentBlock
 
 COMPUTE_DTYPES = ('float32', 'bfloat16')
 _DOORS = (Encoder, LatentBlock, Decoder)

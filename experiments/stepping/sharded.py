@@ -19,8 +19,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from experiments.stepping.devices import gather, in_turn, tracing_for
 from experiments.stepping.steps import Collectives, Gradients
-from perceiver_jax.latent_block import is_layer_stack
 from perceiver_jax.portability import traced_for
+from perceiver_jax.stacking import is_layer_stack
 
 # A data-centre network joins slices, faster links join the devices of one.
 _SLICES, _REPLICAS, _SHARDS = 'slices', 'replicas', 'shards'

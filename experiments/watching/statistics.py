@@ -19,12 +19,8 @@ import numpy as np
 from experiments.stepping.parallelism import Parallelism
 from experiments.stepping.steps import Collectives
 from experiments.stepping.train_state import Batch, Metrics, TrainState
-from perceiver_jax.latent_block import (
-  LAYER_STACK,
-  is_layer_stack,
-  unrolled_stages,
-)
 from perceiver_jax.metrics import Mean, compute
+from perceiver_jax.stacking import LAYER_STACK, is_layer_stack, unrolled_stages
 
 _PREFIX = 'modules'
 

@@ -37,7 +37,7 @@ class PerceiverClassifier(hk.Module):
 
   Attributes:
     preprocessor: turns the raw input into a `ByteArray`; None when the caller
-      gives a `ByteArray`, with positions of his own for example.
+      gives `[B, M, C]`, or a `ByteArray` with positions of his own.
     encoder: where and how often the latents attend.
     num_classes: number of classes.
     name: Haiku name.

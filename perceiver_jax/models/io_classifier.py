@@ -25,7 +25,7 @@ class PerceiverIOClassifier(hk.Module):
 
   Attributes:
     preprocessor: turns the raw input into a `ByteArray`; None when the caller
-      gives a `ByteArray`.
+      gives one, or `[B, M, C]`.
     encoder: Perceiver IO attends once, `cross_attends=(1, 0, ...)`.
     queries: a single one.
     decoder: its `output_channels` are the classes.

@@ -12,13 +12,12 @@ from jax.experimental import pallas as pl
 from experiments.measuring.operations import count_operations, sum_parts
 from perceiver_jax.byte_array import ByteArray
 from perceiver_jax.encoder import Encoder
-from perceiver_jax.latent_block import LatentBlock
 from perceiver_jax.layers import Linear
 from perceiver_jax.models.classifier import PerceiverClassifier
 from perceiver_jax.portability import plain_forms
 from perceiver_jax.position_encoding import FourierPositions
 from perceiver_jax.preprocessors import Pixels
-from perceiver_jax.transformer import SelfAttend
+from perceiver_jax.transformer import LatentBlock, SelfAttend
 
 
 def spec(*shape):

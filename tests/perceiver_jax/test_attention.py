@@ -20,7 +20,7 @@ from perceiver_jax.attention import Attention
 from perceiver_jax.attention_forms import KeysValues, absorbing_pays, attend
 from perceiver_jax.byte_array import ByteArray
 from perceiver_jax.dot_product import dot_product_attention, masked_softmax
-from perceiver_jax.layers import affine
+from perceiver_jax.numerics import affine
 from perceiver_jax.portability import plain_forms
 from perceiver_jax.position_encoding import FourierPositions, GridPositions
 from perceiver_jax.preprocessors import Pixels

@@ -11,11 +11,6 @@ import pytest
 
 from perceiver_jax.byte_array import ByteArray, permute
 from perceiver_jax.encoder import Encoder
-from perceiver_jax.latent_block import (
-  REMATERIALIZATIONS,
-  LatentBlock,
-  is_layer_stack,
-)
 from perceiver_jax.models import PerceiverClassifier
 from perceiver_jax.portability import traced_for
 from perceiver_jax.position_encoding import (
@@ -24,7 +19,8 @@ from perceiver_jax.position_encoding import (
   fourier_features,
 )
 from perceiver_jax.preprocessors import Pixels
-from perceiver_jax.transformer import CrossAttend, SelfAttend
+from perceiver_jax.stacking import REMATERIALIZATIONS, is_layer_stack
+from perceiver_jax.transformer import CrossAttend, LatentBlock, SelfAttend
 
 SMALL = {
   'num_latents': 6,

@@ -8,14 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from perceiver_jax.layers import (
-  LayerNorm,
-  Linear,
-  affine,
-  dropout,
-  layer_norm,
-)
+from perceiver_jax.layers import LayerNorm, Linear, dropout
 from perceiver_jax.metrics import Mean, compute, weighted_mean
+from perceiver_jax.numerics import affine, layer_norm
 from perceiver_jax.portability import traced_for
 
 
