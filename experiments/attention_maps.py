@@ -24,6 +24,7 @@ from experiments.attention.maps_of import AttentionOf
 from experiments.attention.page import attention_page
 from experiments.data.dataset import Example
 from experiments.host import command_line, output
+from experiments.host.buckets import write_whole
 from experiments.host.compilation_cache import start_keeping
 from experiments.pages.pictures import write_picture
 from experiments.runs import chosen_run
@@ -101,9 +102,7 @@ def write_maps(
   """
   folder.mkdir(parents=True, exist_ok=True)
   page = folder / _PAGE
-  page.write_text(
-    attention_page(title, maps, note=note, latents=latents), encoding='utf-8'
-  )
+  write_whole(page, attention_page(title, maps, note=note, latents=latents))
   paths, drawn = [page], chosen_latents(maps, latents, _MOST_IN_PICTURES)
   for modality in maps.modalities:
     path = folder / f'{modality}.png'

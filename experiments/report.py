@@ -16,6 +16,7 @@ from absl import flags
 
 from experiments.data.dataset import Dataset
 from experiments.host import addresses, command_line, output
+from experiments.host.buckets import write_whole
 from experiments.host.compilation_cache import start_keeping
 from experiments.reporting.comparison import comparison_page
 from experiments.reporting.run_page import read_run
@@ -56,7 +57,7 @@ def compare(workdirs: tuple[str, ...]) -> pathlib.Path:
   runs = [read_run(folder) for folder in folders]
   path = chosen_run.save_to(folders[0].absolute().parent / _COMPARISON_FILE)
   path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(comparison_page(runs), encoding='utf-8')
+  write_whole(path, comparison_page(runs))
   return path
 
 

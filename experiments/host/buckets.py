@@ -222,14 +222,52 @@ def is_in_bucket(path: Any) -> bool:
   return isinstance(path, BucketPath)
 
 
-def write_whole(path: pathlib.Path | BucketPath, text: str) -> None:
-  """Writes a file that is the old or the new one, whatever happens."""
+def write_whole(path: pathlib.Path | BucketPath, content: str | bytes) -> None:
+  """Writes a file that is the old or the new one, whatever happens.
+
+  On a disk it is written beside, as `<name>.tmp`, and renamed when it has
+  arrived there: it outlasts a machine that loses its power.
+
+  Args:
+    path: file to write, or to replace.
+    content: text, written as UTF-8, or bytes.
+
+  Raises:
+    OSError: it cannot be written; what was there before is as it was.
+  """
+  data = content.encode() if isinstance(content, str) else content
   if is_in_bucket(path):
-    path.write_text(text, encoding='utf-8')
+    path.write_bytes(data)
     return
-  temporary = path.with_suffix('.tmp')
-  temporary.write_text(text, encoding='utf-8')
-  temporary.replace(path)
+  temporary = path.with_name(f'{path.name}.tmp')
+  try:
+    with temporary.open('wb') as file:
+      file.write(data)
+      file.flush()
+      os.fsync(file.fileno())
+    temporary.replace(path)
+  except OSError as error:
+    with contextlib.suppress(OSError):
+      temporary.unlink(missing_ok=True)
+    # A disk that is full does not say which file it has no room for.
+    raise OSError(error.errno, error.strerror, str(path)) from error
+  sync(path.parent)
+
+
+def sync(path: pathlib.Path) -> None:
+  """Has a file or folder of this machine arrive on its disk.
+
+  Raises:
+    OSError: a file does not. Not every disk knows of this for folders.
+  """
+  number = os.open(path, os.O_RDONLY)
+  try:
+    os.fsync(number)
+  except OSError:
+    if not path.is_dir():
+      raise
+  finally:
+    os.close(number)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from ml_collections import config_flags
 
 from experiments.host import addresses, processes
 from experiments.host.configuration import (
+  DamagedConfigError,
   fill_defaults,
   read_config,
   take_open_values,
@@ -99,7 +100,8 @@ def config() -> ml_collections.ConfigDict:
     ValueError: there is neither.
   """
   if CONFIG.value is not None:
-    with contextlib.suppress(FileNotFoundError):
+    # One that is damaged is made anew from --config.
+    with contextlib.suppress(FileNotFoundError, DamagedConfigError):
       take_open_values(CONFIG.value, read_config(workdir()))
     return CONFIG.value
   if not WORKDIR.value:

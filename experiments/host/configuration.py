@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 import ml_collections
 
+from experiments.host.buckets import write_whole
+
 T = TypeVar('T')
 
 # In the workdir of every run.
@@ -70,6 +72,10 @@ RUN_DEFAULTS = {
 }
 
 
+class DamagedConfigError(ValueError):
+  """The config of a run is there, and is no JSON; it can be made anew."""
+
+
 def fill_defaults(
   config: ml_collections.ConfigDict,
 ) -> ml_collections.ConfigDict:
@@ -89,9 +95,7 @@ def write_config(
   config: ml_collections.ConfigDict, workdir: pathlib.Path
 ) -> None:
   """Writes the config of a run into its workdir."""
-  (workdir / CONFIG_FILE).write_text(
-    config.to_json(indent=2) + '\n', encoding='utf-8'
-  )
+  write_whole(workdir / CONFIG_FILE, config.to_json(indent=2) + '\n')
 
 
 def read_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
@@ -99,7 +103,8 @@ def read_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
 
   Raises:
     FileNotFoundError: there is no run.
-    ValueError: the file is empty, cut, or holds something else.
+    DamagedConfigError: the file is empty, cut, or no text.
+    ValueError: it holds something else.
   """
   path = workdir / CONFIG_FILE
   if not path.is_file():
@@ -107,9 +112,15 @@ def read_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
       f'There is no run in {workdir}, it has no {CONFIG_FILE}.'
     )
   try:
-    values = json.loads(path.read_text(encoding='utf-8'))
-    _check_values(values)
+    values = json.loads(path.read_bytes())
   except (ValueError, RecursionError) as error:
+    raise DamagedConfigError(
+      f'{path} is damaged ({error}). Name the experiment by --config, and '
+      'train makes it anew: the checkpoints stay.'
+    ) from error
+  try:
+    _check_values(values)
+  except ValueError as error:
     raise ValueError(
       f'{path} is no config of a run ({error}). Remove it, and name the '
       'experiment by --config: the checkpoints stay.'

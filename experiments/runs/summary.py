@@ -11,7 +11,7 @@ import haiku as hk
 import jax
 import ml_collections
 
-from experiments.host.configuration import read_config
+from experiments.host.configuration import DamagedConfigError, read_config
 from experiments.runs.experiment import Experiment
 from experiments.stepping.parallelism import device_bytes
 
@@ -82,6 +82,8 @@ def describe_config_changes(
     before = _flatten(_plain(read_config(workdir)))
   except FileNotFoundError:
     return []
+  except DamagedConfigError:
+    return ['config.json was damaged: it is now what --config says']
   after = _flatten(_plain(config))
   return [
     f'{key}: {before.get(key)} before, {after.get(key)} now'

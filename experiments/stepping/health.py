@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.host.buckets import write_whole
 from experiments.stepping.parallelism import Parallelism
 from experiments.stepping.steps import Health, Update
 from experiments.stepping.train_state import Batch, TrainState
@@ -162,7 +163,7 @@ class HealthWatch:
     path = self._folder / f'step_{step}{part}.npz'
     with io.BytesIO() as file:
       np.savez(file, **named_leaves(batch))
-      path.write_bytes(file.getvalue())
+      write_whole(path, file.getvalue())
     return path
 
 

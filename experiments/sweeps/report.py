@@ -6,6 +6,7 @@ import os
 import pathlib
 from collections.abc import Mapping
 
+from experiments.host.buckets import write_whole
 from experiments.sweeps.rows import Result
 from experiments.sweeps.tables import Row, Table
 
@@ -70,10 +71,7 @@ def write_section(path: pathlib.Path, name: str, section: str) -> None:
     raise ValueError(f'{path} has {first!r} and no {last!r} after it.')
   if not mark and before:
     before = before.rstrip('\n') + '\n\n'
-  path.write_text(
-    f'{before}{first}\n\n{section}\n\n{last}{after or chr(10)}',
-    encoding='utf-8',
-  )
+  write_whole(path, f'{before}{first}\n\n{section}\n\n{last}{after or chr(10)}')
 
 
 def _finished(

@@ -13,6 +13,7 @@ import sys
 import time
 from typing import Any, NamedTuple
 
+from experiments.host.buckets import write_whole
 from experiments.host.configuration import read_config
 from experiments.sweeps.tables import Row
 
@@ -55,13 +56,14 @@ class Result(NamedTuple):
 
 
 def read_result(folder: pathlib.Path) -> Result | None:
-  """Returns what is known of the row in a folder; None if it never ended."""
-  path = folder / _RESULT
-  return (
-    Result(**json.loads(path.read_text(encoding='utf-8')))
-    if path.is_file()
-    else None
-  )
+  """Returns what is known of the row in a folder; None if it never ended.
+
+  One that is damaged is made anew: the run in the folder is there.
+  """
+  try:
+    return Result(**json.loads((folder / _RESULT).read_bytes()))
+  except (FileNotFoundError, ValueError, TypeError, RecursionError):
+    return None
 
 
 def run_row(
@@ -93,9 +95,7 @@ def run_row(
   folder.mkdir(parents=True, exist_ok=True)
   print(f'{row.name}: training in {folder}', flush=True)
   result = _train(arguments, folder, data_dir)
-  (folder / _RESULT).write_text(
-    json.dumps(result._asdict(), indent=2) + '\n', encoding='utf-8'
-  )
+  write_whole(folder / _RESULT, json.dumps(result._asdict(), indent=2) + '\n')
   said = result.error or ', '.join(
     f'{name} {value:.4f}' for name, value in result.metrics.items()
   )

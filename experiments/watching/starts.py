@@ -18,7 +18,7 @@ from typing import Any
 
 import jax
 
-from experiments.host.buckets import is_in_bucket
+from experiments.host.buckets import write_whole
 
 _FILE = 'starts.jsonl'
 _PACKAGES = (
@@ -59,11 +59,7 @@ def record_start(workdir: pathlib.Path, step: int) -> None:
   before = path.read_bytes() if path.exists() else b''
   cut = before and not before.endswith(b'\n')
   line = '\n' * bool(cut) + json.dumps(start) + '\n'
-  if is_in_bucket(path):
-    path.write_bytes(before + line.encode())
-    return
-  with path.open('a', encoding='utf-8') as file:
-    file.write(line)
+  write_whole(path, before + line.encode())
 
 
 def read_starts(workdir: pathlib.Path) -> list[dict[str, Any]]:

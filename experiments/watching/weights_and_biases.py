@@ -1,14 +1,16 @@
 """A copy of a run's metrics at Weights & Biases, wandb.ai."""
 
 import pathlib
+import re
 import secrets
 import tempfile
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.host.buckets import BucketPath, is_in_bucket
+from experiments.host.buckets import BucketPath, is_in_bucket, write_whole
 from experiments.host.progress import say
 
+_RUN_ID = re.compile(b'[0-9a-f]{8}')
 _MODES = ('online', 'offline')
 
 # The service must not hold up the start or the end of a run for longer. What
@@ -147,6 +149,8 @@ def _folder(workdir: pathlib.Path | BucketPath) -> str | pathlib.Path:
 
 def _run_id(workdir: pathlib.Path) -> str:
   path = workdir / 'wandb_id'
-  if not path.exists():
-    path.write_text(secrets.token_hex(4) + '\n', encoding='utf-8')
-  return path.read_text(encoding='utf-8').strip()
+  known = path.read_bytes().strip() if path.exists() else b''
+  if not _RUN_ID.fullmatch(known):  # Or it is damaged: a run begins anew there.
+    known = secrets.token_hex(4).encode()
+    write_whole(path, known + b'\n')
+  return known.decode()

@@ -16,7 +16,12 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import masked_crc32c
 from tensorboardX.summary import scalar
 
-from experiments.host.buckets import BucketPath, is_in_bucket, write_whole
+from experiments.host.buckets import (
+  BucketPath,
+  is_in_bucket,
+  sync,
+  write_whole,
+)
 from experiments.host.progress import say
 
 # How often a file of a bucket is written anew.
@@ -119,8 +124,8 @@ class _DiskRecords(_Records):
     self.append(b'')
 
   def flush(self) -> None:
-    if self._waiting:
-      self.append(b'')
+    self.append(b'')
+    sync(self._path)
 
   def append(self, record: bytes) -> None:
     self._waiting += record
@@ -163,7 +168,7 @@ class _Lines:
 
   def __init__(self, workdir: pathlib.Path, step: int):
     path = workdir / 'metrics.jsonl'
-    text = path.read_text('utf-8', 'replace') if path.exists() else ''
+    text = _text_of(path)
     # The run may have been killed while it wrote the last line.
     lines = [
       line for line in text.splitlines(keepends=True) if line.endswith('\n')
@@ -245,6 +250,18 @@ def _framed(event: Event) -> bytes:
   return b''.join(
     part + struct.pack('<I', masked_crc32c(part)) for part in (length, data)
   )
+
+
+def _text_of(path: pathlib.Path | BucketPath) -> str:
+  """Returns what a file holds, as text; '' where there is none.
+
+  Raises:
+    OSError: it cannot be read, or is a folder.
+  """
+  try:
+    return path.read_bytes().decode('utf-8', 'replace')
+  except FileNotFoundError:
+    return ''
 
 
 def _step_of(line: str, path: pathlib.Path) -> int:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import resource
 import subprocess
 import sys
 
@@ -11,12 +12,16 @@ import pytest
 
 from experiments.checkpointing.checkpoints import Checkpoints
 from experiments.configs import digits as digits_config
+from experiments.host.buckets import write_whole
 from experiments.host.configuration import (
+  DamagedConfigError,
   fill_defaults,
   read_config,
   write_config,
 )
 from experiments.reporting.history import read_history
+from experiments.runs.summary import describe_config_changes
+from experiments.sweeps.rows import read_result
 from experiments.watching.writers import MetricsWriter
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -32,23 +37,64 @@ def values(tmp_path):
 DAMAGES = {
   'empty': (b'', 'Expecting value'),
   'cut': (b'{"task": "cl', 'Unterminated string'),
-  'other bytes': (b'\xff\xfe', "can't decode byte"),
+  'other bytes': (b'\x81\xfe\x00', "can't decode byte"),
+  'of a lost sector': (bytes(512), 'Expecting value'),
+  'nested': (b'[' * 100_000, 'recursion'),
+}
+OTHERS = {
   'a list': (b'[1,2]', 'it holds a list'),
   'a number': (b'3', 'it holds a int'),
-  'nested': (b'[' * 100_000, 'recursion'),
   'other things': (b'{"model": 3}', 'it lacks batch_size'),
 }
 
 
-@pytest.mark.parametrize('damage', DAMAGES)
+@pytest.mark.parametrize('damage', [*DAMAGES, *OTHERS])
 def test_a_config_that_is_none_is_named(tmp_path, values, damage):
-  content, why = DAMAGES[damage]
+  content, why = (DAMAGES | OTHERS)[damage]
   (tmp_path / 'config.json').write_bytes(content)
   with pytest.raises(ValueError) as error:
     read_config(tmp_path)
   message = str(error.value)
-  assert message.startswith(f'{tmp_path}/config.json is no config of a run (')
-  assert why in message and 'Remove it' in message and '\n' not in message
+  is_damaged = damage in DAMAGES
+  assert isinstance(error.value, DamagedConfigError) == is_damaged
+  what = 'is damaged (' if is_damaged else 'is no config of a run ('
+  assert message.startswith(f'{tmp_path}/config.json {what}')
+  remedy = 'Name the experiment by --config' if is_damaged else 'Remove it'
+  assert why in message and remedy in message and '\n' not in message
+
+
+@pytest.mark.parametrize('damage', DAMAGES)
+def test_a_damaged_config_is_made_anew(tmp_path, values, damage):
+  config = fill_defaults(digits_config.get_config())
+  assert describe_config_changes(config, tmp_path) == []
+  (tmp_path / 'config.json').write_bytes(DAMAGES[damage][0])
+  (line,) = describe_config_changes(config, tmp_path)
+  assert line == 'config.json was damaged: it is now what --config says'
+  write_config(config, tmp_path)
+  assert json.loads((tmp_path / 'config.json').read_text()) == values
+
+
+def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path):
+  path = tmp_path / 'config.json'
+  write_whole(path, 'old')
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+  try:
+    with pytest.raises(OSError, match=f"File too large: '{path}'"):
+      write_whole(path, 'new' * 1000)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+  assert path.read_text() == 'old'
+  assert [each.name for each in tmp_path.iterdir()] == ['config.json']
+  write_whole(path, b'\xff')
+  assert path.read_bytes() == b'\xff'
+
+
+@pytest.mark.parametrize('content', [b'', b'{"name": "x', b'[]', b'{"a": 1}'])
+def test_a_damaged_result_of_a_row_is_made_anew(tmp_path, content):
+  assert read_result(tmp_path) is None
+  (tmp_path / 'result.json').write_bytes(content)
+  assert read_result(tmp_path) is None
 
 
 @pytest.mark.parametrize(
