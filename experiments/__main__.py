@@ -8,7 +8,7 @@ import pathlib
 
 # In the order in which one comes to need them.
 COMMANDS = {
-  'Train': ('train', 'evaluate', 'sweep', 'import_weights'),
+  'Train': ('train', 'evaluate', 'sweep', 'checkpoints', 'import_weights'),
   'Look and use': (
     'predict',
     'attention_maps',

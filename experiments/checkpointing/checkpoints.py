@@ -11,9 +11,9 @@ import sys
 from collections.abc import Callable, Mapping
 
 import haiku as hk
-import orbax.checkpoint as ocp
 from etils import epath
 
+from experiments.checkpointing import choosing
 from experiments.checkpointing import files as checkpoint_files
 from experiments.checkpointing.files import BrokenCheckpointError, Restored
 from experiments.checkpointing.local_copies import copies_of
@@ -69,6 +69,7 @@ class Checkpoints:
     self._print = say
     self._best_metric, self._best_mode = best_metric, best_mode
     self._copies = copies_of(self.directory)
+    self._has_sums = self._copies is not None or not is_in_bucket(workdir)
     self._open = functools.partial(
       open_manager,
       self.directory,
@@ -129,13 +130,10 @@ class Checkpoints:
     def start() -> None:
       if not self._manager.save(
         step,
-        args=ocp.args.Composite(
-          train_state=ocp.args.StandardSave(
-            checkpoint_files.parts_of(train_state)
-          ),
-          data=ocp.args.JsonSave(
-            {'position': position, 'seen': seen._asdict()}
-          ),
+        args=checkpoint_files.to_save(
+          train_state,
+          {'position': position, 'seen': seen._asdict()},
+          has_sums=self._has_sums,
         ),
         metrics=None if metrics is None else dict(metrics),
       ):
@@ -217,6 +215,9 @@ class Checkpoints:
   ) -> tuple[int, TrainState]:
     """Reads a checkpoint that a user chose, changing nothing.
 
+    A run that saves meanwhile may remove what is being read: then it is chosen
+    anew.
+
     Args:
       choice: 'best', 'latest' or a step. Instead of a broken one of the first
         two, the next best or the one before is read.
@@ -229,10 +230,17 @@ class Checkpoints:
       BrokenCheckpointError: it is broken, and all that could be read instead.
       ValueError: there is no such checkpoint, or it is of another config.
     """
-    if checkpoint_files.is_step(choice):
-      return int(choice), self.restore(int(choice), template).train_state
-    steps = agreement.of_first(self._chosen_steps(choice))
-    restored, broken = self._first_readable(steps, template)
+    while True:
+      steps = agreement.of_first(self._chosen_steps(choice))
+      try:
+        restored, broken = self._first_readable(steps, template)
+      except BrokenCheckpointError:
+        if choosing.stay(self.directory, steps):
+          raise
+      else:
+        if choosing.stay(self.directory, broken):
+          break
+      self._reopen()
     step = int(restored.train_state.step)
     if processes.is_first():
       for error in broken.values():
@@ -295,12 +303,9 @@ class Checkpoints:
 
   def _chosen_steps(self, choice: str) -> list[int]:
     """Returns the step that is meant, and those to take in its place."""
-    if choice not in ('best', 'latest'):
-      if not checkpoint_files.is_step(choice):
-        raise ValueError(
-          f"The checkpoint must be 'best', 'latest' or a step, got {choice!r}."
-        )
-      return [int(choice)]
+    step = choosing.step_of(choice)
+    if step is not None:
+      return [step]
     steps = self._steps()
     if not steps:
       raise ValueError(
@@ -308,15 +313,9 @@ class Checkpoints:
       )
     if choice == 'latest':
       return steps
-    sign = 1.0 if self._best_mode == 'max' else -1.0
-    scores = {}
-    for step in steps:
-      metrics = self._manager.metrics(step)
-      if metrics is not None:
-        scores[step] = sign * metrics[self._best_metric]
-    # The newest of equals, as Orbax has it. Sorting is stable.
-    best = sorted(scores, key=scores.__getitem__, reverse=True)
-    return best + [step for step in steps if step not in scores]
+    return choosing.best_first(
+      steps, self._manager.metrics, self._best_metric, self._best_mode
+    )
 
   def _first_readable(
     self, steps: list[int], template: TrainState
@@ -331,9 +330,9 @@ class Checkpoints:
         error = found
       if not agreement.any_process(error is not None):
         return restored, broken
-      broken[step] = error or BrokenCheckpointError(
-        f'Another process cannot read the checkpoint of step {step}.'
-      )
+      # Each process has looked at some of the files.
+      texts = agreement.of_each('' if error is None else str(error))
+      broken[step] = error or BrokenCheckpointError(max(texts, key=bool))
     if broken:
       lines = '\n'.join(str(error) for error in broken.values())
       raise BrokenCheckpointError(
@@ -382,7 +381,10 @@ class Checkpoints:
   def _renew(self) -> None:
     """Opens Orbax's manager again: after an error it is in disorder."""
     if self._failures.count:
-      with contextlib.suppress(Exception):
-        self._manager.close()
       self._failures.clean()
-      self._manager = self._open()
+      self._reopen()
+
+  def _reopen(self) -> None:
+    with contextlib.suppress(Exception):
+      self._manager.close()
+    self._manager = self._open()

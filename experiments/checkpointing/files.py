@@ -7,11 +7,12 @@ waiting for ever.
 
 import contextlib
 import json
+import os
 import pathlib
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import haiku as hk
@@ -20,6 +21,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
+from experiments.checkpointing import manifest
 from experiments.host.buckets import BucketPath, is_in_bucket
 from experiments.host.error_text import one_line
 from experiments.stepping.early_stop import Seen
@@ -68,7 +70,7 @@ class Restored(NamedTuple):
 def read(
   folder: pathlib.Path | BucketPath, opened: epath.Path, template: TrainState
 ) -> Restored:
-  """Reads a checkpoint.
+  """Reads a checkpoint whose files are as they were written.
 
   Args:
     folder: of the checkpoint.
@@ -82,6 +84,7 @@ def read(
   """
   handler = ocp.StandardCheckpointHandler()
   with _reading(folder):
+    _check_sums(opened)
     saved = _shapes(handler.metadata(opened / STATE))
   has_spikes = any(name.startswith('spikes/') for name in saved)
   wanted = template
@@ -102,6 +105,27 @@ def read(
   elif not has_spikes:
     state = state._replace(spikes=jax.tree.map(np.asarray, no_spikes()))
   return Restored(state, data['position'], Seen(**data.get('seen', {})))
+
+
+def to_save(
+  train_state: TrainState, data: Mapping[str, Any], *, has_sums: bool
+) -> ocp.args.Composite:
+  """Returns what Orbax is to save as one checkpoint.
+
+  Args:
+    train_state: of a step.
+    data: what else a run needs to go on, as JSON has it.
+    has_sums: whether checksums are written: not where files would have to be
+      fetched for that.
+  """
+  sums = {manifest.ITEM: manifest.Checksums()} if has_sums else {}
+  return ocp.args.Composite(
+    **{
+      STATE: ocp.args.StandardSave(parts_of(train_state)),
+      DATA: ocp.args.JsonSave(dict(data)),
+      **sums,
+    }
+  )
 
 
 def parts_of(train_state: TrainState) -> dict[str, Any]:
@@ -135,6 +159,7 @@ def read_model(
   # The standard handler restores all of a tree or nothing.
   handler = ocp.PyTreeCheckpointHandler()
   with _reading(folder):
+    _check_sums(opened)
     saved = handler.metadata(opened / STATE)
     template = {
       key: jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), saved[key])
@@ -155,8 +180,11 @@ def has_broken_metrics(folder: pathlib.Path) -> bool:
   """Whether a checkpoint has metrics of an evaluation that cannot be read."""
   try:
     json.loads((folder / METRICS / METRICS).read_text(encoding='utf-8'))
+    return bool(_damages(folder, lambda name: name == f'{METRICS}/{METRICS}'))
   except FileNotFoundError:  # It was not evaluated.
     return False
+  except manifest.ManifestError:
+    return False  # The checkpoint is broken: who restores it says so.
   except ValueError:
     return True
   except OSError:
@@ -269,6 +297,39 @@ def _reading(folder: pathlib.Path) -> Iterator[None]:
       f'The checkpoint of step {folder.name} in {folder.parent} cannot be '
       f'read: {describe(error)}.'
     ) from error
+
+
+def _check_sums(opened: epath.Path) -> None:
+  """Raises an OSError that names the files that are not as they were written.
+
+  Those of metrics are not needed: see `has_broken_metrics`.
+  """
+  found = _damages(
+    opened,
+    lambda name: not name.startswith(f'{METRICS}/'),
+    part=jax.process_index(),
+    parts=jax.process_count(),
+  )
+  if found:
+    more = f', and {len(found) - 1} more files' if len(found) > 1 else ''
+    raise OSError(f'{found[0]}{more}')
+
+
+def _damages(
+  folder: os.PathLike[str],
+  counts: Callable[[str], bool],
+  *,
+  part: int = 0,
+  parts: int = 1,
+) -> list[str]:
+  """What is wrong with files of a checkpoint that has checksums.
+
+  In gs:// none are written: the store keeps those of its own.
+  """
+  here = pathlib.Path(folder)
+  sums = None if '://' in str(folder) else manifest.read_sums(here)
+  wanted = {name: each for name, each in (sums or {}).items() if counts(name)}
+  return manifest.damages(here, wanted, part=part, parts=parts)
 
 
 def _is_out_of_reach(folder: BucketPath, error: Exception) -> bool:

@@ -1,10 +1,12 @@
 """Orbax's manager of checkpoints, as a run has it."""
 
+import contextlib
 import pathlib
 from collections.abc import Callable, Mapping
 
 import jax
 import orbax.checkpoint as ocp
+from etils import epath
 from orbax.checkpoint import checkpoint_managers
 
 from experiments.checkpointing import files as checkpoint_files
@@ -16,6 +18,8 @@ from experiments.host.buckets import BucketPath
 # A save that takes longer has failed. Of several processes, those that could
 # write wait so long for one that could not.
 _SAVE_SECONDS = 600
+# Of a folder in which a run removes a checkpoint now and then.
+_MOST_OPENINGS = 5
 
 
 def open_manager(
@@ -47,9 +51,9 @@ def open_manager(
       _put_broken_metrics_aside(directory, say)
     if copies is not None:
       copies.pull()
-    return ocp.CheckpointManager(
+    return _open(
       checkpoint_files.orbax_path(copies.directory if copies else directory),
-      options=_options(
+      _options(
         keep_last, best_metric, best_mode, copies.push if copies else None
       ),
     )
@@ -59,6 +63,16 @@ def open_manager(
       f'{checkpoint_files.describe(error)}. Repair the folder, or choose '
       'another --workdir.'
     ) from error
+
+
+def _open(
+  path: epath.Path, options: ocp.CheckpointManagerOptions
+) -> ocp.CheckpointManager:
+  """Opens it again where a run removed what Orbax was looking at."""
+  for _ in range(_MOST_OPENINGS - 1):
+    with contextlib.suppress(FileNotFoundError):
+      return ocp.CheckpointManager(path, options=options)
+  return ocp.CheckpointManager(path, options=options)
 
 
 def _options(
@@ -101,9 +115,12 @@ def _put_broken_metrics_aside(
 ) -> None:
   """Of checkpoints that are whole besides: Orbax would open none of them."""
   for folder in sorted(directory.glob('*')):
-    if checkpoint_files.is_step(
-      folder.name
-    ) and checkpoint_files.has_broken_metrics(folder):
+    if not checkpoint_files.is_step(folder.name):
+      continue
+    # Unless a run removes the checkpoint just now.
+    with contextlib.suppress(FileNotFoundError):
+      if not checkpoint_files.has_broken_metrics(folder):
+        continue
       path = checkpoint_files.put_aside(
         folder / checkpoint_files.METRICS / checkpoint_files.METRICS
       )
