@@ -256,7 +256,7 @@ def probe(directory: pathlib.Path | BucketPath) -> None:
     file.touch()
     file.unlink(missing_ok=True)
   else:
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(exist_ok=True)  # A workdir that is gone stays gone.
     with tempfile.TemporaryFile(dir=directory) as file:
       file.write(bytes(_PROBE_BYTES))
 

@@ -46,7 +46,8 @@ def open_manager(
   """
   orbax_noise.silence()
   try:
-    directory.mkdir(parents=True, exist_ok=True)  # Fails where a file is.
+    # Fails where a file is, or no workdir: a run does not begin a second one.
+    directory.mkdir(exist_ok=True)
     if processes.is_first():
       _put_broken_metrics_aside(directory, say)
     if copies is not None:

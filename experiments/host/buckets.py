@@ -249,9 +249,21 @@ def write_whole(path: pathlib.Path | BucketPath, content: str | bytes) -> None:
   except OSError as error:
     with contextlib.suppress(OSError):
       temporary.unlink(missing_ok=True)
-    # A disk that is full does not say which file it has no room for.
-    raise OSError(error.errno, error.strerror, str(path)) from error
+    raise cannot_write(path, error) from error
   sync(path.parent)
+
+
+def cannot_write(path: pathlib.Path | BucketPath, error: OSError) -> OSError:
+  """Returns an error that names the file, and what to do.
+
+  A disk that is full does not say itself which file it has no room for.
+  """
+  if is_in_bucket(path):
+    return OSError(str(error))
+  return OSError(
+    f'{path} cannot be written: {error.strerror or one_line(error)}. Make room '
+    'on its disk, or make it writable.'
+  )
 
 
 def sync(path: pathlib.Path) -> None:

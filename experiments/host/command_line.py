@@ -25,6 +25,8 @@ from experiments.host.error_text import one_line
 _files: list[str] = []
 # What shells report of a program that a closed pipe has ended.
 _SIGPIPE_CODE = 141
+# And by Ctrl-C.
+_SIGINT_CODE = 130
 # Starting again does not help.
 _MISTAKE_CODE = 2
 
@@ -178,6 +180,10 @@ def run(command: Callable[[], None], *, takes_files: bool = False) -> None:
     try:
       with processes.joined(_MULTIHOST.value, _HEARTBEAT.value):
         command()
+    except KeyboardInterrupt:
+      # The second one where the first asks a run to save.
+      print('Interrupted.', file=sys.stderr, flush=True)
+      processes.leave(_SIGINT_CODE, 'it was interrupted.')
     except BrokenPipeError:
       # Who reads the output, such as `head`, has had enough of it.
       os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

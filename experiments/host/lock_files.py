@@ -1,4 +1,4 @@
-"""The file of a lock: on a disk that machines share, or in a bucket.
+"""The file of a lock: on a disk that machines may share, or in a bucket.
 
 Both are made only where there is none, replaced in one step, and show that
 their holder is alive. What differs is how: see the two classes.
@@ -6,10 +6,11 @@ their holder is alive. What differs is how: see the two classes.
 
 import abc
 import contextlib
+import fcntl
 import os
 import pathlib
 import tempfile
-from typing import Any
+from typing import IO, Any
 
 from experiments.host.buckets import BucketPath, is_in_bucket
 
@@ -52,6 +53,13 @@ class LockFile(abc.ABC):
     """Removes the file, if it is there."""
     self.path.unlink(missing_ok=True)
 
+  def is_held(self) -> bool | None:
+    """Returns whether a process of this machine has it, None if none can say.
+
+    Its end, whatever it dies of, is seen at once.
+    """
+    return None
+
   @abc.abstractmethod
   def refresh(self) -> None:
     """Shows others that the holder, who is this process, is alive."""
@@ -66,22 +74,67 @@ class LockFile(abc.ABC):
 
 
 class DiskLockFile(LockFile):
-  """On a disk: refreshed by the time of the file."""
+  """On a disk: held by the system, `flock`, for as long as its holder lives.
+
+  Not on every disk that machines share do others see this: for them it is
+  refreshed by the time of the file.
+  """
+
+  def __init__(self, path: pathlib.Path):
+    super().__init__(path)
+    self._open: IO[str] | None = None
 
   def create(self, text: str) -> bool:
     """See the base class."""
     try:
-      with self.path.open('x', encoding='utf-8') as file:
-        file.write(text)
+      self._open = self.path.open('x', encoding='utf-8')
     except FileExistsError:
       return False
-    return True
+    try:
+      self._write(text)
+    except OSError:  # A disk that is full has room for the name of a file.
+      self.remove()
+      raise
+    return self.read() == text  # Or one was slower than others have patience.
 
   def replace(self, text: str, temporary: str) -> None:
     """See the base class."""
     new = self.path.with_name(temporary)
-    new.write_text(text, encoding='utf-8')
-    new.replace(self.path)
+    self._open = new.open('w', encoding='utf-8')
+    try:
+      self._write(text)
+      new.replace(self.path)
+    except OSError:
+      new.unlink(missing_ok=True)
+      raise
+
+  def remove(self) -> None:
+    """See the base class."""
+    try:
+      super().remove()
+    finally:
+      if self._open is not None:
+        with contextlib.suppress(OSError):
+          self._open.close()
+
+  def is_held(self) -> bool | None:
+    """See the base class."""
+    try:
+      with self.path.open('rb') as file:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+      return True
+    except FileNotFoundError:
+      return False
+    except OSError:  # This disk has no such locks.
+      return None
+    return False
+
+  def _write(self, text: str) -> None:
+    with contextlib.suppress(OSError):
+      fcntl.flock(self._open, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    self._open.write(text)
+    self._open.flush()
 
   def refresh(self) -> None:
     """See the base class."""

@@ -1,12 +1,12 @@
 """One run at a time in a workdir: the second names the first and refuses.
 
 The lock is a small file, `run.lock`, that says who holds it. On the machine of
-its holder it counts for as long as that process runs. Machines that only share
-the disk cannot see the process: for them it counts while the file is refreshed,
-which a thread of the holder does every `REFRESH_SECONDS`, and no longer once
-that has not been seen for `SILENCE_SECONDS`. The same holds in a bucket. A lock
-that does not count is stale; of several processes that find it, one takes it
-over.
+its holder the system holds it for as long as that process runs. Machines that
+only share the disk may not see that: for them it counts while the file is
+refreshed, which a thread of the holder does every `REFRESH_SECONDS`, and no
+longer once that has not been seen for `SILENCE_SECONDS`. The same holds in a
+bucket. A lock that does not count is stale; of several processes that find it,
+one takes it over.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ import sys
 import threading
 import time
 
-from experiments.host.buckets import BucketPath
+from experiments.host.buckets import BucketPath, cannot_write
 from experiments.host.lock_files import LockFile, lock_file
 
 NAME = 'run.lock'
@@ -67,7 +67,12 @@ class RunLock:
     Raises:
       OSError: another run has it, or the workdir cannot be written.
     """
-    _take(self._file, self._text)
+    try:
+      _take(self._file, self._text)
+    except _InUse:
+      raise
+    except OSError as error:
+      raise cannot_write(self._file.path, error) from error
     self._refresher.start()
     return self
 
@@ -102,11 +107,9 @@ class _Holder:
 
   Attributes:
     host: name of its machine.
-    machine: tells apart machines and containers of one name, and a machine
-      before and after a restart. Empty where the system does not say.
+    machine: tells apart machines of one name, and a machine before and after
+      a restart. Empty where the system does not say.
     pid: of the process.
-    started: when the process began, in ticks since the machine did; None where
-      the system does not say. Numbers of processes are used again.
     command: that was run.
     since: when the lock was taken, local time with its offset.
     nonce: no two locks are the same text.
@@ -115,7 +118,6 @@ class _Holder:
   host: str
   machine: str
   pid: int
-  started: str | None
   command: str
   since: str
   nonce: str
@@ -126,7 +128,6 @@ class _Holder:
       host=socket.gethostname(),
       machine=_machine(),
       pid=os.getpid(),
-      started=_started(os.getpid()),
       command=shlex.join(sys.orig_argv),
       since=datetime.datetime.now().astimezone().isoformat(' ', 'seconds'),
       nonce=secrets.token_hex(8),
@@ -136,9 +137,12 @@ class _Holder:
   def from_text(cls, text: str) -> '_Holder':
     """Of a file that is damaged or not yet written, nothing is known."""
     try:
-      return cls(**json.loads(text))
-    except (ValueError, TypeError):
-      return cls('an unknown machine', '', 0, None, 'unknown', 'unknown', '')
+      found = json.loads(text)
+      return cls(
+        **{each.name: found[each.name] for each in dataclasses.fields(cls)}
+      )
+    except (ValueError, TypeError, KeyError, RecursionError):
+      return cls('an unknown machine', '', 0, 'unknown', 'unknown', '')
 
   def to_text(self) -> str:
     return json.dumps(dataclasses.asdict(self), indent=2) + '\n'
@@ -148,22 +152,8 @@ class _Holder:
 
   @property
   def is_here(self) -> bool:
-    """Whether this machine can see the process."""
+    """Whether it is of this machine."""
     return self.host == socket.gethostname() and self.machine == _machine()
-
-  @property
-  def runs(self) -> bool:
-    """Whether it does, on this machine."""
-    started = _started(self.pid)
-    if started is not None and self.started is not None:
-      return started == self.started
-    try:
-      os.kill(self.pid, 0)
-    except ProcessLookupError:
-      return False
-    except PermissionError:  # It is there, of another user.
-      return True
-    return True
 
 
 def _take(file: LockFile, text: str) -> None:
@@ -187,7 +177,8 @@ def _take(file: LockFile, text: str) -> None:
       time.sleep(0.01)
       continue
     holder = _Holder.from_text(found)
-    if _is_alive(file, holder):
+    # One that stays empty is of a process that ended before it wrote it.
+    if (found or file.is_held()) and _is_alive(file, holder):
       if file.read() == found:
         raise _refusal(file.path, holder)
       continue
@@ -214,7 +205,10 @@ def _take(file: LockFile, text: str) -> None:
 
 def _is_alive(file: LockFile, holder: _Holder) -> bool:
   """Whether a lock counts, as far as one can see from here."""
-  return holder.runs if holder.is_here else _is_refreshed(file, holder)
+  held = file.is_held()
+  if held is None or not (held or holder.is_here):
+    return _is_refreshed(file, holder)
+  return held
 
 
 def _is_refreshed(file: LockFile, holder: _Holder) -> bool:
@@ -238,30 +232,12 @@ def _is_refreshed(file: LockFile, holder: _Holder) -> bool:
 
 
 def _machine() -> str:
-  """What two processes that can see each other have in common."""
+  """What processes whose locks the same system holds have in common."""
   try:
-    boot = (
-      pathlib.Path('/proc/sys/kernel/random/boot_id')
-      .read_text(encoding='utf-8')
-      .strip()
-    )
-    return f'{boot} {os.readlink("/proc/self/ns/pid")}'
+    path = pathlib.Path('/proc/sys/kernel/random/boot_id')
+    return path.read_text(encoding='utf-8').strip()
   except OSError:
     return ''
-
-
-def _started(pid: int) -> str | None:
-  """When a process began, or 'ended'; None if the system does not say."""
-  try:
-    text = pathlib.Path(f'/proc/{pid}/stat').read_text(
-      errors='replace', encoding='utf-8'
-    )
-  except OSError:
-    return None
-  # Behind the name, which may hold anything: the state is the third field of
-  # proc(5), the start the twenty-second. Zombies wait only to be counted.
-  fields = text.rpartition(')')[2].split()
-  return 'ended' if fields[0] in 'ZX' else fields[19]
 
 
 def _digest(text: str) -> str:

@@ -18,6 +18,7 @@ from tensorboardX.summary import scalar
 
 from experiments.host.buckets import (
   BucketPath,
+  cannot_write,
   is_in_bucket,
   sync,
   write_whole,
@@ -80,7 +81,7 @@ class MetricsWriter:
       except OSError as error:
         problem = error
     if problem is not None and not self._fails:
-      say(f'Metrics cannot be written, and wait: {problem}. Training goes on.')
+      say(f'Metrics wait, and training goes on: {problem}')
     if problem is None and self._fails:
       say(f'Metrics are written again, with those that waited: step {step}.')
     self._fails = problem is not None
@@ -101,7 +102,7 @@ class MetricsWriter:
       except OSError as error:
         problem = error
     if problem is not None:
-      say(f'The last metrics are lost, they cannot be written: {problem}.')
+      say(f'The last metrics are lost: {problem}')
 
 
 class _Records(abc.ABC):
@@ -129,6 +130,13 @@ class _DiskRecords(_Records):
 
   def append(self, record: bytes) -> None:
     self._waiting += record
+    try:
+      self._append()
+    except OSError as error:
+      raise cannot_write(self._path, error) from error
+    self._waiting = b''
+
+  def _append(self) -> None:
     # A disk that was gone knows nothing of files that were open.
     with self._path.open('ab', buffering=0) as file:
       size = os.fstat(file.fileno()).st_size
@@ -140,7 +148,6 @@ class _DiskRecords(_Records):
         with contextlib.suppress(OSError):
           file.truncate(size)
         raise
-      self._waiting = b''
 
 
 class _BucketRecords(_Records):

@@ -80,7 +80,9 @@ def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path):
   soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
   resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
   try:
-    with pytest.raises(OSError, match=f"File too large: '{path}'"):
+    with pytest.raises(
+      OSError, match=f'{path} cannot be written: File too large. Make room'
+    ):
       write_whole(path, 'new' * 1000)
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -1,9 +1,11 @@
 """One run at a time in a workdir, with real processes."""
 
+import errno
 import json
 import os
 import pathlib
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -11,7 +13,7 @@ import time
 
 import pytest
 
-from experiments.host import run_lock
+from experiments.host import lock_files, run_lock
 from experiments.host.run_lock import RunLock
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -136,38 +138,60 @@ def test_the_lock_of_a_killed_run_is_taken_over(
   assert not list(tmp_path.iterdir())
 
 
-def test_a_number_that_another_process_has_now_is_not_the_holder(tmp_path):
-  with RunLock(tmp_path):
-    holder = json.loads((tmp_path / 'run.lock').read_text())
-  before = str(int(holder['started']) - 1)
-  for started, alive in ((holder['started'], True), (before, False)):
-    text = json.dumps(holder | {'started': started})
-    (tmp_path / 'run.lock').write_text(text)
-    if alive:
-      with pytest.raises(OSError, match='in use by another run'):
-        RunLock(tmp_path).__enter__()
-      assert (tmp_path / 'run.lock').read_text() == text
-    else:
-      with RunLock(tmp_path):
-        assert (tmp_path / 'run.lock').read_text() != text
-
-
-def test_without_proc_a_process_is_asked_for_by_its_number(
-  monkeypatch, tmp_path
+def test_a_process_that_lives_is_not_the_holder_of_a_file_that_it_left(
+  tmp_path, capsys
 ):
-  monkeypatch.setattr(run_lock, '_started', lambda pid: None)
-  monkeypatch.setattr(run_lock, '_machine', lambda: '')
-  gone = subprocess.Popen([sys.executable, '-c', ''])
-  gone.wait()
+  """Whatever the file says: the system knows whose lock it is."""
   with RunLock(tmp_path):
     text = (tmp_path / 'run.lock').read_text()
-    assert json.loads(text)['started'] is None
     with pytest.raises(OSError, match=f'process {os.getpid()} on'):
       RunLock(tmp_path).__enter__()
-  dead = json.dumps(json.loads(text) | {'pid': gone.pid})
-  (tmp_path / 'run.lock').write_text(dead)
+    assert (tmp_path / 'run.lock').read_text() == text
+  (tmp_path / 'run.lock').write_text(text)
+  start = time.monotonic()
   with RunLock(tmp_path):
-    pass
+    assert (tmp_path / 'run.lock').read_text() != text
+  assert time.monotonic() - start < 5
+  assert 'waiting' not in capsys.readouterr().out
+
+
+def test_a_disk_without_locks_of_the_system(tmp_path, quick, monkeypatch):
+  """Whether the holder lives shows by its refreshing alone."""
+
+  def fail(*_):
+    raise OSError(errno.ENOTSUP, 'no locks')
+
+  monkeypatch.setattr(lock_files.fcntl, 'flock', fail)
+  with RunLock(tmp_path):
+    with pytest.raises(OSError, match=f'process {os.getpid()} on'):
+      RunLock(tmp_path).__enter__()
+    text = (tmp_path / 'run.lock').read_text()
+  (tmp_path / 'run.lock').write_text(text)
+  with RunLock(tmp_path):
+    assert (tmp_path / 'run.lock').read_text() != text
+
+
+def test_an_empty_lock_of_nobody_costs_a_second(tmp_path, capsys):
+  (tmp_path / 'run.lock').touch()
+  start = time.monotonic()
+  with RunLock(tmp_path):
+    assert 0.9 < time.monotonic() - start < 10
+  assert 'waiting' not in capsys.readouterr().out
+
+
+def test_a_full_disk_leaves_no_lock(tmp_path):
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (20, hard))
+  try:
+    with pytest.raises(OSError) as error:
+      RunLock(tmp_path).__enter__()
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+  assert str(error.value) == (
+    f'{tmp_path}/run.lock cannot be written: File too large. Make room on its '
+    'disk, or make it writable.'
+  )
+  assert not list(tmp_path.iterdir())
 
 
 def test_of_processes_that_find_a_stale_lock_exactly_one_wins(start, tmp_path):
@@ -214,9 +238,10 @@ def test_a_refreshed_lock_of_another_machine_refuses(tmp_path, quick):
         sys.executable,
         '-c',
         'import pathlib, sys\n'
-        'from experiments.host import run_lock\n'
+        'from experiments.host import lock_files, run_lock\n'
         # Neither name nor machine: it sees the disk only.
         'run_lock._machine = lambda: "elsewhere"\n'
+        'lock_files.DiskLockFile.is_held = lambda _: False\n'
         'run_lock.SILENCE_SECONDS = 20\n'
         'run_lock.RunLock(pathlib.Path(sys.argv[1])).__enter__()',
         str(tmp_path),
@@ -252,7 +277,7 @@ def test_an_old_lock_of_another_machine_is_taken_over_at_once(tmp_path, capsys):
   assert 'waiting' not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('text', ['', '{', '[1]', '{"pid": 1}', '\xff'])
+@pytest.mark.parametrize('text', ['{', '[1]', '{"pid": 1}', '\xff'])
 def test_a_damaged_lock_counts_until_it_is_silent(tmp_path, quick, text):
   (tmp_path / 'run.lock').write_text(text)
   with RunLock(tmp_path):

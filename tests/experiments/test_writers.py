@@ -225,8 +225,8 @@ def test_what_a_full_disk_does_not_take_is_written_later(tmp_path, capsys):
   assert [step for step, _ in copy.rows] == [1, 2, 3, 4, 5, 6, 7]
   assert copy.closed == 1
   assert capsys.readouterr().out == (
-    'Metrics cannot be written, and wait: [Errno 27] File too large. Training '
-    'goes on.\n'
+    f'Metrics wait, and training goes on: {event_file} cannot be written: File '
+    'too large. Make room on its disk, or make it writable.\n'
     'Metrics are written again, with those that waited: step 6.\n'
   )
 
@@ -244,13 +244,14 @@ def test_what_is_gone_and_back_is_written(tmp_path):
 
 def test_metrics_that_cannot_be_written_at_the_end(tmp_path, capsys):
   writer = MetricsWriter(tmp_path, 0, active=True)
+  (event_file,) = (tmp_path / 'tensorboard').iterdir()
   writer.write(1, {'train/loss': 1.0})
   with limit(30):
     writer.write(2, {'train/loss': 2.0})
     writer.close()
   assert capsys.readouterr().out.splitlines()[1:] == [
-    'The last metrics are lost, they cannot be written: [Errno 27] File too '
-    'large.'
+    f'The last metrics are lost: {event_file} cannot be written: File '
+    'too large. Make room on its disk, or make it writable.'
   ]
   assert [row['step'] for row in lines(tmp_path)] == [1]
 
