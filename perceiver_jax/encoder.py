@@ -164,7 +164,8 @@ class Encoder(hk.Module):
       cross_attend_mask: which inputs latents may look at, besides the mask of
         the byte array: `[B, N, M]` or `[B, H, N, M]` bool; B and H may be 1.
       self_attend_mask: which latents latents may look at: `[B, N]`, `[B, N, N]`
-        or `[B, H, N, N]` bool; B and H may be 1.
+        or `[B, H, N, N]` bool; B and H may be 1, and B must be before the first
+        cross-attend.
 
     Returns:
       Latents `[B, N, D]` in the dtype of the features.
@@ -222,7 +223,8 @@ class Encoder(hk.Module):
   @hk.transparent
   def _latent_blocks(self, **settings: Any) -> dict[int, Layer]:
     """Latent Transformers by number; their parameters are unstacked once."""
-    modules = {i: self._latent_block(i) for i in {i for _, i in self._stages()}}
+    ids = sorted({i for _, i in self._stages()})
+    modules = {i: self._latent_block(i) for i in ids}
     layers = {i: module.prepare() for i, module in modules.items()}
     return {
       i: lambda latents, i=i: modules[i](latents, layers[i], **settings)
@@ -233,10 +235,8 @@ class Encoder(hk.Module):
     self, latents: jax.Array | None, byte_array: ByteArray
   ) -> jax.Array:
     """Returns `[B, N, D]`, or `[1, N, D]` while the batch shares them."""
-    shape, batch = (
-      (self.num_latents, self.latent_channels),
-      len(byte_array.features),
-    )
+    batch = byte_array.features.shape[0]
+    shape = self.num_latents, self.latent_channels
     if latents is None:
       # Haiku truncates at two standard deviations, here +-0.04.
       init = hk.initializers.TruncatedNormal(self.latents_init_stddev)
