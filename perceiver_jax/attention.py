@@ -133,7 +133,7 @@ class Attention(hk.Module):
       raise ValueError(
         f'With dropout_rate = {self.dropout_rate}, is_training must be given.'
       )
-    query, inputs = self.project(queries, inputs, mask)
+    query, inputs = self.lookup(*self._lookup(queries, inputs, mask))
     attended = attend(
       query,
       inputs,
@@ -143,19 +143,26 @@ class Attention(hk.Module):
     output_channels = self.output_channels or queries.shape[-1]
     return self._linear('output', output_channels)(attended)
 
-  @hk.name_like('__call__')
-  def project(
+  def lookup(
+    self, query: jax.Array, inputs: KeysValues | Unprojected
+  ) -> tuple[jax.Array, KeysValues | Unprojected]:
+    """Returns what it is given, for interceptors: what attends to what.
+
+    Args:
+      query: `[B or 1, N, H, Dk]`; `[B or 1, N, Dk]` where a single head attends
+        to inputs as they are.
+      inputs: keys, values and mask, or inputs as they are.
+    """
+    return query, inputs
+
+  @hk.transparent  # Keeps the method out of the parameters' names.
+  def _lookup(
     self,
     queries: jax.Array,
-    inputs: jax.Array | KeysValues | Unprojected | None = None,
-    mask: jax.Array | None = None,
+    inputs: jax.Array | KeysValues | Unprojected | None,
+    mask: jax.Array | None,
   ) -> tuple[jax.Array, KeysValues | Unprojected]:
-    """Makes queries, and of inputs what they attend to; takes what a call does.
-
-    Returns:
-      `[B or 1, N, H, Dk]` with keys and values; `[B or 1, N, Dk]` where a
-      single head attends to inputs as they are.
-    """
+    """Projects what a call is given; see `lookup`."""
     check_shape('queries', queries, 'B, N, C')
     inputs = queries if inputs is None else inputs
     if not isinstance(inputs, (KeysValues, Unprojected)):
@@ -193,7 +200,7 @@ class Attention(hk.Module):
       )
     check_mask(mask, (batch, self.num_heads, queries.shape[1], num_inputs))
 
-  @hk.transparent  # Keeps the method out of the parameters' names.
+  @hk.transparent
   def _linear(self, name: str, output_channels: int) -> Linear:
     return Linear(output_channels=output_channels, name=name)
 

@@ -145,7 +145,7 @@ class _Recorder:
   ) -> Any:
     """An interceptor of Haiku: changes nothing."""
     module, method = context.module, context.method_name
-    if isinstance(module, Attention) and method == 'project':
+    if isinstance(module, Attention) and method == 'lookup':
       query, inputs = next_method(*args, **kwargs)
       if self._in_encoder and self._in_cross_attend:
         self._note_attention(query, inputs)

@@ -180,7 +180,7 @@ class Encoder(hk.Module):
     latent_blocks = self._latent_blocks(
       mask=self_attend_mask, is_training=is_training
     )
-    latents = self._first_latents(latents, byte_array)  # [B or 1, N, D]
+    latents = self._initial_latents(latents, byte_array)  # [B or 1, N, D]
     for stage, repeats in itertools.groupby(self._stages()):
 
       def apply_stage(latents: jax.Array, stage=stage) -> jax.Array:
@@ -231,7 +231,7 @@ class Encoder(hk.Module):
       for i in modules
     }
 
-  def _first_latents(
+  def _initial_latents(
     self, latents: jax.Array | None, byte_array: ByteArray
   ) -> jax.Array:
     """Returns `[B, N, D]`, or `[1, N, D]` while the batch shares them."""

@@ -7,6 +7,7 @@ All are pre-norm with residuals, as in GPT-2 (Perceiver, appendix C).
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import haiku as hk
 import jax
@@ -271,17 +272,8 @@ class CrossAttend(hk.Module):
       uses: calls that there will be.
       is_training: whether dropout is active in them.
     """
-    norm = self.parts.norm(name='inputs_norm')
-    if isinstance(norm, LayerNorm):  # It may wait until attention needs it.
-      scale_offset = norm.parameters(byte_array.num_channels)
-      normalized = NormalizedByteArray(byte_array, *scale_offset)
-    else:
-      features = norm(byte_array.concatenate())
-      normalized = NormalizedByteArray(
-        ByteArray(features, mask=byte_array.mask)
-      )
-    return self._attention().prepare(
-      normalized, num_queries=num_queries, uses=uses, is_training=is_training
+    return self._prepare(
+      byte_array, num_queries=num_queries, uses=uses, is_training=is_training
     )
 
   def __call__(
@@ -309,7 +301,7 @@ class CrossAttend(hk.Module):
     """
     check_shape('queries', queries, 'B, N, E')
     if not isinstance(inputs, Prepared):
-      inputs = self.prepare(
+      inputs = self._prepare(
         as_byte_array(inputs).zero_padding(),
         num_queries=queries.shape[1],
         is_training=is_training,
@@ -328,6 +320,19 @@ class CrossAttend(hk.Module):
     return _add_mlp(self, result, is_training=is_training)
 
   @hk.transparent  # Keeps the method out of the parameters' names.
+  def _prepare(self, byte_array: ByteArray, **settings: Any) -> Prepared:
+    norm = self.parts.norm(name='inputs_norm')
+    if isinstance(norm, LayerNorm):  # It may wait until attention needs it.
+      scale_offset = norm.parameters(byte_array.num_channels)
+      normalized = NormalizedByteArray(byte_array, *scale_offset)
+    else:
+      features = norm(byte_array.concatenate())
+      normalized = NormalizedByteArray(
+        ByteArray(features, mask=byte_array.mask)
+      )
+    return self._attention().prepare(normalized, **settings)
+
+  @hk.transparent
   def _attention(self) -> hk.Module:
     return self.parts.attention(
       num_heads=self.num_heads,
