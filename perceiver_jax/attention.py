@@ -18,7 +18,7 @@ from perceiver_jax.absorbed_attention import (
   inverse_stddev,
 )
 from perceiver_jax.attention_forms import KeysValues, absorbing_pays, attend
-from perceiver_jax.layers import Linear, check_dropout_rate, check_shape
+from perceiver_jax.layers import Linear, check_array, check_dropout_rate
 from perceiver_jax.masks import check_mask
 from perceiver_jax.numerics import affine
 from perceiver_jax.portability import only_plain_forms
@@ -163,10 +163,10 @@ class Attention(hk.Module):
     mask: jax.Array | None,
   ) -> tuple[jax.Array, KeysValues | Unprojected]:
     """Projects what a call is given; see `lookup`."""
-    check_shape('queries', queries, 'B, N, C')
+    check_array('queries', queries, 'B, N, C')
     inputs = queries if inputs is None else inputs
     if not isinstance(inputs, (KeysValues, Unprojected)):
-      check_shape('inputs', inputs, 'B, M, C')
+      check_array('inputs', inputs, 'B, M, C')
       inputs = self._keys_values(
         inputs, *self._key_value(inputs.shape[-1]), None
       )

@@ -10,7 +10,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from perceiver_jax.layers import Linear, check_shape
+from perceiver_jax.layers import Linear, check_array
 from perceiver_jax.transformer import PAPERS_PARTS, CrossAttend, Parts
 
 
@@ -35,7 +35,7 @@ class AveragePool(hk.Module):
     Raises:
       ValueError: latents have other axes.
     """
-    check_shape('latents', latents, 'B, N, D')
+    check_array('latents', latents, 'B, N, D')
     pooled = latents.mean(axis=1, dtype=jnp.float32)
     return Linear(
       output_channels=self.num_outputs,
@@ -121,8 +121,8 @@ class Decoder(hk.Module):
       ValueError: an array has other axes, or the shape or dtype of a mask does
         not fit.
     """
-    check_shape('queries', queries, 'B, O, E')
-    check_shape('latents', latents, 'B, N, D')
+    check_array('queries', queries, 'B, O, E')
+    check_array('latents', latents, 'B, N, D')
     if query_mask is not None:
       _check_query_mask(query_mask, queries, latents)
       queries = jnp.where(query_mask[..., None], queries, 0)

@@ -9,7 +9,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from perceiver_jax.layers import check_shape, dropout
+from perceiver_jax.layers import check_array, dropout
 from perceiver_jax.masks import check_mask, over_scores
 from perceiver_jax.numerics import at_least_float32
 
@@ -82,9 +82,9 @@ def dot_product_attention(
   Raises:
     ValueError: an array has other axes, or the mask does not fit.
   """
-  check_shape('query', query, 'B, N, H, Dk')
-  check_shape('key', key, 'B, M, H, Dk')
-  check_shape('value', value, 'B, M, H, Dv')
+  check_array('query', query, 'B, N, H, Dk')
+  check_array('key', key, 'B, M, H, Dk')
+  check_array('value', value, 'B, M, H, Dv')
   batch, num_queries, heads, _ = query.shape
   check_mask(mask, (batch, heads, num_queries, key.shape[1]))
   weights = attention_weights(query, key, mask)

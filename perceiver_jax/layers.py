@@ -82,15 +82,18 @@ def check_dropout_rate(rate: float) -> None:
     raise ValueError(f'dropout_rate must be in [0, 1), got {rate}.')
 
 
-def check_shape(name: str, x: jax.Array, axes: str) -> None:
-  """Raises a ValueError unless an array has the axes that are expected.
+def check_array(name: str, x: jax.Array, axes: str) -> None:
+  """Raises a ValueError unless an array is what is expected.
 
   Args:
     name: what the caller calls the array.
-    x: the array.
+    x: the array; of floating-point numbers.
     axes: names of its axes, such as 'B, N, D'.
   """
-  if jnp.ndim(x) != len(axes.split(',')):
+  dtype, shape = jnp.result_type(x), jnp.shape(x)
+  if len(shape) != len(axes.split(',')) or not jnp.issubdtype(
+    dtype, jnp.floating
+  ):
     raise ValueError(
-      f'{name} must be an array [{axes}], got shape {jnp.shape(x)}.'
+      f'{name} must be a floating-point array [{axes}], got {dtype} {shape}.'
     )

@@ -22,8 +22,8 @@ from perceiver_jax.byte_array import ByteArray, as_byte_array
 from perceiver_jax.layers import (
   LayerNorm,
   Linear,
+  check_array,
   check_dropout_rate,
-  check_shape,
   dropout,
 )
 from perceiver_jax.stacking import apply_layers, unstack
@@ -124,7 +124,7 @@ class SelfAttend(hk.Module):
     Raises:
       ValueError: latents have other axes, or the mask does not fit.
     """
-    check_shape('latents', latents, 'B, N, D')
+    check_array('latents', latents, 'B, N, D')
     normalized = self.parts.norm(name='norm')(latents)
     attended = self.parts.attention(
       num_heads=self.num_heads,
@@ -194,7 +194,7 @@ class LatentBlock(hk.Module):
     Raises:
       ValueError: latents have other axes, or the mask does not fit.
     """
-    check_shape('latents', latents, 'B, N, D')
+    check_array('latents', latents, 'B, N, D')
 
     def layer(latents: jax.Array) -> jax.Array:
       return SelfAttend(
@@ -299,7 +299,7 @@ class CrossAttend(hk.Module):
     Raises:
       ValueError: an array has other axes, or the mask does not fit.
     """
-    check_shape('queries', queries, 'B, N, E')
+    check_array('queries', queries, 'B, N, E')
     if not isinstance(inputs, Prepared):
       inputs = self._prepare(
         as_byte_array(inputs).zero_padding(),
