@@ -1,11 +1,11 @@
 """A run that writes all that a run writes, and computes nothing.
 
-  python -m tests.experiments.small_run LIBRARY FOLDER ERROR FIRST LAST
+  python -m tests.experiments.small_run LIBRARY FOLDER ERROR [CALL ...]
 
-Started with LIBRARY, `failing_disk.c`, preloaded. The disk fails at each call
-from FIRST to LAST of those that write, one after the other, each time in a
-process and a workdir of its own; then the same is run again on a disk that
-works. A line of JSON tells of each. With LAST of 0 the calls are counted.
+Started with LIBRARY, `failing_disk.c`, preloaded. The disk fails at each CALL
+of those that write, counted from 1, each time in a process and a workdir of its
+own; then the same is run again on a disk that works. A line of JSON tells of
+each. Without CALL they are counted.
 """
 
 import contextlib
@@ -90,9 +90,7 @@ def what_is_there(workdir: pathlib.Path) -> dict[str, Any]:
   ) as checkpoints:
     restored = checkpoints.restore(
       STEPS,
-      jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), template
-      ),
+      jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), template),
     )
   same = jax.tree.map(np.array_equal, restored.train_state, state(STEPS))
   lines = (workdir / 'metrics.jsonl').read_text(encoding='utf-8')
@@ -138,8 +136,8 @@ def main() -> None:
   """Tells what becomes of a run whose disk fails at each of its calls."""
   disk = ctypes.CDLL(sys.argv[1])
   folder = pathlib.Path(sys.argv[2])
-  error, first, last = map(int, sys.argv[3:])
-  if not last:
+  error, *calls = map(int, sys.argv[3:])
+  if not calls:
 
     def count():
       disk.disk_arm(str(folder / 'run').encode(), 0, 0)
@@ -149,7 +147,7 @@ def main() -> None:
     code, output = in_child(folder / 'output', count)
     print(json.dumps([code, output]), flush=True)
     return
-  for call in range(first, last + 1):
+  for call in calls:
     workdir = folder / f'run{call}'
 
     def fail(workdir=workdir, call=call):

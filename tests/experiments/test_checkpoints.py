@@ -385,6 +385,58 @@ def test_the_last_save_must_succeed(folder, opened):
   checkpoints.close()  # It was said already.
 
 
+def test_a_workdir_that_is_deleted_is_not_made_again(tmp_path, lines):
+  workdir = tmp_path / 'run'
+  workdir.mkdir()
+  checkpoints = Checkpoints(
+    workdir, lines.append, keep_last=1, best_metric='a', best_mode='max'
+  )
+  checkpoints.save(state(OLD), 0, None)
+  checkpoints.finish()
+  shutil.rmtree(workdir)
+  checkpoints.save(state(NEW), 0, None)
+  (line,) = lines
+  assert line.startswith(f'Step {NEW} could not be saved: ')
+  assert 'No such file or directory' in line
+  with pytest.raises(OSError, match='The last checkpoint could not be saved'):
+    checkpoints.close()
+  assert not workdir.exists()
+
+
+WRITES_ON = """
+writing = opened(keep_last=1)
+for step in range(1, 1_000_000):
+  writing.save(state(step), step, {'a': float(step)})
+"""
+READS = """
+seen = set()
+for number in range(60):
+  with contextlib.closing(opened(keep_last=1)) as checkpoints:
+    choice = ('best', 'latest')[number % 2]
+    step, train_state = checkpoints.restore_chosen(choice, template())
+  same = jax.tree.map(np.array_equal, train_state, state(step))
+  assert all(jax.tree.leaves(same))
+  seen.add(step)
+say(len(seen))
+"""
+
+
+def test_reading_beside_a_run_that_saves(tmp_path):
+  """Checkpoints are removed while they are listed, chosen and read."""
+  writer = start(WRITES_ON, tmp_path)
+  try:
+    while not any(tmp_path.glob('checkpoints/[1-9]')):
+      assert writer.poll() is None
+    code, said, errors = end(start(READS, tmp_path))
+    assert writer.poll() is None
+  finally:
+    writer.kill()
+    writer.communicate()
+  assert code == 0, errors
+  (steps,) = said  # And nothing of a broken disk.
+  assert steps > 5
+
+
 def test_an_error_that_ends_a_run_is_not_hidden(folder, opened, lines):
   with (
     pytest.raises(KeyError, match='the first'),

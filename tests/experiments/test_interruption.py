@@ -61,6 +61,39 @@ def test_handlers_are_as_before_where_nothing_came(hang_up):
   assert [signal.getsignal(number) for number in numbers] == before
 
 
+TWICE = """
+import time
+from experiments.host import command_line
+from experiments.host.interruption import Interruption
+
+def main():
+  with Interruption() as interruption:
+    print('ready', flush=True)
+    while interruption.requested(0) is None:
+      time.sleep(0.01)
+    print('asked', flush=True)
+    time.sleep(60)
+
+command_line.run(main)
+"""
+
+
+def test_a_second_ctrl_c_is_one_line():
+  process = subprocess.Popen(
+    [sys.executable, '-c', TWICE],
+    cwd=ROOT,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  for word in ('ready', 'asked'):
+    assert process.stdout.readline() == f'{word}\n'
+    process.send_signal(signal.SIGINT)
+  _, errors = process.communicate(timeout=60)
+  assert errors == 'Interrupted.\n'
+  assert process.returncode == 130
+
+
 def start(folder, **options):
   return subprocess.Popen(
     [
