@@ -5,6 +5,7 @@ import json
 import math
 import pathlib
 import shutil
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -78,10 +79,12 @@ def write_function(folder: pathlib.Path, exported: export.Exported) -> None:
   Raises:
     OSError: the folder cannot be written.
   """
-  (folder / MODEL).write_bytes(exported.serialize())
+  serialized = exported.serialize()
+  (folder / MODEL).write_bytes(serialized)
   window = own_window()
   origin = {
     'jax': jax.__version__,
+    'crc32': zlib.crc32(serialized),
     'platforms': list(exported.platforms),
     'opens_from': window.first.isoformat(),
     'opens_until': window.last.isoformat(),

@@ -24,9 +24,10 @@ def load(folder: pathlib.Path = pathlib.Path(__file__).parent) -> Callable:
 
   Raises:
     ValueError: this jax does not open the function; it says what to do. Or the
-      weights are damaged.
+      function or its weights are damaged.
   """
   serialized = bytearray((folder / 'model.jaxexport').read_bytes())
+  _check(folder, serialized)
   try:
     exported = export.deserialize(serialized)
     model = jax.jit(exported.call)
@@ -38,6 +39,22 @@ def load(folder: pathlib.Path = pathlib.Path(__file__).parent) -> Callable:
   if not weights.exists():
     return model  # They are inside.
   return functools.partial(model, jax.device_put(_read_weights(weights)))
+
+
+def _check(folder: pathlib.Path, serialized: bytearray) -> None:
+  """Raises a ValueError where the function is not as it was written."""
+  path = folder / 'export.json'
+  try:
+    written = json.loads(path.read_text(encoding='utf-8')).get('crc32')
+  except FileNotFoundError:  # It is not needed.
+    return
+  except (ValueError, AttributeError) as error:
+    raise ValueError(f'{path} is damaged: {error}. Copy it anew.') from error
+  if written not in (None, zlib.crc32(serialized)):
+    raise ValueError(
+      f'{folder / "model.jaxexport"} is damaged: its checksum is another one. '
+      'Copy it anew.'
+    )
 
 
 def _read_weights(path: pathlib.Path) -> dict[str, np.ndarray]:

@@ -1,12 +1,12 @@
 """One run at a time in a workdir: the second names the first and refuses.
 
 The lock is a small file, `run.lock`, that says who holds it. On the machine of
-its holder the system holds it for as long as that process runs. Machines that
-only share the disk may not see that: for them it counts while the file is
-refreshed, which a thread of the holder does every `REFRESH_SECONDS`, and no
-longer once that has not been seen for `SILENCE_SECONDS`. The same holds in a
-bucket. A lock that does not count is stale; of several processes that find it,
-one takes it over.
+its holder the system holds it for as long as that process runs; in a bucket,
+and on disks that have no such locks, the process is looked for. Machines that
+only share the disk or the bucket may see neither: for them it counts while it
+is refreshed, which a thread of the holder does every `REFRESH_SECONDS`, and no
+longer once that has not been seen for `SILENCE_SECONDS`. A lock that does not
+count is stale; of several processes that find it, one takes it over.
 """
 
 import contextlib
@@ -109,7 +109,10 @@ class _Holder:
     host: name of its machine.
     machine: tells apart machines of one name, and a machine before and after
       a restart. Empty where the system does not say.
-    pid: of the process.
+    processes: tells apart containers, which do not see each other's processes.
+    pid: number of the process.
+    started: when the process began, in ticks since the machine did; None where
+      the system does not say. Numbers of processes are used again.
     command: that was run.
     since: when the lock was taken, local time with its offset.
     nonce: no two locks are the same text.
@@ -117,7 +120,9 @@ class _Holder:
 
   host: str
   machine: str
+  processes: str
   pid: int
+  started: str | None
   command: str
   since: str
   nonce: str
@@ -127,7 +132,9 @@ class _Holder:
     return cls(
       host=socket.gethostname(),
       machine=_machine(),
+      processes=_processes(),
       pid=os.getpid(),
+      started=_started(os.getpid()),
       command=shlex.join(sys.orig_argv),
       since=datetime.datetime.now().astimezone().isoformat(' ', 'seconds'),
       nonce=secrets.token_hex(8),
@@ -138,11 +145,16 @@ class _Holder:
     """Of a file that is damaged or not yet written, nothing is known."""
     try:
       found = json.loads(text)
+      if not isinstance(found['pid'], int):
+        raise TypeError('the pid is no number')
       return cls(
         **{each.name: found[each.name] for each in dataclasses.fields(cls)}
       )
     except (ValueError, TypeError, KeyError, RecursionError):
-      return cls('an unknown machine', '', 0, 'unknown', 'unknown', '')
+      unknown = dict.fromkeys(
+        (each.name for each in dataclasses.fields(cls)), 'unknown'
+      )
+      return cls(**unknown | {'host': 'an unknown machine', 'pid': 0})
 
   def to_text(self) -> str:
     return json.dumps(dataclasses.asdict(self), indent=2) + '\n'
@@ -154,6 +166,22 @@ class _Holder:
   def is_here(self) -> bool:
     """Whether it is of this machine."""
     return self.host == socket.gethostname() and self.machine == _machine()
+
+  @property
+  def runs(self) -> bool | None:
+    """Whether the process does; None where it could not be seen from here."""
+    if not self.is_here or self.processes != _processes():
+      return None
+    started = _started(self.pid)
+    if started is not None and self.started is not None:
+      return started == self.started
+    try:
+      os.kill(self.pid, 0)
+    except ProcessLookupError:
+      return False
+    except PermissionError:  # It is there, of another user.
+      return True
+    return True
 
 
 def _take(file: LockFile, text: str) -> None:
@@ -206,9 +234,11 @@ def _take(file: LockFile, text: str) -> None:
 def _is_alive(file: LockFile, holder: _Holder) -> bool:
   """Whether a lock counts, as far as one can see from here."""
   held = file.is_held()
-  if held is None or not (held or holder.is_here):
-    return _is_refreshed(file, holder)
-  return held
+  if held is None:
+    held = holder.runs
+  elif not held and not holder.is_here:
+    held = None
+  return _is_refreshed(file, holder) if held is None else held
 
 
 def _is_refreshed(file: LockFile, holder: _Holder) -> bool:
@@ -238,6 +268,28 @@ def _machine() -> str:
     return path.read_text(encoding='utf-8').strip()
   except OSError:
     return ''
+
+
+def _processes() -> str:
+  """What processes that see each other have in common."""
+  try:
+    return os.readlink('/proc/self/ns/pid')
+  except OSError:
+    return ''
+
+
+def _started(pid: int) -> str | None:
+  """When a process began, or 'ended'; None if the system does not say."""
+  try:
+    text = pathlib.Path(f'/proc/{pid}/stat').read_text(
+      errors='replace', encoding='utf-8'
+    )
+  except OSError:
+    return None
+  # Behind the name, which may hold anything: the state is the third field of
+  # proc(5), the start the twenty-second. Zombies wait only to be counted.
+  fields = text.rpartition(')')[2].split()
+  return 'ended' if fields[0] in 'ZX' else fields[19]
 
 
 def _digest(text: str) -> str:

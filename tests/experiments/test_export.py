@@ -350,6 +350,26 @@ def test_weights_with_a_flipped_bit_are_called_damaged(
     load.load(folder)
 
 
+@pytest.mark.parametrize(
+  ('name', 'place', 'why'),
+  [
+    ('model.jaxexport', -1, 'its checksum is another one'),
+    ('model.jaxexport', 400, 'its checksum is another one'),
+    ('export.json', 0, 'Expecting value'),
+  ],
+)
+def test_a_function_with_a_flipped_bit_is_called_damaged(
+  name, place, why, exported, tmp_path
+):
+  """And not one that is too old, or too new, for this jax."""
+  folder = shutil.copytree(exported, tmp_path / 'export')
+  content = bytearray((folder / name).read_bytes())
+  content[place] ^= 1
+  (folder / name).write_bytes(content)
+  with pytest.raises(ValueError, match=f'{name} is damaged: {why}'):
+    load.load(folder)
+
+
 def test_weights_that_are_cut_off_are_called_damaged(exported, tmp_path):
   folder = shutil.copytree(exported, tmp_path / 'export')
   path = folder / 'weights.safetensors'

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import zlib
 from typing import NamedTuple
 
 import jax
@@ -137,6 +138,11 @@ def make_unreadable(folder):
   """Puts a function into it that no jax of this release opens."""
   release = NEW if jax.__version_info__ < (0, 11) else OLD
   shutil.copy(WRITTEN / f'{release}.jaxexport', folder / exporting.MODEL)
+  # Which is as it was written.
+  path = folder / exporting.ORIGIN
+  origin = json.loads(path.read_text())
+  origin['crc32'] = zlib.crc32((folder / exporting.MODEL).read_bytes())
+  path.write_text(json.dumps(origin))
 
 
 class Renewed(NamedTuple):
@@ -179,6 +185,7 @@ def test_the_card_and_the_folder_say_until_when(renewed):
   assert '2020-07' not in changed and 'It runs on cpu, cuda. ' in changed
   assert json.loads((renewed.folder / exporting.ORIGIN).read_text()) == {
     'jax': jax.__version__,
+    'crc32': zlib.crc32((renewed.folder / exporting.MODEL).read_bytes()),
     'platforms': ['cpu', 'cuda'],
     'opens_from': now.first.isoformat(),
     'opens_until': now.last.isoformat(),

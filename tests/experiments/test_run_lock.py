@@ -156,7 +156,7 @@ def test_a_process_that_lives_is_not_the_holder_of_a_file_that_it_left(
 
 
 def test_a_disk_without_locks_of_the_system(tmp_path, quick, monkeypatch):
-  """Whether the holder lives shows by its refreshing alone."""
+  """The process is looked for; one of another container must refresh it."""
 
   def fail(*_):
     raise OSError(errno.ENOTSUP, 'no locks')
@@ -166,9 +166,21 @@ def test_a_disk_without_locks_of_the_system(tmp_path, quick, monkeypatch):
     with pytest.raises(OSError, match=f'process {os.getpid()} on'):
       RunLock(tmp_path).__enter__()
     text = (tmp_path / 'run.lock').read_text()
-  (tmp_path / 'run.lock').write_text(text)
-  with RunLock(tmp_path):
-    assert (tmp_path / 'run.lock').read_text() != text
+  gone = subprocess.Popen([sys.executable, '-c', ''])
+  gone.wait()
+  holder = json.loads(text)
+  for other, waits in (
+    # Numbers of processes are used again.
+    ({'started': str(int(holder['started']) - 1)}, False),
+    ({'started': None, 'pid': gone.pid}, False),
+    ({'processes': 'elsewhere'}, True),
+  ):
+    text = json.dumps(holder | other)
+    (tmp_path / 'run.lock').write_text(text)
+    start = time.monotonic()
+    with RunLock(tmp_path):
+      assert (tmp_path / 'run.lock').read_text() != text
+      assert (time.monotonic() - start > 0.5) == waits
 
 
 def test_an_empty_lock_of_nobody_costs_a_second(tmp_path, capsys):
@@ -277,7 +289,9 @@ def test_an_old_lock_of_another_machine_is_taken_over_at_once(tmp_path, capsys):
   assert 'waiting' not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('text', ['{', '[1]', '{"pid": 1}', '\xff'])
+@pytest.mark.parametrize(
+  'text', ['{', '[1]', '{"pid": 1}', '{"pid": "x"}', '\xff']
+)
 def test_a_damaged_lock_counts_until_it_is_silent(tmp_path, quick, text):
   (tmp_path / 'run.lock').write_text(text)
   with RunLock(tmp_path):
