@@ -45,6 +45,8 @@ SHELL = ('sh', 'bash')
 NOT_RUN = ('', 'dockerfile')
 _NUMBER = re.compile(r'(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?')
 
+# What breaks a promise on purpose, see docs/reliability.md.
+_TEST = re.compile(r'`(test_\w+\.py)::(test_\w+)`')
 # These train something.
 SLOW = ('docs/tutorial.md', 'docs/fine_tuning.md')
 with_python = pytest.mark.parametrize(
@@ -284,3 +286,20 @@ def test_a_line_is_taken_apart():
     ['cd', 'c'],
     ['done'],
   ]
+
+
+def test_each_promise_names_tests_that_there_are():
+  """A row of the tables without a test is no promise."""
+  text = (ROOT / 'docs' / 'reliability.md').read_text()
+  rows = [
+    line
+    for line in text.splitlines()
+    if line.startswith('| ') and not line.startswith('| what happens')
+  ]
+  assert len(rows) > 20
+  for row in rows:
+    named = _TEST.findall(row)
+    assert named, row
+    for file, test in named:
+      source = (ROOT / 'tests' / 'experiments' / file).read_text()
+      assert f'\ndef {test}(' in source, f'{file}::{test}'

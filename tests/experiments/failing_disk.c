@@ -53,18 +53,22 @@ static int below(int folder, const char *path) {
   return !strncmp(whole, root, strlen(root));
 }
 
+/* What else a call may be than one that needs room on the disk. */
+enum { PLAIN, WRITES_DATA, NEEDS_NO_ROOM };
+
 /* Whether the call must fail; it does not return where the process ends. */
-static int fails(int is_below, int half, int file, const void *data,
+static int fails(int is_below, int kind, int file, const void *data,
                  size_t size, off_t offset) {
   if (!is_below) return 0;
   int call = ++calls;
   if (!chosen || call < chosen) return 0;
+  if (error_number == ENOSPC && kind == NEEDS_NO_ROOM) return 0;
   if (error_number) {
     errno = error_number;
     return 1;
   }
   if (call > chosen) return 0;
-  if (half && size > 1) {
+  if (kind == WRITES_DATA && size > 1) {
     ssize_t (*plain)(int, const void *, size_t) = dlsym(RTLD_NEXT, "write");
     ssize_t (*at)(int, const void *, size_t, off_t) =
         dlsym(RTLD_NEXT, "pwrite");
@@ -75,24 +79,21 @@ static int fails(int is_below, int half, int file, const void *data,
   for (;;) pause();
 }
 
-/* What a full disk allows. */
-static int gives_room(int is_below) {
-  return is_below && error_number != ENOSPC;
-}
-
 #define NEXT(name) __typeof__(name) *next = dlsym(RTLD_NEXT, #name)
-#define FAILS(is_below) fails(is_below, 0, 0, NULL, 0, -1)
+#define FAILS(is_below) fails(is_below, PLAIN, 0, NULL, 0, -1)
+#define FAILS_IF_READ_ONLY(is_below) \
+  fails(is_below, NEEDS_NO_ROOM, 0, NULL, 0, -1)
 
 ssize_t write(int file, const void *data, size_t size) {
   NEXT(write);
-  if (fails(below(file, NULL), 1, file, data, size, -1)) return -1;
+  if (fails(below(file, NULL), WRITES_DATA, file, data, size, -1)) return -1;
   return next(file, data, size);
 }
 
 #define PWRITE(name, type)                                            \
   ssize_t name(int file, const void *data, size_t size, type offset) { \
     NEXT(name);                                                       \
-    if (fails(below(file, NULL), 1, file, data, size, offset)) return -1; \
+    if (fails(below(file, NULL), WRITES_DATA, file, data, size, offset)) return -1; \
     return next(file, data, size, offset);                            \
   }
 PWRITE(pwrite, off_t)
@@ -100,7 +101,7 @@ PWRITE(pwrite64, off64_t)
 
 ssize_t writev(int file, const struct iovec *parts, int count) {
   NEXT(writev);
-  if (fails(below(file, NULL), count > 0, file, parts[0].iov_base,
+  if (fails(below(file, NULL), WRITES_DATA, file, parts[0].iov_base,
             parts[0].iov_len, -1)) return -1;
   return next(file, parts, count);
 }
@@ -108,7 +109,7 @@ ssize_t writev(int file, const struct iovec *parts, int count) {
 #define PWRITEV(name, type)                                               \
   ssize_t name(int file, const struct iovec *parts, int count, type offset) { \
     NEXT(name);                                                           \
-    if (fails(below(file, NULL), count > 0, file, parts[0].iov_base,      \
+    if (fails(below(file, NULL), WRITES_DATA, file, parts[0].iov_base,      \
               parts[0].iov_len, offset)) return -1;                       \
     return next(file, parts, count, offset);                              \
   }
@@ -141,17 +142,19 @@ OPEN(open64)
 OPENAT(openat)
 OPENAT(openat64)
 
-#define CALL(name, parameters, arguments, is_below) \
-  int name parameters {                             \
-    NEXT(name);                                     \
-    if (FAILS(is_below)) return -1;                 \
-    return next arguments;                          \
+#define CALL_OF(fails, name, parameters, arguments, is_below) \
+  int name parameters {                                       \
+    NEXT(name);                                               \
+    if (fails(is_below)) return -1;                           \
+    return next arguments;                                    \
   }
+#define CALL(...) CALL_OF(FAILS, __VA_ARGS__)
+#define CALL_WITHOUT_ROOM(...) CALL_OF(FAILS_IF_READ_ONLY, __VA_ARGS__)
 CALL(mkdir, (const char *a, mode_t m), (a, m), below(AT_FDCWD, a))
 CALL(mkdirat, (int d, const char *a, mode_t m), (d, a, m), below(d, a))
-CALL(rmdir, (const char *a), (a), gives_room(below(AT_FDCWD, a)))
-CALL(unlink, (const char *a), (a), gives_room(below(AT_FDCWD, a)))
-CALL(unlinkat, (int d, const char *a, int f), (d, a, f), gives_room(below(d, a)))
+CALL_WITHOUT_ROOM(rmdir, (const char *a), (a), below(AT_FDCWD, a))
+CALL_WITHOUT_ROOM(unlink, (const char *a), (a), below(AT_FDCWD, a))
+CALL_WITHOUT_ROOM(unlinkat, (int d, const char *a, int f), (d, a, f), below(d, a))
 CALL(rename, (const char *a, const char *b), (a, b), below(AT_FDCWD, b))
 CALL(renameat, (int d, const char *a, int e, const char *b), (d, a, e, b),
      below(e, b))
@@ -161,13 +164,13 @@ CALL(link, (const char *a, const char *b), (a, b), below(AT_FDCWD, b))
 CALL(linkat, (int d, const char *a, int e, const char *b, int f),
      (d, a, e, b, f), below(e, b))
 CALL(symlink, (const char *a, const char *b), (a, b), below(AT_FDCWD, b))
-CALL(chmod, (const char *a, mode_t m), (a, m), gives_room(below(AT_FDCWD, a)))
-CALL(fchmod, (int f, mode_t m), (f, m), gives_room(below(f, NULL)))
-CALL(truncate, (const char *a, off_t n), (a, n), gives_room(below(AT_FDCWD, a)))
-CALL(ftruncate, (int f, off_t n), (f, n), gives_room(below(f, NULL)))
-CALL(ftruncate64, (int f, off64_t n), (f, n), gives_room(below(f, NULL)))
+CALL_WITHOUT_ROOM(chmod, (const char *a, mode_t m), (a, m), below(AT_FDCWD, a))
+CALL_WITHOUT_ROOM(fchmod, (int f, mode_t m), (f, m), below(f, NULL))
+CALL_WITHOUT_ROOM(truncate, (const char *a, off_t n), (a, n), below(AT_FDCWD, a))
+CALL_WITHOUT_ROOM(ftruncate, (int f, off_t n), (f, n), below(f, NULL))
+CALL_WITHOUT_ROOM(ftruncate64, (int f, off64_t n), (f, n), below(f, NULL))
 CALL(fallocate, (int f, int m, off_t o, off_t n), (f, m, o, n), below(f, NULL))
-CALL(utimensat, (int d, const char *a, const struct timespec t[2], int f),
-     (d, a, t, f), gives_room(below(d, a)))
-CALL(fsync, (int f), (f), gives_room(below(f, NULL)))
-CALL(fdatasync, (int f), (f), gives_room(below(f, NULL)))
+CALL_WITHOUT_ROOM(utimensat, (int d, const char *a, const struct timespec t[2], int f),
+     (d, a, t, f), below(d, a))
+CALL_WITHOUT_ROOM(fsync, (int f), (f), below(f, NULL))
+CALL_WITHOUT_ROOM(fdatasync, (int f), (f), below(f, NULL))
