@@ -1,13 +1,19 @@
 """Compilers are asked for what users get from them."""
 
+import os
+
 import jax
 import pytest
 
 from experiments.compiling.compilers import check_installed, use_cpu
 from experiments.compiling.topologies import find_topology
+from tests import simulated_devices
 
 use_cpu()
 jax.config.update('jax_disable_most_optimizations', False)
+for _name, _value in simulated_devices.CHEAPLY_COMPILED.items():
+  if os.environ.get(_name) == _value:
+    del os.environ[_name]
 
 
 @pytest.fixture

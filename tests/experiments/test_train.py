@@ -15,6 +15,8 @@ import pytest
 
 from tests import simulated_devices
 
+pytestmark = pytest.mark.usefixtures('compiled_as_users_are')
+
 ROOT = pathlib.Path(__file__).parents[2]
 # A model that compiles and runs fast; 32 steps of 32 digits.
 SMALL = (
@@ -164,7 +166,7 @@ def test_interrupted_and_resumed_equals_unbroken(finished, tmp_path, data_dir):
   process = start(tmp_path, data_dir, until='step 8/32')
   process.send_signal(signal.SIGINT)
   rest = process.stdout.read()
-  assert process.wait(timeout=60) == 0
+  assert process.wait(timeout=300) == 0
   saved = int(re.search(r'SIGINT: saving step (\d+)', rest)[1])
   assert 8 <= saved < 32
   output = train(tmp_path, data_dir)
