@@ -22,17 +22,17 @@ def _wait():
   signal.signal(signal.SIGINT, stop)
   signal.signal(signal.SIGTERM, stop)
   print('waiting', flush=True)
-  time.sleep(60)
+  time.sleep(600)
 
 
 def _ignore():
   signal.signal(signal.SIGTERM, signal.SIG_IGN)
   print('waiting', flush=True)
-  time.sleep(60)
+  time.sleep(600)
 
 
 def _child():
-  child = subprocess.Popen(['sleep', '60'])
+  child = subprocess.Popen(['sleep', '600'])
   print(f'child {child.pid}', flush=True)
   _wait()
 

@@ -26,7 +26,7 @@ SMALL = (
 SHARDED = '--config.parallelism.name=sharded'
 # That a process waits for another one shows after minutes: 100 seconds until
 # jax notices a death, 300 at its end.
-SOON = 30.0
+SOON = 80.0
 # Runs share what they compile, but for those that are to be seen compiling.
 _CACHE = tempfile.TemporaryDirectory(prefix='compilation')
 

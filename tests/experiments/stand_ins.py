@@ -118,7 +118,7 @@ def tpu_vm(
     env=cloud[1] | changes,
     capture_output=True,
     text=True,
-    timeout=60,
+    timeout=300,
     check=False,
   )
 

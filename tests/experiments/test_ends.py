@@ -100,7 +100,7 @@ def test_a_death_at_the_end(begin):
     'from experiments import train\n'
     'from experiments.host import command_line\n'
     'from experiments.reporting.writing import FinalReport\n'
-    'FinalReport.write = lambda *_, **__: time.sleep(60.0)\n'
+    'FinalReport.write = lambda *_, **__: time.sleep(600.0)\n'
     'command_line.run(train.main)',
   )
   run.wait_for('Final evaluation')  # The first then writes a report.

@@ -132,7 +132,7 @@ def test_a_run_outlives_its_terminal(tmp_path):
     shown += os.read(outside, 4096)
   os.close(outside)
   os.killpg(process.pid, signal.SIGHUP)  # To workers, too.
-  assert process.wait(timeout=60) == 0
+  assert process.wait(timeout=300) == 0
   (saved,) = [
     int(path.name) for path in (tmp_path / 'run' / 'checkpoints').iterdir()
   ]
@@ -142,7 +142,7 @@ def test_a_run_outlives_its_terminal(tmp_path):
   assert any(f'checkpoint of step {saved}.' in line for line in lines)
   assert any(line.startswith('step ') for line in lines)
   again.send_signal(signal.SIGHUP)
-  output, _ = again.communicate(timeout=60)
+  output, _ = again.communicate(timeout=300)
   assert again.returncode == 0
   assert re.search(r'SIGHUP: saving step \d+\. Run the same command', output)
   # No checkpoint is the best of a run that was never evaluated.

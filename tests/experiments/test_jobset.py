@@ -170,7 +170,7 @@ def start_pod(tmp_path):
 
 def test_a_pod_joins_by_its_index_and_ends_as_the_run_does(tmp_path):
   pod = start_pod(tmp_path)
-  output, _ = pod.communicate(timeout=30)
+  output, _ = pod.communicate(timeout=300)
   assert pod.returncode == 0
   assert output.startswith(
     'arguments: -u -m experiments.train '
@@ -181,7 +181,7 @@ def test_a_pod_joins_by_its_index_and_ends_as_the_run_does(tmp_path):
 def test_a_pod_that_fails_says_how(tmp_path):
   (tmp_path / 'fails').touch()
   pod = start_pod(tmp_path)
-  pod.communicate(timeout=30)
+  pod.communicate(timeout=300)
   assert pod.returncode == 2
 
 
@@ -193,6 +193,6 @@ def test_a_pod_that_is_stopped_has_not_finished(tmp_path):
   # In the instant before it waits, bash hears no signal until its child ends.
   time.sleep(0.5)
   pod.send_signal(signal.SIGTERM)
-  output, _ = pod.communicate(timeout=30)
+  output, _ = pod.communicate(timeout=300)
   assert 'SIGTERM: saving' in output
   assert pod.returncode == 143

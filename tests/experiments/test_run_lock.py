@@ -62,7 +62,7 @@ class Holder:
 
   def leave(self):
     self.process.stdin.close()
-    assert self.process.wait(timeout=20) == 0
+    assert self.process.wait(timeout=300) == 0
 
 
 @pytest.fixture
@@ -261,7 +261,7 @@ def test_a_refreshed_lock_of_another_machine_refuses(tmp_path, quick):
       cwd=ROOT,
       capture_output=True,
       text=True,
-      timeout=30,
+      timeout=300,
       check=False,
     )
   assert other.returncode == 1
@@ -285,7 +285,7 @@ def test_an_old_lock_of_another_machine_is_taken_over_at_once(tmp_path, capsys):
   os.utime(tmp_path / 'run.lock', (old, old))
   start = time.monotonic()
   with RunLock(tmp_path):
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < run_lock.SILENCE_SECONDS
   assert 'waiting' not in capsys.readouterr().out
 
 
@@ -301,7 +301,7 @@ def test_a_damaged_lock_counts_until_it_is_silent(tmp_path, quick, text):
 def test_the_refresher_ends_with_the_block(tmp_path, quick):
   with RunLock(tmp_path) as lock:
     first = os.stat(tmp_path / 'run.lock').st_mtime_ns
-    for _ in range(100):
+    for _ in range(1200):
       time.sleep(0.05)
       if os.stat(tmp_path / 'run.lock').st_mtime_ns != first:
         break
@@ -316,7 +316,7 @@ def test_a_lock_that_is_not_ours_any_more_is_left_alone(
 ):
   with RunLock(tmp_path) as lock:
     (tmp_path / 'run.lock').write_text('of somebody else')
-    lock._refresher.join(timeout=10)
+    lock._refresher.join(timeout=100)
     assert not lock._refresher.is_alive()
   assert (tmp_path / 'run.lock').read_text() == 'of somebody else'
   assert 'is no longer the lock of this run' in capsys.readouterr().err

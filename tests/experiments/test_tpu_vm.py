@@ -22,7 +22,7 @@ def record(cloud):
 
 def log_until(cloud, text):
   log = cloud[0] / 'machine' / 'perceiver' / 'run.log'
-  for _ in range(200):
+  for _ in range(2400):
     if log.exists() and text in log.read_text():
       return log.read_text()
     time.sleep(0.05)
@@ -92,7 +92,7 @@ def test_keep_carries_a_run_over_a_preemption(cloud):
     if 'None is to be had' in line:
       (cloud[0] / 'none').unlink()
       break
-  output, _ = keeper.communicate(timeout=30)
+  output, _ = keeper.communicate(timeout=300)
   assert keeper.returncode == 0
   assert 'The run has finished.' in output
   commands = [line.split()[3] for line in record(cloud) if 'tpu-vm' in line]
@@ -173,7 +173,7 @@ def test_keep_asks_in_the_queue_again(cloud):
   (cloud[0] / 'place').write_text('SUSPENDED\n')
   (cloud[0] / 'state').write_text('PREEMPTED\n')
   os.kill(pid, signal.SIGTERM)
-  output, _ = keeper.communicate(timeout=30)
+  output, _ = keeper.communicate(timeout=300)
   assert keeper.returncode == 0
   assert output.count('In the queue: ACCEPTED.') == 2
   assert 'The run has finished.' in output

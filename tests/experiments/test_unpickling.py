@@ -73,7 +73,7 @@ def test_work_without_end_is_ended(tmp_path, bomb):
   begin = time.monotonic()
   with pytest.raises(ValueError, match=r'weights\.pkl asks for more than 4 s'):
     load_apart(path, seconds=4)
-  assert time.monotonic() - begin < 10
+  assert time.monotonic() - begin < 60
 
 
 @pytest.mark.slow
@@ -110,9 +110,9 @@ def test_ctrl_c_ends_an_import_and_its_process(tmp_path):
     time.sleep(0.1)
   (reader,) = readers()
   time.sleep(5)  # It has begun to compute the hash.
-  threading.Timer(20, process.kill).start()
+  threading.Timer(120, process.kill).start()
   process.send_signal(signal.SIGINT)
-  process.wait(10)
+  process.wait(100)
   with pytest.raises(ProcessLookupError):
     os.kill(reader, 0)
   assert not (tmp_path / 'run').exists()

@@ -179,7 +179,7 @@ class TestSource:
     start = time.monotonic()
     with pytest.raises(FileNotFoundError) as raised:
       imagenet.source(split, str(tmp_path))
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 60
     message = str(raised.value)
     manual = tmp_path / 'downloads' / 'manual'
     for part in (
