@@ -20,7 +20,7 @@ from experiments.checkpointing.local_copies import copies_of
 from experiments.checkpointing.manager import open_manager
 from experiments.checkpointing.save_failures import SaveFailures
 from experiments.host import agreement, processes
-from experiments.host.buckets import is_in_bucket
+from experiments.host.buckets import is_in_bucket, sync
 from experiments.host.progress import warn
 from experiments.stepping.early_stop import Seen
 from experiments.stepping.train_state import TrainState
@@ -370,6 +370,8 @@ class Checkpoints:
 
   def _settle(self) -> None:
     self._manager.wait_until_finished()
+    if not is_in_bucket(self.directory) and processes.is_first():
+      sync(self.directory)
     if self._copies is not None:
       self._copies.push()  # By now older ones are removed.
 

@@ -57,6 +57,7 @@ class _Handler(ocp.CheckpointHandler):
           sums[path.relative_to(folder).as_posix()] = _sum(path)
     text = json.dumps({'crc32': sums, 'of_these': _digest(sums)}, indent=1)
     write_whole(own / FILE, text + '\n')
+    sync(folder)
 
 
 @ocp.args.register_with_handler(_Handler, for_save=True, for_restore=True)

@@ -131,8 +131,9 @@ class DiskLockFile(LockFile):
     return False
 
   def _write(self, text: str) -> None:
+    # Waits for those only who ask at this moment whether it is held.
     with contextlib.suppress(OSError):
-      fcntl.flock(self._open, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      fcntl.flock(self._open, fcntl.LOCK_EX)
     self._open.write(text)
     self._open.flush()
 

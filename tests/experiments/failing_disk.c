@@ -93,7 +93,8 @@ ssize_t write(int file, const void *data, size_t size) {
 #define PWRITE(name, type)                                            \
   ssize_t name(int file, const void *data, size_t size, type offset) { \
     NEXT(name);                                                       \
-    if (fails(below(file, NULL), WRITES_DATA, file, data, size, offset)) return -1; \
+    if (fails(below(file, NULL), WRITES_DATA, file, data, size, offset)) \
+      return -1;                                                      \
     return next(file, data, size, offset);                            \
   }
 PWRITE(pwrite, off_t)
@@ -101,16 +102,18 @@ PWRITE(pwrite64, off64_t)
 
 ssize_t writev(int file, const struct iovec *parts, int count) {
   NEXT(writev);
-  if (fails(below(file, NULL), WRITES_DATA, file, parts[0].iov_base,
-            parts[0].iov_len, -1)) return -1;
+  if (fails(below(file, NULL), WRITES_DATA, file,
+            count ? parts->iov_base : NULL, count ? parts->iov_len : 0, -1))
+    return -1;
   return next(file, parts, count);
 }
 
 #define PWRITEV(name, type)                                               \
   ssize_t name(int file, const struct iovec *parts, int count, type offset) { \
     NEXT(name);                                                           \
-    if (fails(below(file, NULL), WRITES_DATA, file, parts[0].iov_base,      \
-              parts[0].iov_len, offset)) return -1;                       \
+    if (fails(below(file, NULL), WRITES_DATA, file,                       \
+              count ? parts->iov_base : NULL, count ? parts->iov_len : 0, \
+              offset)) return -1;                                         \
     return next(file, parts, count, offset);                              \
   }
 PWRITEV(pwritev, off_t)
@@ -154,7 +157,8 @@ CALL(mkdir, (const char *a, mode_t m), (a, m), below(AT_FDCWD, a))
 CALL(mkdirat, (int d, const char *a, mode_t m), (d, a, m), below(d, a))
 CALL_WITHOUT_ROOM(rmdir, (const char *a), (a), below(AT_FDCWD, a))
 CALL_WITHOUT_ROOM(unlink, (const char *a), (a), below(AT_FDCWD, a))
-CALL_WITHOUT_ROOM(unlinkat, (int d, const char *a, int f), (d, a, f), below(d, a))
+CALL_WITHOUT_ROOM(unlinkat, (int d, const char *a, int f), (d, a, f),
+                  below(d, a))
 CALL(rename, (const char *a, const char *b), (a, b), below(AT_FDCWD, b))
 CALL(renameat, (int d, const char *a, int e, const char *b), (d, a, e, b),
      below(e, b))
@@ -166,11 +170,13 @@ CALL(linkat, (int d, const char *a, int e, const char *b, int f),
 CALL(symlink, (const char *a, const char *b), (a, b), below(AT_FDCWD, b))
 CALL_WITHOUT_ROOM(chmod, (const char *a, mode_t m), (a, m), below(AT_FDCWD, a))
 CALL_WITHOUT_ROOM(fchmod, (int f, mode_t m), (f, m), below(f, NULL))
-CALL_WITHOUT_ROOM(truncate, (const char *a, off_t n), (a, n), below(AT_FDCWD, a))
+CALL_WITHOUT_ROOM(truncate, (const char *a, off_t n), (a, n),
+                  below(AT_FDCWD, a))
 CALL_WITHOUT_ROOM(ftruncate, (int f, off_t n), (f, n), below(f, NULL))
 CALL_WITHOUT_ROOM(ftruncate64, (int f, off64_t n), (f, n), below(f, NULL))
 CALL(fallocate, (int f, int m, off_t o, off_t n), (f, m, o, n), below(f, NULL))
-CALL_WITHOUT_ROOM(utimensat, (int d, const char *a, const struct timespec t[2], int f),
-     (d, a, t, f), below(d, a))
+CALL_WITHOUT_ROOM(utimensat,
+                  (int d, const char *a, const struct timespec t[2], int f),
+                  (d, a, t, f), below(d, a))
 CALL_WITHOUT_ROOM(fsync, (int f), (f), below(f, NULL))
 CALL_WITHOUT_ROOM(fdatasync, (int f), (f), below(f, NULL))
