@@ -91,7 +91,7 @@ def check_whole(
     last: seconds at which it ended.
     path: of the file.
   """
-  stated = _stated_seconds(container, stream, path)
+  stated = stated_seconds(container, stream, path)
   if last and stated is not None and last < stated - _MISSING_SECONDS:
     raise ValueError(
       f'{path} is cut short: its {stream.type} ends after {last:.1f} of the '
@@ -99,10 +99,16 @@ def check_whole(
     )
 
 
-def _stated_seconds(
+def stated_seconds(
   container: av.container.InputContainer, stream: Any, path: Path
 ) -> float | None:
-  """Returns the length that a file's header states of a stream, if it does."""
+  """Returns the length that a file's header states of a stream, if it does.
+
+  Args:
+    container: of the stream.
+    stream: of sound or frames.
+    path: of the file.
+  """
   if not _states_length(container.format.name, path):
     return None
   if stream.duration is not None:

@@ -15,7 +15,9 @@ from experiments.files.containers import (
   films,
   first_stream,
   opened,
+  stated_seconds,
 )
+from experiments.host.helper import done_apart
 
 SOUND_EXTENSIONS = (
   '.wav',
@@ -78,16 +80,23 @@ def read_header(path: Path) -> MediaHeader:
     FileNotFoundError: there is no such file.
     ValueError: the file is not media.
   """
+  return MediaHeader(*stated(path))
+
+
+@done_apart
+def stated(path: Path) -> tuple[float | None, int | None, int | None]:
+  """Returns the values of `read_header`."""
   with opened(path) as container:
     audio, video = container.streams.audio, container.streams.video
     length = container.duration
-    return MediaHeader(
-      seconds=None if length is None else length / av.time_base,
-      sample_rate=audio[0].rate if audio else None,
-      short_side=min(_shown_size(video[0])) if video else None,
+    return (
+      None if length is None else length / av.time_base,
+      audio[0].rate if audio else None,
+      min(_shown_size(video[0])) if video else None,
     )
 
 
+@done_apart
 def decode_audio(
   path: Path,
   sample_rate: int,
@@ -115,6 +124,8 @@ def decode_audio(
   _check_interval(start, end)
   with opened(path) as container:
     stream = first_stream(container.streams.audio, 'sound', path)
+    seconds = _seconds_to_read(container, stream, start, end, path)
+    _check_samples_fit(seconds * sample_rate, path)
     origin = _seek(container, start)
     resampler = av.AudioResampler(format='fltp', rate=sample_rate)
     chunks, first, last, count = [], None, 0.0, 0
@@ -126,11 +137,9 @@ def decode_audio(
       last = time + frame.samples / frame.sample_rate
       chunks += resampler.resample(frame)
       count += frame.samples
-      if count * max(1.0, sample_rate / frame.sample_rate) > _MOST_SAMPLES:
-        raise ValueError(
-          f'{path} is too long: more than {_MOST_SAMPLES:,} samples of sound. '
-          'Cut it into parts.'
-        )
+      _check_samples_fit(
+        count * max(1.0, sample_rate / frame.sample_rate), path
+      )
     else:
       check_whole(container, stream, last, path)
     chunks += resampler.resample(None)
@@ -145,6 +154,15 @@ def decode_audio(
   return np.clip(samples[skip:stop], -1.0, 1.0).astype(np.float32)
 
 
+def _check_samples_fit(count: float, path: Path) -> None:
+  """Raises a ValueError where there are, or would be, very many samples."""
+  if count > _MOST_SAMPLES:
+    raise ValueError(
+      f'{path} is too long: more than {_MOST_SAMPLES:,} samples of sound. Cut '
+      'it into parts.'
+    )
+
+
 def _check_samples(samples: np.ndarray, path: Path) -> None:
   """Raises a ValueError where floating-point samples are no sound."""
   loudest = np.abs(samples).max(initial=0.0)
@@ -156,6 +174,7 @@ def _check_samples(samples: np.ndarray, path: Path) -> None:
     )
 
 
+@done_apart
 def has_video(path: Path) -> bool:
   """Returns whether a media file has frames, besides a picture of its cover.
 
@@ -167,6 +186,7 @@ def has_video(path: Path) -> bool:
     return bool(films(container))
 
 
+@done_apart
 def decode_frames(
   path: Path,
   *,
@@ -198,8 +218,10 @@ def decode_frames(
   _check_interval(start, end)
   with opened(path) as container:
     stream = first_stream(films(container), 'video', path)
-    origin = _seek(container, start)
     size = _size(stream, short_side, path)
+    seconds = _seconds_to_read(container, stream, start, end, path)
+    _check_frames_fit(3 * size[0] * size[1] * seconds * frame_rate, path)
+    origin = _seek(container, start)
     result: list[np.ndarray] = []
     held, shown, last = None, 0.0, 0.0  # A frame, from when to when.
     for frame in container.decode(stream):
@@ -233,14 +255,31 @@ def _repeat(
   if len(result) > until:
     return
   pixels = _pixels(frame, size)
-  if (until + 1) * pixels.nbytes > _MOST_FRAME_BYTES:
+  _check_frames_fit((until + 1) * pixels.nbytes, path)
+  while len(result) <= until:
+    result.append(pixels)
+
+
+def _check_frames_fit(num_bytes: float, path: Path) -> None:
+  """Raises a ValueError where frames take, or would take, much memory."""
+  if num_bytes > _MOST_FRAME_BYTES:
     raise ValueError(
       f'{path} is too long: its frames take more than '
       f'{_MOST_FRAME_BYTES / 1e9:.1f} GB. Cut it into parts, or take smaller '
       'frames, or fewer a second.'
     )
-  while len(result) <= until:
-    result.append(pixels)
+
+
+def _seconds_to_read(
+  container: av.container.InputContainer,
+  stream: Any,
+  start: float,
+  end: float | None,
+  path: Path,
+) -> float:
+  """Returns how long a part is, as far as the file's header states it."""
+  seconds = stated_seconds(container, stream, path) or 0.0
+  return (seconds if end is None else min(seconds, end)) - start
 
 
 def _shown_size(stream: Any) -> tuple[int, int]:

@@ -71,7 +71,7 @@ def test_work_without_end_is_ended(tmp_path, bomb):
   path = write(tmp_path, bomb(70))
   assert path.stat().st_size < 250
   begin = time.monotonic()
-  with pytest.raises(ValueError, match=r'weights\.pkl asks for more than 4 s'):
+  with pytest.raises(ValueError, match=r'weights\.pkl takes more than 4 s'):
     load_apart(path, seconds=4)
   assert time.monotonic() - begin < 60
 

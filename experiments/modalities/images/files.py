@@ -6,10 +6,14 @@ or read further files.
 """
 
 import pathlib
+from typing import BinaryIO
 
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
+
+from experiments.host.helper import done_apart
+from experiments.modalities.images.png_rows import strips
 
 EXTENSIONS = (
   '.jpg',
@@ -28,6 +32,7 @@ EXTENSIONS = (
 FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'GIF', 'TIFF', 'PPM')
 # Decoding takes some bytes for each pixel, and a small file may have many.
 MOST_PIXELS = 2**26
+_PIXELS_OF_A_STRIP = 2**19
 # What whole numbers of more than 8 bits reach at most, as cameras and scanners
 # write them.
 _BRIGHTEST = tuple(2**bits - 1 for bits in (8, 10, 12, 14, 16))
@@ -37,6 +42,17 @@ def read_image(
   path: pathlib.Path, least_side: int | None = None
 ) -> PIL.Image.Image:
   """Reads an image as RGB, upright as its camera was held.
+
+  See `read_pixels`, which it takes its pixels from.
+  """
+  return PIL.Image.fromarray(read_pixels(path, least_side))
+
+
+@done_apart
+def read_pixels(
+  path: pathlib.Path, least_side: int | None = None
+) -> np.ndarray:
+  """Reads an image as uint8 RGB `[H, W, 3]`, upright as its camera was held.
 
   Grey becomes three equal channels, what is transparent becomes white; of a
   moving picture it is the first frame. Values of more than 8 bits are brought
@@ -62,9 +78,13 @@ def read_image(
       PIL.Image.open(file, formats=FORMATS) as image,
     ):
       _check_size(image, least_side, path)
-      PIL.ImageOps.exif_transpose(image, in_place=True)
-      return _rgb(_reduced(image, least_side))
-  except _TooLargeError:
+      factor = min(image.size) // least_side if least_side else 1
+      small = _reduced_by_rows(file, image, factor)
+      if small is None:
+        PIL.ImageOps.exif_transpose(image, in_place=True)
+        small = _rgb(_reduced(image, factor))
+      return np.asarray(small)
+  except (_TooLargeError, MemoryError):
     raise
   except PIL.Image.DecompressionBombError as error:
     most = 2 * PIL.Image.MAX_IMAGE_PIXELS
@@ -74,6 +94,11 @@ def read_image(
   # What Pillow raises for a damaged file is not documented.
   except Exception as error:
     raise _damaged(path, str(error)) from error
+
+
+def load_formats() -> None:
+  """Imports what the formats need, before a file asks for it."""
+  PIL.Image.init()
 
 
 class _TooLargeError(ValueError):
@@ -110,9 +135,26 @@ def _smaller(size: tuple[int, int], least_side: int) -> tuple[int, int]:
   return tuple(max(1, round(side * scale)) for side in size)
 
 
-def _reduced(image: PIL.Image.Image, least_side: int | None) -> PIL.Image.Image:
+def _reduced_by_rows(
+  file: BinaryIO, image: PIL.Image.Image, factor: int
+) -> PIL.Image.Image | None:
+  """Averages the pixels of a PNG as they come; None of what is no such file."""
+  if factor < 2 or image.format != 'PNG':
+    return None
+  rows = factor * max(1, _PIXELS_OF_A_STRIP // (factor * image.width))
+  parts = strips(file, rows)
+  if parts is None:
+    return None
+  small = PIL.Image.new('RGB', tuple(-(-side // factor) for side in image.size))
+  for number, part in enumerate(parts):
+    small.paste(_rgb(part).reduce(factor), (0, number * rows // factor))
+  small.info = dict(image.info)  # Says how it is turned.
+  PIL.ImageOps.exif_transpose(small, in_place=True)
+  return small
+
+
+def _reduced(image: PIL.Image.Image, factor: int) -> PIL.Image.Image:
   """Averages pixels where far more are there than suffice."""
-  factor = min(image.size) // least_side if least_side else 1
   # Palettes cannot be averaged.
   if factor < 2 or image.mode not in ('L', 'RGB', 'RGBA', 'CMYK'):
     return image

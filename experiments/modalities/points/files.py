@@ -8,8 +8,10 @@ import numpy as np
 import trimesh
 
 from experiments.files.tables import decode, parse_table
+from experiments.host.helper import done_apart
 from experiments.modalities.points.meshes import (
   Mesh,
+  check_counts,
   parse_obj,
   parse_off,
   sample_surface,
@@ -24,6 +26,7 @@ _MOST_COLUMNS = 16
 EXTENSIONS = (*MESH_EXTENSIONS, *POINT_EXTENSIONS)
 
 
+@done_apart
 def read_shape(path: pathlib.Path, num_points: int) -> np.ndarray:
   """Reads points of a file, or samples them of its surface.
 
@@ -53,6 +56,8 @@ def read_shape(path: pathlib.Path, num_points: int) -> np.ndarray:
     else:
       mesh = Mesh(_read_points(path, data), np.zeros((0, 3), np.int64))
     points = _points_of(mesh, num_points, rng)
+  except MemoryError:
+    raise
   # What trimesh raises for a damaged file is not documented.
   except Exception as error:
     raise ValueError(
@@ -93,6 +98,9 @@ def _read_mesh(path: pathlib.Path, data: bytes) -> Mesh:
   if suffix == '.ply':
     # The same of pictures; and it knows no bytes of mixed polygons.
     return parse_ply(data, path.name)
+  # As text each triangle has a line of its own, as bytes it has 50 of them.
+  num_faces = max(data.count(b'outer loop'), len(data[84:]) // 50)
+  check_counts(0, num_faces, path.name)
   surface = trimesh.load(io.BytesIO(data), file_type='stl', process=False)
   if isinstance(surface, trimesh.Scene):
     if not surface.geometry:

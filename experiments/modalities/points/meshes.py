@@ -23,6 +23,8 @@ class Mesh(NamedTuple):
   triangles: np.ndarray
 
 
+# Of vertices, and of faces; more are no shape that a model is asked about.
+MOST_ELEMENTS = 2**23
 # Texture coordinates, colours and normals may stand behind those of a vertex.
 _OFF = re.compile(rb'\s*((?:ST)?C?N?)OFF(?=\s|\d)')
 _COUNTS = re.compile(rb'\s*(\d+)\s+(\d+)\s+-?\d+')
@@ -54,6 +56,7 @@ def parse_off(text: bytes, name: str) -> Mesh:
     words = text[header.end() :].split()[:3]
     raise ValueError(f'{name} has something that is no number in {words}.')
   num_vertices, num_faces = int(counts[1]), int(counts[2])
+  check_counts(num_vertices, num_faces, name)
   body = text[counts.end() :]
   if header[1]:
     vertices, faces = _by_lines(body, num_vertices, num_faces, name)
@@ -62,6 +65,21 @@ def parse_off(text: bytes, name: str) -> Mesh:
   if not np.isfinite(vertices).all():
     raise ValueError(f'{name} has a vertex that is not finite.')
   return Mesh(vertices, check_corners(faces, num_vertices, name))
+
+
+def check_counts(num_vertices: int, num_faces: int, name: str) -> None:
+  """Raises a ValueError where a file has very much, before it is read.
+
+  Args:
+    num_vertices: that it states, or has.
+    num_faces: that it states, or has.
+    name: of the file, for the message.
+  """
+  if max(num_vertices, num_faces) > MOST_ELEMENTS:
+    raise ValueError(
+      f'{name} is too large: it has {num_vertices:,} vertices and '
+      f'{num_faces:,} faces, and up to {MOST_ELEMENTS:,} of each are read'
+    )
 
 
 def _numbers(words: Sequence[bytes], name: str) -> np.ndarray:
@@ -181,6 +199,7 @@ def parse_obj(text: bytes, name: str) -> Mesh:
   Raises:
     ValueError: it has impossible numbers; the message names the file.
   """
+  check_counts(text.count(b'\nv '), text.count(b'\nf '), name)
   vertices: list[Sequence[bytes]] = []
   triangles: list[tuple[int, int, int]] = []
   for line in text.replace(b'\\\r\n', b' ').replace(b'\\\n', b' ').splitlines():

@@ -11,7 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.modalities.points.meshes import Mesh, check_corners, fan
+from experiments.modalities.points.meshes import (
+  Mesh,
+  check_corners,
+  check_counts,
+  fan,
+)
 
 _TYPES = {
   **{'char': 'i1', 'uchar': 'u1', 'short': 'i2', 'ushort': 'u2'},
@@ -65,6 +70,8 @@ def parse_ply(data: bytes, name: str) -> Mesh:
     raise ValueError(f'{name} is no PLY file: it has no header of one.')
   body = body.partition(b'\n')[2]
   order, elements = _header(head.decode('latin-1'), name)
+  counts = {each.name: each.count for each in elements}
+  check_counts(counts.get('vertex', 0), counts.get('face', 0), name)
   # No row is shorter than a byte.
   if any(each.count > len(body) for each in elements):
     raise ValueError(f'{name} is cut short: it states more than there is.')

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.files.tables import Table, decode, parse_table
+from experiments.host.helper import done_apart
 
 EXTENSIONS = ('.csv', '.tsv', '.npz', '.npy')
 # With a unit or without: `Time (s)`, `timestamp [ns]`, `time_ms`.
@@ -78,6 +79,12 @@ def read_measurements(path: pathlib.Path) -> Measurements:
   Raises:
     ValueError: see `read_series`.
   """
+  return Measurements(*measured(path))
+
+
+@done_apart
+def measured(path: pathlib.Path) -> tuple[np.ndarray, tuple[str, ...]]:
+  """Returns the values of `read_measurements`."""
   try:
     if path.suffix.lower() in ('.csv', '.tsv'):
       values, names = _channels(parse_table(decode(path.read_bytes())))
@@ -90,13 +97,15 @@ def read_measurements(path: pathlib.Path) -> Measurements:
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
       raise ValueError('a value that is not finite')
+  except MemoryError:
+    raise
   # What numpy and zipfile raise for a damaged file is not documented.
   except Exception as error:
     raise ValueError(
       f'{path} cannot be read as measurements ({error}). Get it again, or take '
       'it out.'
     ) from error
-  return Measurements(values, names)
+  return values, names
 
 
 def _channels(table: Table) -> tuple[np.ndarray, tuple[str, ...]]:
