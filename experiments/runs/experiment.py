@@ -9,14 +9,14 @@ import jax
 import ml_collections
 import optax
 
-from experiments.host import processes
 from experiments.checkpointing.checkpoints import Checkpoints
-from experiments.host.configuration import choose, construct, fill_defaults
 from experiments.data.dataset import Dataset, blank_batch, check_not_empty
 from experiments.data.one_at_a_time import one_at_a_time
-from experiments.stepping.early_stop import EarlyStop
+from experiments.host import processes
+from experiments.host.configuration import choose, construct, fill_defaults
 from experiments.runs.finetuning import freeze
 from experiments.runs.learning_rates import apply_learning_rates
+from experiments.stepping.early_stop import EarlyStop
 from experiments.stepping.optimizers import OPTIMIZERS
 from experiments.stepping.parallelism import (
   PARALLELISMS,
@@ -27,9 +27,14 @@ from experiments.stepping.precision import computing_in
 from experiments.stepping.schedules import SCHEDULES
 from experiments.stepping.spikes import SpikeGuard
 from experiments.stepping.steps import Collectives, Update, make_update
+from experiments.stepping.train_state import (
+  Batch,
+  Metrics,
+  TrainState,
+  state_shapes,
+)
 from experiments.tasks import make_task
 from experiments.tasks.task import Task
-from experiments.stepping.train_state import Batch, Metrics, TrainState, state_shapes
 
 
 class Binding(NamedTuple):

@@ -15,11 +15,11 @@ import ml_collections
 import numpy as np
 import optax
 
-from experiments.host.configuration import construct
 from experiments.data.dataset import batch_spec
+from experiments.host.configuration import construct
 from experiments.runs.parameter_paths import check_prefixes, is_below, paths
-from experiments.tasks.task import Task
 from experiments.stepping.train_state import init_shapes
+from experiments.tasks.task import Task
 from perceiver_jax.encoder import Encoder, stages
 from perceiver_jax.stacking import is_layer_stack
 

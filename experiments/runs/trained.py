@@ -15,12 +15,12 @@ import jax
 import ml_collections
 import numpy as np
 
+from experiments.data.dataset import Example, blank_batch
 from experiments.host import addresses
 from experiments.host.configuration import fill_defaults, read_config
-from experiments.data.dataset import Example, blank_batch
 from experiments.runs.experiment import bind, restore_run
-from experiments.tasks.task import Task
 from experiments.stepping.train_state import TrainState, state_shapes
+from experiments.tasks.task import Task
 
 # Examples at a time; fewer are filled up to a power of two, so that few shapes
 # are compiled.

@@ -11,15 +11,15 @@ import ml_collections
 import numpy as np
 import optax
 
+from experiments.data.dataset import batch_spec
 from experiments.host import addresses, processes
 from experiments.host.configuration import read_config
-from experiments.data.dataset import batch_spec
 from experiments.runs.experiment import open_checkpoints
 from experiments.runs.finetuning import finetuning_of
 from experiments.runs.parameter_paths import check_prefixes, is_below, paths
+from experiments.stepping.train_state import TrainState, init_shapes
 from experiments.tasks import make_task
 from experiments.tasks.task import Task
-from experiments.stepping.train_state import TrainState, init_shapes
 from perceiver_jax.position_encoding import LearnedPositions
 from perceiver_jax.resample import resample_positions
 
