@@ -12,7 +12,7 @@ from experiments.data.faults import DataFaults
 from experiments.host import command_line, processes
 from experiments.host.compilation_cache import start_keeping
 from experiments.host.configuration import construct
-from experiments.runs import chosen_run
+from experiments.runs import chosen_run, untrusted
 from experiments.runs.evaluation import Evaluation
 from experiments.runs.experiment import build_experiment, restore_run
 from experiments.stepping.parallelism import configure_backend
@@ -23,7 +23,8 @@ def main() -> None:
   configure_backend()
   start_keeping()
   config = command_line.config()
-  experiment = build_experiment(config, command_line.data_dir())
+  with untrusted.reading():  # Files of a folder, when they are prepared.
+    experiment = build_experiment(config, command_line.data_dir())
   step, train_state = restore_run(
     config,
     command_line.workdir(),

@@ -11,8 +11,9 @@ optical flow, each two files are one input: the flow is written as a picture, as
 .flo and as .npz. Of films, the first 20 seconds are reconstructed: NAME.mp4
 shows them beside the original, with the sound that the model makes;
 NAME_original.mp4 is what it was given. All are written into `predictions/` of
-the run. Ends with exit code 1 where a file could not be read; the others are
-answered all the same.
+the run. With --untrusted, files are read in a helper process with limits. Ends
+with exit code 1 where a file could not be read; the others are answered all the
+same.
 """  # noqa: E501
 
 import itertools
@@ -29,7 +30,7 @@ from experiments.answers.answer import Answer
 from experiments.host import command_line, output
 from experiments.host.buckets import written_here
 from experiments.host.compilation_cache import start_keeping
-from experiments.runs import chosen_run
+from experiments.runs import chosen_run, untrusted
 from experiments.runs.trained import TrainedRun
 from experiments.stepping.parallelism import configure_backend
 
@@ -100,7 +101,7 @@ def main() -> None:
   kind = run.task.answer
   folder = chosen_run.save_to('predictions')
   results, taken, failed = [], set(), False
-  with written_here(folder) as here:
+  with untrusted.reading(), written_here(folder) as here:
     for parts, answer in answers(run, files, texts):
       name = ' '.join(parts)
       if isinstance(answer, Exception):

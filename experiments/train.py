@@ -33,6 +33,7 @@ from experiments.host.progress import Progress
 from experiments.host.run_lock import RunLock
 from experiments.host.shared_folders import check_shared
 from experiments.reporting.writing import FinalReport
+from experiments.runs import untrusted
 from experiments.runs.evaluation import Evaluation
 from experiments.runs.experiment import (
   Experiment,
@@ -354,11 +355,12 @@ def main() -> None:
   """Trains the experiment that --config names."""
   configure_backend()
   start_keeping()
-  train_and_evaluate(
-    command_line.config(),
-    command_line.workdir(),
-    command_line.data_dir(),
-  )
+  with untrusted.reading():  # Files of a folder, when they are prepared.
+    train_and_evaluate(
+      command_line.config(),
+      command_line.workdir(),
+      command_line.data_dir(),
+    )
 
 
 if __name__ == '__main__':

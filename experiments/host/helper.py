@@ -244,7 +244,7 @@ def done_apart(read: Callable[..., Any]) -> Callable[..., Any]:
     except LimitError as error:
       raise ValueError(
         f'{path} {error} to be read: it is very large, damaged or made to do '
-        'harm. Take it out, or a smaller one.'
+        'harm. Make it smaller, or take it out.'
       ) from error
 
   return read_or_ask

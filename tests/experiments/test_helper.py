@@ -163,9 +163,9 @@ def test_a_reader_that_breaks_is_told_of(helper, number):
 
 
 def test_errors_come_back_with_their_messages(helper):
-  with pytest.raises(ValueError, match='^x is damaged$'):
+  with pytest.raises(ValueError, match=r'^x is damaged$'):
     do(helper, fail, 'ValueError', 'x is damaged')
-  with pytest.raises(OSError, match='^x is away$'):
+  with pytest.raises(OSError, match=r'^x is away$'):
     do(helper, fail, 'OSError', 'x is away')
   with pytest.raises(RuntimeError, match="KeyError: 'y'"):
     do(helper, fail, 'KeyError', 'y')

@@ -214,6 +214,23 @@ def test_very_long_sounds_are_refused_while_they_are_decoded(
     decode_audio(tmp_path / 'x.wav', 100 * RATE, end=0.2)
 
 
+def test_what_a_header_states_is_refused_before_it_is_decoded(
+  tmp_path, monkeypatch
+):
+  def never(*arguments):
+    raise AssertionError(arguments)
+
+  (tmp_path / 'x.wav').write_bytes(wav())
+  path = write_media(tmp_path / 'x.mp4', frames=grey_frames([9] * 25, 32, 32))
+  monkeypatch.setattr(media, '_seek', never)
+  monkeypatch.setattr(media, '_MOST_SAMPLES', RATE // 2)
+  monkeypatch.setattr(media, '_MOST_FRAME_BYTES', 10 * 32 * 32 * 3)
+  with pytest.raises(ValueError, match=r'x\.wav is too long: more than 8,000'):
+    decode_audio(tmp_path / 'x.wav', RATE)
+  with pytest.raises(ValueError, match=r'x\.mp4 is too long: its frames'):
+    decode_frames(path, frame_rate=25)
+
+
 def test_very_many_frames_are_refused(tmp_path, monkeypatch):
   path = write_media(tmp_path / 'x.mp4', frames=grey_frames([9] * 25, 32, 32))
   monkeypatch.setattr(media, '_MOST_FRAME_BYTES', 10 * 32 * 32 * 3)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import trimesh
 
+from experiments.modalities.points import meshes
 from experiments.modalities.points.files import read_shape
 from experiments.modalities.points.meshes import parse_obj, parse_off
 from experiments.modalities.points.ply import parse_ply
@@ -298,3 +299,29 @@ def test_arrays_that_are_no_points(tmp_path):
     np.save(tmp_path / 'x.npy', array)
     with pytest.raises(ValueError, match=r'x\.npy is no shape'):
       read_shape(tmp_path / 'x.npy', 8)
+
+
+@pytest.mark.parametrize(
+  ('name', 'data'),
+  [
+    ('x.off', b'OFF\n9000000 1 0\n0 0 0\n'),
+    ('x.off', b'OFF\n3 9000000 0\n0 0 0\n'),
+    (
+      'x.ply',
+      b'ply\nformat ascii 1.0\nelement vertex 9000000\nproperty float x\n'
+      b'end_header\n',
+    ),
+    ('x.obj', b'v 0 0 0\n' + b'\nf 1 1 1' * 40),
+    ('x.stl', b'solid\n' + b' outer loop\n' * 40),
+    ('x.stl', bytes(84 + 50 * 40)),
+  ],
+)
+def test_shapes_of_very_many_parts_are_refused_before_they_are_read(
+  tmp_path, monkeypatch, name, data
+):
+  if name[-3:] in ('obj', 'stl'):  # Which state nothing: they are counted.
+    monkeypatch.setattr(meshes, 'MOST_ELEMENTS', 39)
+  path = tmp_path / name
+  path.write_bytes(data)
+  with pytest.raises(ValueError, match=r'x\.\w+ is too large: it has'):
+    read_shape(path, 10)
