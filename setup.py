@@ -11,6 +11,7 @@ _TFDS_COMMAND = [  # What `tfds build imagenet2012` needs besides TFDS itself.
 ]
 _BEAM = ['apache-beam>=2.65,<3']
 _SERVE = [
+  'h11>=0.14,<1',  # uvicorn's own; its connections are ours.
   'python-multipart>=0.0.20,<1',
   'starlette>=1.0,<2',
   'uvicorn>=0.34,<1',
@@ -29,6 +30,7 @@ _DEV = [
   'ipykernel>=6.29,<8',
   'moto[s3]>=5.1,<6',
   'nbclient>=0.10,<1',
+  'prometheus-client>=0.20,<1',
   'pytest>=8.3,<10',
   'pytest-xdist>=3.6,<4',
   'ruff>=0.15,<0.18',

@@ -1,19 +1,32 @@
-"""A server in a thread of its own, on a free port of this machine."""
+"""A server on a free port of this machine, in a thread or a process of its own.
+
+  python -m tests.served --port=0
+
+is `experiments.serve`, of a small model of digits that was not trained.
+"""
 
 import contextlib
+import os
+import pathlib
+import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
-import uvicorn
 
+from experiments import serve
 from experiments.configs import digits
+from experiments.host import command_line
 from experiments.host.configuration import fill_defaults
-from experiments.runs.trained import TrainedRun
+from experiments.runs.trained import MOST_AT_ONCE, TrainedRun
 from experiments.serve import listen
 from experiments.serving.app import make_app
+from experiments.serving.connections import server_of
 from tests.small_runs import random_run
 
 
@@ -48,13 +61,18 @@ def nothing_computed(run: TrainedRun) -> TrainedRun:
 
 @contextlib.contextmanager
 def served(
-  run: TrainedRun, *, most_bytes: int = 1_000_000, most_waiting: int = 20
+  run: TrainedRun,
+  *,
+  most_bytes: int = 1_000_000,
+  most_waiting: int = 20,
+  **settings: Any,
 ) -> Iterator[str]:
   """Yields the address of a server that is there until the end."""
-  app = make_app(run, most_bytes=most_bytes, most_waiting=most_waiting)
+  app = make_app(
+    run, most_bytes=most_bytes, most_waiting=most_waiting, **settings
+  )
   with listen('127.0.0.1', 0) as listening:
-    config = uvicorn.Config(app, log_config=None, log_level='error', ws='none')
-    server = uvicorn.Server(config)
+    server = server_of(app)
     thread = threading.Thread(
       target=server.run, kwargs={'sockets': [listening]}
     )
@@ -66,3 +84,41 @@ def served(
     finally:
       server.should_exit = True
       thread.join()
+
+
+@contextlib.contextmanager
+def served_apart(*arguments: str) -> Iterator[tuple[str, subprocess.Popen]]:
+  """Yields the address and the process of a server of small digits.
+
+  Args:
+    *arguments: flags of `experiments.serve`.
+  """
+  root = pathlib.Path(__file__).parents[1]
+  with subprocess.Popen(
+    [sys.executable, '-m', 'tests.served', '--port=0', *arguments],
+    cwd=root,
+    env={**os.environ, 'PYTHONPATH': str(root), 'JAX_PLATFORMS': 'cpu'},
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  ) as process:
+    try:
+      yield re.search(r'http://[^ /]+', process.stdout.readline())[0], process
+    finally:
+      process.kill()
+
+
+def _compiled() -> TrainedRun:
+  """Returns a run whose programs are compiled for all sizes of batches."""
+  run = small_digits()
+  example = {'image': np.zeros((28, 28, 1), np.float32)}
+  size = 1
+  while size <= MOST_AT_ONCE:
+    run.apply_all([example] * size)
+    size *= 2
+  return run
+
+
+if __name__ == '__main__':
+  serve.chosen_run.load = _compiled
+  command_line.run(serve.main)

@@ -77,6 +77,7 @@ ONLY_IN = {
   'etils': ['experiments/checkpointing', 'experiments/host'],
   'fsspec': ['experiments/host'],
   'grain': ['experiments/data'],
+  'h11': ['experiments/serving'],
   'matplotlib': ['experiments/attention'],
   'orbax': ['experiments/checkpointing'],
   'PIL': ['experiments/modalities/images', 'experiments/pages'],
@@ -93,7 +94,7 @@ ONLY_IN = {
   'tqdm': ['experiments/host'],
   'transformers': ['experiments/baselines'],
   'trimesh': ['experiments/modalities/points'],
-  'uvicorn': ['experiments'],
+  'uvicorn': ['experiments/serving'],
   'wandb': ['experiments/watching'],
 }
 KINDS_OF_ANSWERS = 'experiments/answers/'

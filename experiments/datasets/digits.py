@@ -35,6 +35,8 @@ _NUM_TRAIN = 4000
 _SIDE = 28
 # Of the box that the digits of MNIST are made to fit.
 _INK_SIDE = 20
+# Of a page with a digit somewhere, the short side that is looked at.
+_SEEN_SIDE = 1024
 # Of the training pixels, in [0, 1].
 _MEAN, _STDDEV = 0.13, 0.31
 
@@ -143,7 +145,7 @@ def read_digit(path: pathlib.Path) -> np.ndarray:
   Raises:
     ValueError: it is no image.
   """
-  grey = np.asarray(read_image(path).convert('L'))
+  grey = np.asarray(read_image(path, _SEEN_SIDE).convert('L'))
   edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
   if np.median(edge) > 127:
     grey = 255 - grey

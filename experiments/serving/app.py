@@ -7,23 +7,32 @@ import functools
 import hashlib
 import importlib.resources
 import logging
+import os
 import string
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import (
+  HTMLResponse,
+  JSONResponse,
+  PlainTextResponse,
+  Response,
+)
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from experiments.runs.reading_apart import SERVED, reading_apart
 from experiments.runs.trained import TrainedRun
 from experiments.serving.batching import Batcher
 from experiments.serving.guard import Guard
+from experiments.serving.metrics import Metrics, Watched
+from experiments.serving.pace import Places, too_many
 from experiments.serving.replies import Replies
 from experiments.serving.sizes import whole_number
-from experiments.serving.uploads import Limits, Unreadable, received
+from experiments.serving.uploads import Limits, Unreadable, Upload, received
 
 _ROOM = importlib.resources.files('experiments.serving')
 _PAGE_POLICY = (
@@ -37,9 +46,14 @@ _ATTENTION_POLICY = (
   "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
   'sandbox allow-scripts'
 )
+_PROMETHEUS = 'text/plain; version=0.0.4; charset=utf-8'
 _TOP = 5
 # More would be a page of numbers.
 _MOST_TOP = 1000
+# For each place of those that wait for the model, so many to send.
+_SENDING_PLACES = 4
+# Each has a core, but that of the model.
+_LEAST_READERS = 2
 
 
 def make_app(
@@ -48,15 +62,19 @@ def make_app(
   most_bytes: int,
   most_waiting: int,
   names: Collection[str] = (),
+  token: str | None = None,
+  log: Callable[[str], None] | None = None,
 ) -> ASGIApp:
   """Returns the application.
 
   Args:
     run: that answers.
     most_bytes: of a request.
-    most_waiting: requests that are taken in, wait or are answered at a time.
+    most_waiting: requests that are read, wait or are answered at a time.
     names: of this machine, besides localhost and its addresses, that a request
       may be for.
+    token: that a request must know; None asks nobody.
+    log: takes a line of JSON for each request; None says nothing.
 
   Raises:
     ValueError: the run does not answer files or texts.
@@ -69,11 +87,13 @@ def make_app(
       Route('/api/predict', routes.predict, methods=['POST']),
       Route('/api/attention', routes.attention, methods=['POST']),
       Route('/healthz', routes.health),
+      Route('/metrics', routes.metrics),
     ],
     exception_handlers={HTTPException: _refused},
     lifespan=routes.lifespan,
   )
-  return Guard(app, names)
+  paths = [route.path for route in app.routes]
+  return Watched(Guard(app, names, token), routes.counted, paths, log)
 
 
 class _Routes:
@@ -83,18 +103,23 @@ class _Routes:
     self._run = run
     self._replies = Replies(run)
     self._limits = Limits(self._replies.files, most_bytes)
+    # Read, waiting for the model or answered; being sent is another thing.
     self._most_waiting, self._waiting = most_waiting, 0
+    self._places = Places(_SENDING_PLACES * most_waiting)
     self._page = _page()
+    self.counted = Metrics()
 
   @contextlib.asynccontextmanager
   async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
-    """Holds the thread of the model."""
+    """Holds the helper that reads, and the thread of the model."""
     del app
-    self._batcher = Batcher(self._run)
-    try:
-      yield
-    finally:
-      await asyncio.to_thread(self._batcher.close)
+    readers = max(_LEAST_READERS, (os.cpu_count() or 1) - 1)
+    with reading_apart(SERVED):
+      self._batcher = Batcher(self._run, readers)
+      try:
+        yield
+      finally:
+        await asyncio.to_thread(self._batcher.close)
 
   async def page(self, request: Request) -> Response:
     """The page where files are dropped."""
@@ -110,9 +135,23 @@ class _Routes:
     """Whether requests are answered, and how many are at work."""
     del request
     is_alive = self._batcher.is_alive()
+    waiting = self._waiting + len(self._places)
     return JSONResponse(
-      {'status': 'ok' if is_alive else 'stopped', 'waiting': self._waiting},
+      {'status': 'ok' if is_alive else 'stopped', 'waiting': waiting},
       200 if is_alive else 503,
+    )
+
+  async def metrics(self, request: Request) -> Response:
+    """What was counted, for Prometheus."""
+    del request
+    counts = dict(self._batcher.counts())
+    gauges = {
+      'requests_sending': len(self._places),
+      'requests_waiting': self._waiting,
+      'inputs_ready': counts.pop('ready'),
+    }
+    return PlainTextResponse(
+      self.counted.text(gauges, counts), media_type=_PROMETHEUS
     )
 
   async def predict(self, request: Request) -> Response:
@@ -135,17 +174,11 @@ class _Routes:
 
   async def _ask(self, request: Request, finish: Any) -> Any:
     """Puts the input of a request to the model."""
-    if self._waiting >= self._most_waiting:
-      raise HTTPException(
-        503, 'Too many requests at once. Try again.', {'Retry-After': '1'}
-      )
-    self._waiting += 1
+    self._check_room()
     try:
-      async with received(request, self._limits) as upload:
-        future = self._batcher.submit(
-          upload.read, functools.partial(finish, upload.name)
-        )
-        return await asyncio.wrap_future(future)
+      async with received(request, self._limits, self._places) as upload:
+        self._check_room()  # Others were faster.
+        return await self._answered(upload, finish)
     except Unreadable as error:
       raise HTTPException(422, str(error)) from error
     except HTTPException:
@@ -158,8 +191,21 @@ class _Routes:
         f'The server made a mistake ({type(error).__name__}); its output says '
         'more. It goes on answering others.',
       ) from error
+
+  async def _answered(self, upload: Upload, finish: Any) -> Any:
+    self._waiting += 1
+    try:
+      future = self._batcher.submit(
+        upload.read, functools.partial(finish, upload.name)
+      )
+      return await asyncio.wrap_future(future)
     finally:
       self._waiting -= 1
+
+  def _check_room(self) -> None:
+    """Raises an HTTPException where too many requests are at work."""
+    if self._waiting >= self._most_waiting:
+      raise too_many()
 
 
 def _page() -> Response:

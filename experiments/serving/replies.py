@@ -12,10 +12,10 @@ from experiments.answers.answer import Answer
 from experiments.attention.maps_of import AttentionOf
 from experiments.attention.page import attention_page
 from experiments.data.dataset import Example, Files
+from experiments.host.helper import MEGABYTE
 from experiments.modalities.senses import html_of
 from experiments.pages.tables import Html
 from experiments.runs.trained import TrainedRun
-from experiments.serving.sizes import MEGABYTE
 from experiments.serving.uploads import Limits, Unreadable
 
 # Of a file of which nothing else is known.

@@ -1,13 +1,13 @@
-"""How much a request may bring, as it is sent and as it is unpacked."""
+"""How much a request may bring."""
 
 import math
-import pathlib
-import zipfile
+from collections.abc import Callable
 
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
-MEGABYTE = 1_000_000
+from experiments.host.helper import MEGABYTE
+
 # What a request has around its files.
 _FRAME_BYTES = 16_384
 # Python refuses to read a number of very many.
@@ -27,14 +27,18 @@ def whole_number(text: str) -> float | None:
 class Counted:
   """Receives a request, up to a limit."""
 
-  def __init__(self, receive: Receive, most_bytes: int):
+  def __init__(
+    self, receive: Receive, most_bytes: int, came: Callable[[int], None]
+  ):
     """Counts from here.
 
     Args:
       receive: the request's own, see ASGI.
       most_bytes: of its files together.
+      came: is told of the bytes of each part.
     """
     self._receive = receive
+    self._came = came
     self._most_bytes = most_bytes
     self._seen = 0
 
@@ -46,38 +50,22 @@ class Counted:
 
   async def __call__(self) -> Message:
     """Returns the next message, see ASGI."""
-    message = await self._receive()
-    self._seen += len(message.get('body', b''))
+    message = await self._next()
     if self._seen > self._most_bytes + _FRAME_BYTES:
       await self._refuse(message.get('more_body', False))
     return message
 
   async def _refuse(self, more: bool = True) -> None:
     while more and self._seen < _REFUSED_LIMITS * self._most_bytes:
-      message = await self._receive()
-      self._seen += len(message.get('body', b''))
+      message = await self._next()
       more = message.get('more_body', False)
     raise HTTPException(
       413, f'The limit is {self._most_bytes / MEGABYTE:g} MB.'
     )
 
-
-def check_unpacked(path: pathlib.Path, most_bytes: int) -> None:
-  """Raises a ValueError where an archive unpacks to very much.
-
-  Args:
-    path: of any file; most are no archives.
-    most_bytes: that it may unpack to.
-  """
-  if not zipfile.is_zipfile(path):
-    return
-  try:
-    with zipfile.ZipFile(path) as archive:
-      size = sum(member.file_size for member in archive.infolist())
-  except zipfile.BadZipFile as error:
-    raise ValueError(f'{path} is damaged ({error}).') from error
-  if size > most_bytes:
-    raise ValueError(
-      f'{path} unpacks to {size / MEGABYTE:,g} MB, more than '
-      f'{most_bytes / MEGABYTE:,g} MB.'
-    )
+  async def _next(self) -> Message:
+    message = await self._receive()
+    size = len(message.get('body', b''))
+    self._seen += size
+    self._came(size)
+    return message

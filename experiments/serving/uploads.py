@@ -1,6 +1,5 @@
 """What a request brings: files in a private folder, or a text."""
 
-import asyncio
 import contextlib
 import pathlib
 import shutil
@@ -14,14 +13,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from experiments.data.dataset import Example, Files
-from experiments.serving.sizes import Counted, check_unpacked
+from experiments.serving.pace import Places, Sending
+from experiments.serving.sizes import Counted
 
-# So that who sends slowly does not keep a place for ever.
-_SECONDS_TO_SEND = 120.0
+# Of a text, which is kept in memory; models take less.
+_MOST_TEXT_BYTES = 1_000_000
 # Beyond what is used, for a message that says how many are.
 _MOST_PARTS = 8
-# An archive may unpack to so many times the limit.
-_UNPACKED_LIMITS = 16
 _MOST_NAME = 120
 
 
@@ -49,14 +47,12 @@ class Upload(NamedTuple):
     paths: where they are, under names of our own; () of a text.
     names: as the sender calls the files, without folders.
     text: UTF-8; None of files.
-    most_bytes: that were allowed.
   """
 
   files: Files
   paths: Sequence[pathlib.Path]
   names: Sequence[str]
   text: bytes | None
-  most_bytes: int
 
   @property
   def name(self) -> str:
@@ -72,8 +68,6 @@ class Upload(NamedTuple):
     try:
       if self.text is not None:
         return self.files.from_text(self.text)
-      for path in self.paths:
-        check_unpacked(path, _UNPACKED_LIMITS * self.most_bytes)
       return list(self.files.read(*self.paths))
     except (ValueError, OSError) as error:
       raise Unreadable(self._told(str(error))) from error
@@ -86,47 +80,47 @@ class Upload(NamedTuple):
 
 
 @contextlib.asynccontextmanager
-async def received(request: Request, limits: Limits) -> AsyncIterator[Upload]:
+async def received(
+  request: Request, limits: Limits, places: Places
+) -> AsyncIterator[Upload]:
   """Takes in what a request brings; its files are deleted afterwards.
 
   Args:
     request: multipart/form-data with a `file` for each file of an input, or a
       `text`; or JSON {"text": ...}.
     limits: of what it may bring.
+    places: of which it has one as long as it is sent.
 
   Raises:
-    HTTPException: it brings something else, or too much.
+    HTTPException: it brings something else, too much, or too slowly.
   """
   with tempfile.TemporaryDirectory(prefix='perceiver-upload-') as folder:
     try:
-      async with asyncio.timeout(_SECONDS_TO_SEND):
-        upload = await _take(request, limits, pathlib.Path(folder))
-    except TimeoutError:
-      raise HTTPException(
-        408, f'The request took longer than {_SECONDS_TO_SEND:g} s to send.'
-      ) from None
+      async with places.one() as sending:
+        upload = await _take(request, limits, sending, pathlib.Path(folder))
     except ClientDisconnect:
       raise HTTPException(400, 'The request broke off.') from None
     yield upload
 
 
 async def _take(
-  request: Request, limits: Limits, folder: pathlib.Path
+  request: Request, limits: Limits, sending: Sending, folder: pathlib.Path
 ) -> Upload:
   kind = request.headers.get('content-type', '').partition(';')[0].strip()
-  if kind.lower() not in ('multipart/form-data', 'application/json'):
+  is_json = kind.lower() == 'application/json'
+  if kind.lower() != 'multipart/form-data' and not is_json:
     raise HTTPException(
       415, 'Send multipart/form-data with a file, or JSON: {"text": "..."}.'
     )
-  receive = Counted(request.receive, limits.most_bytes)
+  most_text = min(limits.most_bytes, _MOST_TEXT_BYTES)
+  most = most_text if is_json else limits.most_bytes
+  receive = Counted(request.receive, most, sending.came)
   await receive.check(request.headers.get('content-length', ''))
   request = Request(request.scope, receive)
-  if kind.lower() == 'application/json':
+  if is_json:
     return _text(await _json_text(request), limits)
   form = request.form(
-    max_files=_MOST_PARTS,
-    max_fields=_MOST_PARTS,
-    max_part_size=limits.most_bytes,
+    max_files=_MOST_PARTS, max_fields=_MOST_PARTS, max_part_size=most_text
   )
   async with form as parts:
     return await _from_form(parts, limits, folder)
@@ -170,7 +164,7 @@ def _text(text: str, limits: Limits) -> Upload:
     )
   # A lone half of a surrogate pair, which JSON can hold, is no text.
   data = text.encode('utf-8', errors='replace')
-  return Upload(limits.files, (), (), data, limits.most_bytes)
+  return Upload(limits.files, (), (), data)
 
 
 async def _store(
@@ -198,7 +192,7 @@ async def _store(
   for part, path in zip(sent, paths, strict=True):
     with path.open('wb') as file:
       await run_in_threadpool(shutil.copyfileobj, part.file, file)
-  return Upload(limits.files, paths, names, None, limits.most_bytes)
+  return Upload(limits.files, paths, names, None)
 
 
 def _shown(filename: str) -> str:

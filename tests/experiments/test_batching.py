@@ -1,6 +1,7 @@
 """Requests that come at once go through the model together."""
 
 import threading
+import time
 
 import pytest
 
@@ -35,7 +36,7 @@ def model():
 
 @pytest.fixture
 def batcher(model):
-  batcher = Batcher(model)
+  batcher = Batcher(model, readers=1)
   yield batcher
   model.gate.set()
   batcher.close()
@@ -135,7 +136,7 @@ def test_nobody_waits_for_a_cancelled_one(batcher, model):
 
 
 def test_in_the_end_what_waits_is_cancelled(model):
-  batcher = Batcher(model)
+  batcher = Batcher(model, readers=1)
   first = busy(batcher, model)
   closing = threading.Thread(target=batcher.close)
   late = submit(batcher, 1)
@@ -146,3 +147,35 @@ def test_in_the_end_what_waits_is_cancelled(model):
   assert first.result(SECONDS) == [0]
   assert late.cancelled()
   assert not batcher.is_alive()
+
+
+def test_reading_goes_on_beside_the_model(model):
+  """What reads slowly keeps nobody from the model, nor the model who reads."""
+  batcher = Batcher(model, readers=2)
+  try:
+    gate, begun = threading.Event(), threading.Event()
+
+    def slowly():
+      begun.set()
+      assert gate.wait(SECONDS)
+      return [7]
+
+    slow = batcher.submit(slowly, lambda made, own: made)
+    assert begun.wait(SECONDS)
+    assert submit(batcher, 1).result(SECONDS) == ([2], [1])
+    model.gate.clear()
+    model.began.clear()
+    first = submit(batcher, 2)
+    assert model.began.wait(SECONDS)
+    gate.set()  # Is read while the model is busy.
+    until = time.monotonic() + SECONDS
+    while not batcher.counts()['ready']:
+      assert time.monotonic() < until
+      time.sleep(0.001)
+    assert not first.done()
+    model.gate.set()
+    assert slow.result(SECONDS) == [14]
+    assert batcher.counts() == {'ready': 0, 'batches': 3, 'examples': 3}
+  finally:
+    model.gate.set()
+    batcher.close()
