@@ -32,11 +32,10 @@ from experiments.baselines import huggingface
 from experiments.configs import imagenet, imagenet_io, language
 from experiments.data.dataset import batch_spec
 from experiments.host import command_line
-from experiments.host.configuration import fill_defaults
 from experiments.host.output import print_result
 from experiments.measuring import input_rate, scaling
 from experiments.measuring.forward_pass import forward_operations
-from experiments.runs.experiment import bind
+from experiments.runs.experiment import bind, settled
 from experiments.stepping.parallelism import ALONE
 from experiments.stepping.precision import COMPUTE_DTYPES
 from experiments.stepping.steps import make_update
@@ -98,7 +97,7 @@ def benchmark(
   Returns:
     What the command prints with --json: seconds, bytes, operations a second.
   """
-  config = fill_defaults(config)
+  config, _ = settled(config, None)
   dtype = config.compute_dtype = dtype or config.compute_dtype
   operations = examples * forward_operations(bind(config, None).task)
   compiled = {'ours': _compile(config, examples)}
@@ -333,7 +332,7 @@ def main() -> None:
     }
     print_result(result, render_several)
     return
-  config = fill_defaults(command_line.config())
+  config = command_line.config()
   dtype = _DTYPE.value or config.compute_dtype
   baseline = _baseline_name() if dtype == 'float32' else None
   print_result(measure(config, baseline=baseline), render)

@@ -42,7 +42,6 @@ from experiments.handing_on.sources import Source, read_source
 from experiments.handing_on.weights import is_exported, read_weights
 from experiments.host import addresses, command_line
 from experiments.host.configuration import (
-  fill_defaults,
   read_config,
   write_config,
 )
@@ -107,7 +106,7 @@ def import_weights(
     params,
     state,
     jax.jit(optimizer.init)(params),
-    ema=params if fill_defaults(config).ema_decay else None,
+    ema=params if config.get('ema_decay') else None,
   )
   workdir.mkdir(parents=True, exist_ok=True)
   with contextlib.closing(open_checkpoints(config, workdir)) as checkpoints:

@@ -22,11 +22,7 @@ from experiments.data.faults import TRAINING, DataFaults
 from experiments.data.pipeline import count_unreadable, train_batches
 from experiments.host import command_line, processes
 from experiments.host.compilation_cache import start_keeping
-from experiments.host.configuration import (
-  construct,
-  fill_defaults,
-  write_config,
-)
+from experiments.host.configuration import construct, write_config
 from experiments.host.error_text import one_line
 from experiments.host.interruption import Interruption
 from experiments.host.progress import Progress
@@ -37,8 +33,10 @@ from experiments.runs import untrusted
 from experiments.runs.evaluation import Evaluation
 from experiments.runs.experiment import (
   Experiment,
-  build_experiment,
   open_checkpoints,
+  open_data,
+  plan_experiment,
+  settled,
   update_of,
 )
 from experiments.runs.summary import describe_config_changes, describe_run
@@ -47,7 +45,6 @@ from experiments.stepping.early_stop import EarlyStop
 from experiments.stepping.health import Debug, HealthWatch
 from experiments.stepping.parallelism import ALONE, configure_backend
 from experiments.stepping.train_state import init_state
-from experiments.tasks.open_values import settle
 from experiments.watching.compiled_step import describe_step, estimate_step
 from experiments.watching.meter import Meter
 from experiments.watching.profiling import Profiler
@@ -80,11 +77,12 @@ def train_and_evaluate(
       written.
   """
   check_processes(workdir)
-  config, note = settle(fill_defaults(config), data_dir)
+  config, note = settled(config, data_dir)
+  experiment = plan_experiment(config, data_dir)
+  watchers = _make_watchers(config, experiment, workdir)
   if note:
     processes.say(f'Chosen from the data: {note}.')
-  experiment = build_experiment(config, data_dir)
-  watchers = _make_watchers(config, experiment, workdir)
+  experiment = open_data(experiment, config, data_dir)
   count_unreadable(experiment.dataset, watchers.faults)
   processes.say(describe_run(config, experiment, workdir))
   with contextlib.ExitStack() as stack:

@@ -26,6 +26,14 @@ from experiments.stepping.early_stop import Seen
 from experiments.stepping.train_state import TrainState
 
 
+def check_best_mode(best_mode: str) -> None:
+  """Raises a ValueError unless it says which metrics are better."""
+  if best_mode not in ('max', 'min'):
+    raise ValueError(
+      f"checkpoints.best_mode must be 'max' or 'min', got {best_mode!r}."
+    )
+
+
 class Checkpoints:
   """The checkpoints of a run, `<workdir>/checkpoints/<step>/`.
 
@@ -61,10 +69,7 @@ class Checkpoints:
       raise ValueError(
         f'checkpoints.keep_last must be at least 1, got {keep_last}.'
       )
-    if best_mode not in ('max', 'min'):
-      raise ValueError(
-        f"checkpoints.best_mode must be 'max' or 'min', got {best_mode!r}."
-      )
+    check_best_mode(best_mode)
     self.directory = (workdir / 'checkpoints').absolute()
     self._print = say
     self._best_metric, self._best_mode = best_metric, best_mode

@@ -20,10 +20,11 @@ from experiments.data.dataset import (
   batch_spec,
   evaluation_example,
 )
-from experiments.host.configuration import choose, fill_defaults
+from experiments.host.configuration import choose
 from experiments.runs.experiment import (
   bind,
   check_run_options,
+  settled,
   spike_guard,
   update_of,
 )
@@ -153,7 +154,7 @@ def lower(
   Raises:
     ValueError: the config is wrong, or its batch cannot be divided.
   """
-  config = fill_defaults(config)
+  config, _ = settled(config, None)
   check_run_options(config, len(devices))
   binding = bind(config, None)
   task = binding.task

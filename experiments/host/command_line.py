@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import pathlib
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -18,17 +19,23 @@ from experiments.host.configuration import (
   DamagedConfigError,
   fill_defaults,
   read_config,
+  suggestion,
   take_open_values,
 )
 from experiments.host.error_text import one_line
 
 _files: list[str] = []
+_OVERRIDE = re.compile(r'--?(?:no)?config\.([^=]*)')
 # What shells report of a program that a closed pipe has ended.
 _SIGPIPE_CODE = 141
 # And by Ctrl-C.
 _SIGINT_CODE = 130
 # Starting again does not help.
 _MISTAKE_CODE = 2
+
+
+class _Mistake(Exception):
+  """A config cannot be had; unlike a ValueError, absl adds nothing to it."""
 
 
 class _WithDefaults(flags.ArgumentParser):
@@ -40,16 +47,57 @@ class _WithDefaults(flags.ArgumentParser):
 
   def parse(self, argument: str) -> Any:
     """Returns the config of a file, see `configuration.RUN_DEFAULTS`."""
+    _check_config_file(argument)
     try:
       config = self._parser.parse(argument)
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # A file of somebody's, with anything in it.
       if '--debug' in sys.argv:  # Flags are still being read.
         raise
-      # ml_collections puts the whole traceback into the message.
-      raise ValueError(str(error.__context__)) from error
+      if isinstance(error, TypeError | ValueError) and error.__context__:
+        # ml_collections puts the whole traceback into the message.
+        error = error.__context__
+      raise _Mistake(f'--config={argument}: {_told(error)}') from error
     if not isinstance(config, ml_collections.ConfigDict):
-      return config  # Says what is wrong with the file when it is used.
-    return fill_defaults(config)
+      raise _Mistake(
+        f'--config={argument}: get_config returns no ConfigDict, but a '
+        f'{type(config).__name__}.'
+      )
+    config = fill_defaults(config)
+    for word in sys.argv:
+      if found := _OVERRIDE.match(word):
+        _check_key(config, found[1])
+    return config
+
+
+def _told(error: BaseException) -> str:
+  """What is wrong with a config file, in one line."""
+  if isinstance(error, SyntaxError):
+    return f'it is no Python: line {error.lineno}, {error.msg}.'
+  if isinstance(error, AttributeError) and 'get_config' in str(error):
+    return 'it has no function get_config.'
+  return f'{one_line(error)}.'
+
+
+def _check_key(config: ml_collections.ConfigDict, path: str) -> None:
+  """Ends with one line where a flag sets what no config can have."""
+  *sections, key = path.split('.')
+  if not all(name.isidentifier() for name in (*sections, key)):
+    raise _Mistake(
+      f'--config.{path} is no key: name it as --config.SECTION.KEY=VALUE.'
+    )
+  for depth, name in enumerate(sections, start=1):
+    place = '.'.join(sections[:depth])
+    if name not in config:
+      raise _Mistake(
+        f'Unknown config section {place}{suggestion(name, config)} Known '
+        f'there: {sorted(config)}.'
+      )
+    config = config[name]
+    if not isinstance(config, ml_collections.ConfigDict):
+      raise _Mistake(
+        f'config.{place} is {config!r}, not a section: it has no key '
+        f'{path.removeprefix(f"{place}.")!r}.'
+      )
 
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -216,9 +264,10 @@ def _parse_flags(argv: list[str]) -> list[str]:
         flags.FLAGS.register_key_flag_for_module(argv[0], flag)
   try:
     rest = flags.FLAGS(argv)
+  except _Mistake as error:
+    _fail(error)
   except flags.Error as error:
-    _fail(f'{error} See --help.')
-  _check_config_file()
+    _fail(f'{" ".join(str(error).split())} See --help.')
   _check_names()
   return rest
 
@@ -235,18 +284,21 @@ def _check_names() -> None:
       )
 
 
-def _check_config_file() -> None:
+def _check_config_file(name: str) -> None:
   """Ends with one line where --config names no file."""
-  if not flags.FLAGS['config'].present:
-    return
-  name = config_flags.get_config_filename(flags.FLAGS['config'])
   if addresses.is_address(name):
-    _fail(f'--config={name} is an address. Copy the file, and name that.')
+    raise _Mistake(
+      f'--config={name} is an address. Copy the file, and name that.'
+    )
   path = pathlib.Path(name.partition(':')[0])
+  if path.is_dir():
+    raise _Mistake(f'--config={name} is a folder. Name a file in it.')
   if not path.is_file():
-    shipped = pathlib.Path(__file__).parent / 'configs'
+    shipped = pathlib.Path(__file__).parents[1] / 'configs'
     names = sorted(each.name for each in shipped.glob('[a-z]*.py'))
-    _fail(f'There is no file {path}. In {shipped} are {", ".join(names)}.')
+    raise _Mistake(
+      f'There is no file {path}. In {shipped} are {", ".join(names)}.'
+    )
 
 
 def _fail(error: Exception | str) -> NoReturn:

@@ -17,8 +17,14 @@ from typing import Any, TypeVar
 import ml_collections
 
 from experiments.host.buckets import write_whole
+from experiments.host.ranges import check_ranges
 
 T = TypeVar('T')
+
+
+class ConfigError(ValueError):
+  """A key or a type is wrong, whatever the data are."""
+
 
 # In the workdir of every run.
 CONFIG_FILE = 'config.json'
@@ -174,6 +180,8 @@ def check_keys(
 ) -> None:
   """Raises a ValueError unless the top level has just the keys that are read.
 
+  All numbers of the config are in their ranges then, see `ranges.py`.
+
   Args:
     config: of a run.
     task_sections: the sections that its task reads.
@@ -191,11 +199,6 @@ def check_keys(
     raise ValueError(f'The config lacks {missing}.')
   for key, kind in RUN_KEYS.items():
     _check_type(f'config.{key}', config[key], kind)
-    lowest = 0 if key in ('seed', 'data_workers') else 1
-    if kind is int and config[key] < lowest:
-      raise ValueError(
-        f'config.{key} must be at least {lowest}, got {config[key]}.'
-      )
   optional = [key for key in _OPTIONAL_SECTIONS if key in config]
   for key, default in RUN_DEFAULTS.items():
     if isinstance(default, dict):
@@ -208,6 +211,25 @@ def check_keys(
         f'config.{key} must be a section such as dict(name=...), got '
         f'{config[key]!r}.'
       )
+  for key in optional:
+    _check_options(key, config[key])
+  check_ranges(config)
+
+
+def _check_options(section: str, options: Mapping[str, Any]) -> None:
+  """Checks a section of `RUN_DEFAULTS` that has no alternatives."""
+  defaults = RUN_DEFAULTS.get(section, {})
+  if not defaults or 'name' in defaults:
+    return
+  for key in options:
+    if key not in defaults:
+      raise ConfigError(_unknown(f'{section}.{key}', key, defaults))
+    kind = type(defaults[key])
+    _check_type(
+      f'config.{section}.{key}',
+      options[key],
+      Sequence[Any] if kind is tuple else kind,
+    )
 
 
 def construct(
@@ -230,9 +252,29 @@ def construct(
     What the constructor returns.
 
   Raises:
-    ValueError: a key is unknown or missing, or a value of the wrong type.
+    ConfigError: a key is unknown or missing, or a value of the wrong type.
   """
-  given = given or {}
+  check_arguments(section, constructor, arguments, given or {})
+  return constructor(*positional, **arguments, **(given or {}))
+
+
+def check_arguments(
+  section: str,
+  constructor: Callable[..., Any],
+  arguments: Mapping[str, Any],
+  given: Mapping[str, Any] = types.MappingProxyType({}),
+) -> None:
+  """Checks a section of the config, without calling its constructor.
+
+  Args:
+    section: its name in the config, for messages.
+    constructor: takes the section as keyword arguments.
+    arguments: the section.
+    given: keyword arguments that are not the config's to set.
+
+  Raises:
+    ConfigError: a key is unknown or missing, or a value of the wrong type.
+  """
   parameters = {
     name: parameter
     for name, parameter in inspect.signature(constructor).parameters.items()
@@ -244,10 +286,7 @@ def construct(
   )
   for key, value in arguments.items():
     if key not in parameters:
-      raise ValueError(
-        f'Unknown config key {section}.{key}{suggestion(key, parameters)} '
-        f'Known there: {sorted(parameters)}.'
-      )
+      raise ConfigError(_unknown(f'{section}.{key}', key, parameters))
     _check_type(f'config.{section}.{key}', value, hints[key])
   missing = [
     name
@@ -255,8 +294,7 @@ def construct(
     if parameter.default is parameter.empty and name not in arguments
   ]
   if missing:
-    raise ValueError(f'config.{section} lacks {missing}.')
-  return constructor(*positional, **arguments, **given)
+    raise ConfigError(f'config.{section} lacks {missing}.')
 
 
 def choose(
@@ -270,13 +308,20 @@ def choose(
   arguments = dict(arguments)
   name = arguments.pop('name', None)
   if not isinstance(name, str) or name not in constructors:
-    raise ValueError(
+    raise ConfigError(
       f'config.{section}.name is {name!r}'
       f'{suggestion(str(name), constructors)} Choose one of '
       f'{sorted(constructors)}.'
     )
   return construct(
     section, constructors[name], arguments, *positional, given=given
+  )
+
+
+def _unknown(path: str, key: str, known: typing.Iterable[str]) -> str:
+  return (
+    f'Unknown config key {path}{suggestion(key, known)} Known there: '
+    f'{sorted(known)}.'
   )
 
 
@@ -289,7 +334,7 @@ def suggestion(key: str, known: typing.Iterable[str]) -> str:
 def _check_type(path: str, value: Any, hint: Any) -> None:
   if not _matches(value, hint):
     expected = hint.__name__ if inspect.isclass(hint) else str(hint)
-    raise ValueError(
+    raise ConfigError(
       f'{path} must be {expected.replace("collections.abc.", "")}, got '
       f'{value!r} of type {type(value).__name__}.'
     )

@@ -8,7 +8,7 @@ from typing import Any
 import ml_collections
 
 from experiments.data.pipeline import train_batches
-from experiments.tasks import make_task
+from experiments.runs.experiment import bind
 
 # Batches that are ready before timing begins, so as not to count those made
 # ahead: threads keep 8, each worker 2.
@@ -33,7 +33,7 @@ def measure(
   Returns:
     Examples a second for no worker, one, two, ... as many as processors.
   """
-  dataset = make_task(config, data_dir).data.load()
+  dataset = bind(config, data_dir).task.data.load()
   rows = []
   for workers in _numbers_of_workers():
     stream = train_batches(

@@ -9,11 +9,18 @@ import jax
 import ml_collections
 import optax
 
-from experiments.checkpointing.checkpoints import Checkpoints
+from experiments.checkpointing.checkpoints import Checkpoints, check_best_mode
 from experiments.data.dataset import Dataset, blank_batch, check_not_empty
 from experiments.data.one_at_a_time import one_at_a_time
 from experiments.host import processes
-from experiments.host.configuration import choose, construct, fill_defaults
+from experiments.host.configuration import (
+  ConfigError,
+  check_arguments,
+  choose,
+  construct,
+  fill_defaults,
+)
+from experiments.host.error_text import one_line
 from experiments.runs.finetuning import freeze
 from experiments.runs.learning_rates import apply_learning_rates
 from experiments.stepping.early_stop import EarlyStop
@@ -33,7 +40,8 @@ from experiments.stepping.train_state import (
   TrainState,
   state_shapes,
 )
-from experiments.tasks import make_task
+from experiments.tasks import check_config, make_task
+from experiments.tasks.open_values import settle, stand_in
 from experiments.tasks.task import Task
 
 
@@ -51,6 +59,40 @@ class Binding(NamedTuple):
   optimizer: optax.GradientTransformation
 
 
+def settled(
+  config: ml_collections.ConfigDict, data_dir: str | None
+) -> tuple[ml_collections.ConfigDict, str]:
+  """The door: fills in the defaults of a config and what it leaves open.
+
+  All of it is checked as far as it can be before the data is looked at.
+
+  Args:
+    config: of a run; it is not changed.
+    data_dir: where TFDS keeps prepared data; None for its own default.
+
+  Returns:
+    The config of a run, and what was chosen from the data, in words.
+
+  Raises:
+    ValueError: the config is wrong, or the data do not say what is open.
+    FileNotFoundError: the data is not there.
+  """
+  config = fill_defaults(config)
+  check_config(config)
+  check_arguments('checkpoints', Checkpoints, config.checkpoints)
+  check_best_mode(config.checkpoints.best_mode)
+  guess = stand_in(config)
+  if guess is not None:
+    try:
+      _trace(guess.config, data_dir)
+    except ConfigError:
+      raise
+    except ValueError:
+      if guess.fits:
+        raise
+  return settle(config, data_dir)
+
+
 def bind(config: ml_collections.ConfigDict, data_dir: str | None) -> Binding:
   """Binds what a config names; its data need not be there.
 
@@ -61,7 +103,11 @@ def bind(config: ml_collections.ConfigDict, data_dir: str | None) -> Binding:
   Raises:
     ValueError: the config is wrong.
   """
-  config = fill_defaults(config)
+  return _bind(settled(config, data_dir)[0], data_dir)
+
+
+def _bind(config: ml_collections.ConfigDict, data_dir: str | None) -> Binding:
+  """Like `bind`, of a config in which nothing is open."""
   task = make_task(config, data_dir)
   baseline = config.get('baseline', {}).get('name')
   if config.compute_dtype != 'float32' and baseline == 'resnet':
@@ -83,7 +129,7 @@ class Experiment(NamedTuple):
 
   Attributes:
     task: model, loss and data.
-    dataset: opened.
+    dataset: opened; None as long as it is not, see `open_data`.
     schedule: learning rate by step.
     optimizer: of the parameters.
     parallelism: how steps run on the devices.
@@ -92,7 +138,7 @@ class Experiment(NamedTuple):
   """
 
   task: Task
-  dataset: Dataset
+  dataset: Dataset | None
   schedule: optax.Schedule
   optimizer: optax.GradientTransformation
   parallelism: Parallelism
@@ -134,7 +180,7 @@ def spike_guard(config: ml_collections.ConfigDict) -> SpikeGuard | None:
 def build_experiment(
   config: ml_collections.ConfigDict, data_dir: str | None
 ) -> Experiment:
-  """Builds everything that a config names, checking it on the way.
+  """Builds everything that a config names, then opens its data.
 
   All processes of a run build it, and wait for each other.
 
@@ -146,38 +192,102 @@ def build_experiment(
     ValueError: the config is wrong.
     FileNotFoundError: the data set is not prepared.
   """
-  config = fill_defaults(config)
-  task, schedule, optimizer = bind(config, data_dir)
+  return open_data(plan_experiment(config, data_dir), config, data_dir)
+
+
+def plan_experiment(
+  config: ml_collections.ConfigDict, data_dir: str | None
+) -> Experiment:
+  """Builds all but the data of an experiment, which is not looked at.
+
+  Keys, types, shapes and names of metrics are checked on the way, by tracing
+  the model once on shapes alone.
+
+  Args:
+    config: of a run.
+    data_dir: where TFDS keeps prepared data; None for its own default.
+
+  Raises:
+    ValueError: the config is wrong.
+  """
+  config, _ = settled(config, data_dir)
   check_run_options(config)
   parallelism = choose('parallelism', PARALLELISMS, config.parallelism)
-  with one_at_a_time(config.data.name, data_dir):
-    dataset = task.data.load()
-  check_not_empty(dataset)
-  processes.await_all()
-  batch = blank_batch(task.data.example)
-  template = state_shapes(
-    task.model,
-    optimizer,
-    batch,
-    has_ema=config.ema_decay > 0.0,
-    has_spikes=spike_guard(config) is not None,
-  )
-  metrics = _metric_names(task, template, batch)
-  _check_metric(
-    'checkpoints.best_metric', config.checkpoints.get('best_metric'), metrics
-  )
-  early_stop = construct('early_stop', EarlyStop, config.early_stop)
-  if early_stop.is_on:
-    _check_metric('early_stop.metric', early_stop.metric, metrics)
+  binding, batch, template = _trace(config, data_dir)
   return Experiment(
-    task,
-    dataset,
-    schedule,
-    optimizer,
+    binding.task,
+    None,
+    binding.schedule,
+    binding.optimizer,
     parallelism,
     batch,
     parallelism.template(template),
   )
+
+
+def open_data(
+  experiment: Experiment,
+  config: ml_collections.ConfigDict,
+  data_dir: str | None,
+) -> Experiment:
+  """Returns a planned experiment with its data, prepared if it was not yet.
+
+  Args:
+    experiment: from `plan_experiment`.
+    config: of the run.
+    data_dir: where TFDS keeps prepared data; None for its own default.
+
+  Raises:
+    FileNotFoundError: the data set is not prepared.
+    ValueError: it cannot be read, or a split of it is empty.
+  """
+  with one_at_a_time(config.data.name, data_dir):
+    dataset = experiment.task.data.load()
+  check_not_empty(dataset)
+  processes.await_all()
+  return experiment._replace(dataset=dataset)
+
+
+def _trace(
+  config: ml_collections.ConfigDict, data_dir: str | None
+) -> tuple[Binding, Batch, TrainState]:
+  """Binds a config in which nothing is open, and checks shapes and metrics.
+
+  Returns:
+    What it names, one blank example, and shapes and dtypes of the train state.
+  """
+  binding = _bind(config, data_dir)
+  task = binding.task
+  early_stop = construct('early_stop', EarlyStop, config.early_stop)
+  batch = blank_batch(task.data.example)
+  try:
+    template = state_shapes(
+      task.model,
+      binding.optimizer,
+      batch,
+      has_ema=config.ema_decay > 0.0,
+      has_spikes=spike_guard(config) is not None,
+    )
+    metrics = None
+    if task.loss_function is not None:
+      metrics = _metric_names(task, template, batch)
+  except (ArithmeticError, LookupError, TypeError) as error:
+    # No data is in this: what the config says does not go together.
+    raise ValueError(
+      f'The model of this config cannot be built: {one_line(error)}. --debug '
+      'shows where.'
+    ) from error
+  if metrics is None:
+    raise ValueError(
+      f'The task {config.task!r} has a model but no loss: it can be described '
+      '(experiments.describe), but not trained or evaluated.'
+    )
+  _check_metric(
+    'checkpoints.best_metric', config.checkpoints.get('best_metric'), metrics
+  )
+  if early_stop.is_on:
+    _check_metric('early_stop.metric', early_stop.metric, metrics)
+  return binding, batch, template
 
 
 def check_run_options(
@@ -190,17 +300,8 @@ def check_run_options(
     devices: their number; None for those here.
 
   Raises:
-    ValueError: a value is out of its range, or does not go with another.
+    ValueError: a value does not go with another.
   """
-  if config.microbatches < 1:
-    raise ValueError(
-      f'config.microbatches must be at least 1, got {config.microbatches}.'
-    )
-  if not 0.0 <= config.ema_decay < 1.0:
-    raise ValueError(
-      f'config.ema_decay must be in [0, 1), got {config.ema_decay}. A usual '
-      'value is 0.9999; 0 keeps no average.'
-    )
   check_batch_size(config.batch_size, config.microbatches, devices)
   rematerialize = config.get('encoder', {}).get('rematerialize')
   if config.parallelism.get('layer_by_layer') and rematerialize == 'none':

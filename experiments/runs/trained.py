@@ -17,8 +17,8 @@ import numpy as np
 
 from experiments.data.dataset import Example, blank_batch
 from experiments.host import addresses
-from experiments.host.configuration import fill_defaults, read_config
-from experiments.runs.experiment import bind, restore_run
+from experiments.host.configuration import read_config
+from experiments.runs.experiment import bind, restore_run, settled
 from experiments.stepping.train_state import TrainState, state_shapes
 from experiments.tasks.task import Task
 
@@ -223,7 +223,9 @@ def load_run(
     OSError: it cannot be read.
   """
   workdir = addresses.place(workdir, 'workdir')
-  config = fill_defaults(read_config(workdir) if config is None else config)
+  config, _ = settled(
+    read_config(workdir) if config is None else config, data_dir
+  )
   task, _, optimizer = bind(config, data_dir)
   template = state_shapes(
     task.model,

@@ -18,7 +18,6 @@ from experiments.tasks import (
   language,
   optical_flow,
 )
-from experiments.tasks.open_values import settle
 from experiments.tasks.task import Task, TaskKind
 
 _TASKS = {
@@ -70,14 +69,30 @@ def answer_of(config: ml_collections.ConfigDict) -> Answer | None:
 
 
 def make_task(config: ml_collections.ConfigDict, data_dir: str | None) -> Task:
-  """Returns the task of a config, after checking the config's keys."""
+  """Returns the task of a config, after checking the config's keys.
+
+  Args:
+    config: of a run; nothing in it is open, see `open_values.settle`.
+    data_dir: where TFDS keeps prepared data; None for its own default.
+
+  Raises:
+    ValueError: the config is wrong.
+  """
+  check_config(config)
+  return _TASKS[config.task].make_task(config, data_dir)
+
+
+def check_config(config: ml_collections.ConfigDict) -> None:
+  """Checks the top level of a config, and the ranges of all its numbers.
+
+  Raises:
+    ValueError: the task, a key or a section is unknown or missing, or a number
+      is out of its range.
+  """
   name = config.get('task')
   if not isinstance(name, str) or name not in _TASKS:
     raise ValueError(
       f'config.task is {name!r}; choose one of {sorted(_TASKS)}. The keys of '
       f'this config are {sorted(config)}.'
     )
-  kind = _TASKS[name]
-  check_keys(config, kind.sections(config))
-  config, _ = settle(config, data_dir)
-  return kind.make_task(config, data_dir)
+  check_keys(config, _TASKS[name].sections(config))

@@ -5,8 +5,9 @@ a run begins, and stand in its config.json as if they had been written there:
 what comes later sees the same numbers, whatever becomes of the files.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import ml_collections
 
@@ -15,6 +16,22 @@ from experiments.modalities import senses
 
 # Elsewhere None is a value like others.
 _SECTIONS = ('data', 'inputs', 'embedding', 'labels')
+# Of data like many. A config is checked with them before files are looked at;
+# where one number is asked for, it is the first.
+_TYPICAL = {
+  'channels': (),
+  'classes': ('one', 'two'),
+  'frame_rate': 8.0,
+  'image_size': 32,
+  'length': 128,
+  'mean': (0.5, 0.5, 0.5),
+  'num_channels': 3,
+  'num_points': 256,
+  'num_samples': 16_384,
+  'num_steps': 256,
+  'sample_rate': 8_000,
+  'stddev': (0.25, 0.25, 0.25),
+}
 
 
 def settle(
@@ -33,30 +50,85 @@ def settle(
     ValueError: the data cannot be read, or does not say what is open.
     FileNotFoundError: the data is not there.
   """
-  data = config.get('data')
-  if not isinstance(data, ml_collections.ConfigDict):
+  paths = _open_paths(config)
+  if not paths:
     return config, ''
-  paths = list(_open_paths(config))
-  # Data whose shapes are not known before it is seen.
+  spec = choose('data', senses.folders(), config.data, data_dir)
+  return _filled(config, paths, spec.chosen), spec.note
+
+
+class StandIn(NamedTuple):
+  """A config that has values of data like many where it left them open.
+
+  Attributes:
+    config: nothing in it is open.
+    fits: whether its shapes go together: the config says none of those that
+      follow from the data.
+  """
+
+  config: ml_collections.ConfigDict
+  fits: bool
+
+
+def stand_in(config: ml_collections.ConfigDict) -> StandIn | None:
+  """Returns what a config is checked with before its data is looked at.
+
+  Args:
+    config: of a run; it is not changed.
+
+  Returns:
+    None where nothing is open, or what is typical is not known.
+
+  Raises:
+    ConfigError: a key or a type of the data is wrong.
+  """
+  paths = _open_paths(config)
+  data = dict(config.data) if paths else {}
+  missing = [key for key in data if data[key] is None]
+  if not paths or not set(missing) <= set(_TYPICAL):
+    return None
   folders = senses.folders()
-  if data.get('name') not in folders or not paths:
-    return config, ''
-  spec = choose('data', folders, data, data_dir)
-  settled = config.copy_and_resolve_references()
+  hints = typing.get_type_hints(folders[data['name']])
+  for key in missing:
+    one = isinstance(_TYPICAL[key], tuple) and hints.get(key) == float | None
+    data[key] = _TYPICAL[key][0] if one else _TYPICAL[key]
+  spec = choose('data', folders, data, None)
+  return StandIn(
+    _filled(config, paths, spec.chosen),
+    fits=all(path in paths or path.startswith('data.') for path in spec.chosen),
+  )
+
+
+def _filled(
+  config: ml_collections.ConfigDict,
+  paths: Sequence[str],
+  chosen: Mapping[str, Any],
+) -> ml_collections.ConfigDict:
+  """Returns a copy that has what was chosen for each of the paths."""
+  filled = config.copy_and_resolve_references()
   for path in paths:
-    if path not in spec.chosen:
+    if path not in chosen:
       raise ValueError(
         f'config.{path} is not set, and the data does not say it: set '
         f'--config.{path}.'
       )
-    settled.update_from_flattened_dict({path: spec.chosen[path]})
-  return settled, spec.note
+    filled.update_from_flattened_dict({path: chosen[path]})
+  return filled
 
 
-def _open_paths(config: ml_collections.ConfigDict) -> Iterator[str]:
-  for section in _SECTIONS:
-    if section in config:
-      yield from _open_below(config[section], section)
+def _open_paths(config: ml_collections.ConfigDict) -> list[str]:
+  """Returns what is open, where the data is of a kind that can say it."""
+  data = config.get('data')
+  if not isinstance(data, ml_collections.ConfigDict):
+    return []
+  if not isinstance(data.get('name'), str) or data.name not in senses.folders():
+    return []
+  return [
+    path
+    for section in _SECTIONS
+    if section in config
+    for path in _open_below(config[section], section)
+  ]
 
 
 def _open_below(value: Any, path: str) -> Iterator[str]:
