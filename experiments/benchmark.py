@@ -310,9 +310,10 @@ def main() -> None:
     print_result(result, scaling.render)
     return
   if _SUITE.value == 'data':
+    data_dir = command_line.data_dir()
     result = input_rate.measure(
-      command_line.config(),
-      command_line.data_dir(),
+      settled(command_line.config(), data_dir)[0],
+      data_dir,
       batch_size=_EXAMPLES.value,
       batches=_REPEATS.value,
     )

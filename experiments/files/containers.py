@@ -73,10 +73,15 @@ def first_stream(streams: Sequence[Any], kind: str, path: Path) -> Any:
   """Returns the first of streams.
 
   Raises:
-    ValueError: there is none.
+    ValueError: there is none, or its codec is not known.
   """
   if not streams:
     raise ValueError(f'{path} has no {kind}.')
+  if streams[0].codec_context is None:
+    raise ValueError(
+      f'{path} cannot be decoded: the codec of its {kind} is not known. It is '
+      'damaged, or needs to be converted.'
+    )
   return streams[0]
 
 

@@ -91,8 +91,8 @@ def stated(path: Path) -> tuple[float | None, int | None, int | None]:
     length = container.duration
     return (
       None if length is None else length / av.time_base,
-      audio[0].rate if audio else None,
-      min(_shown_size(video[0])) if video else None,
+      first_stream(audio, 'sound', path).rate if audio else None,
+      min(_shown_size(first_stream(video, 'video', path))) if video else None,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import ml_collections
 
 from experiments.data.pipeline import train_batches
-from experiments.runs.experiment import bind
+from experiments.tasks import make_task
 
 # Batches that are ready before timing begins, so as not to count those made
 # ahead: threads keep 8, each worker 2.
@@ -25,7 +25,8 @@ def measure(
   """Times the training batches of a config, with threads and with workers.
 
   Args:
-    config: of an experiment; its data must be prepared.
+    config: of an experiment, in which nothing is open; its data must be
+      prepared.
     data_dir: where TFDS keeps prepared data; None for its own default.
     batch_size: examples of a batch.
     batches: timed for each number of workers.
@@ -33,7 +34,7 @@ def measure(
   Returns:
     Examples a second for no worker, one, two, ... as many as processors.
   """
-  dataset = bind(config, data_dir).task.data.load()
+  dataset = make_task(config, data_dir).data.load()
   rows = []
   for workers in _numbers_of_workers():
     stream = train_batches(

@@ -276,7 +276,7 @@ def test_may_be_zero_but_not_negative(key):
   config[key] = 0
   check(config)
   config[key] = -1
-  assert f'config.{key} must be at least 0' in message(check, config)
+  assert f'config.{key} must be in [0, ' in message(check, config)
 
 
 def test_a_section_must_be_a_section():

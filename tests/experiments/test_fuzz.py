@@ -114,8 +114,18 @@ def command_lines(rng, count, folder):
     file = f'experiments/configs/{name}.py' + (f':{variant}' if variant else '')
     if rng.random() < 0.1:
       file = rng.choice(
-        ['', ':', 'README.md', 'experiments', '/dev/null', 'setup.py', '\0']
-        + ['gs://a/b.py', f'{file}x', f'{file}:x:y', 'LICENSE', 'nowhere.py']
+        [
+          '',
+          ':',
+          'README.md',
+          'experiments',
+          '/dev/null',
+          'gs://a/b.py',
+          f'{file}x',
+          f'{file}:x:y',
+          'LICENSE',
+          'nowhere.py',
+        ]
       )
     keys = sorted(leaves(config_of(name, variant)))
     flags = [changed_flag(rng, keys) for _ in range(rng.randint(1, 2))]
@@ -125,8 +135,12 @@ def command_lines(rng, count, folder):
       )
     yield [
       'door',
-      [f'--config={file}', *flags]
-      + [f'--workdir={folder}/run', f'--data_dir={folder}/data'],
+      [
+        f'--config={file}',
+        *flags,
+        f'--workdir={folder}/run',
+        f'--data_dir={folder}/data',
+      ],
     ]
 
 
@@ -200,7 +214,7 @@ def damaged_json(rng, content):
 
 def test_what_a_run_left(left, tmp_path):
   rng, cases = random.Random(1), []
-  for number in range(CASES or 24):
+  for number in range(CASES or 16):
     run = tmp_path / str(number)
     shutil.copytree(left / 'run', run)
     name = rng.choice(
@@ -218,15 +232,18 @@ def test_what_a_run_left(left, tmp_path):
     else:
       path.write_bytes(damaged(rng, path.read_bytes()))
     command, files = rng.choice(
-      [('predict', [str(left / 'seven.png')]), ('report', [])]
-      + [('door', [f'--data_dir={tmp_path}/data'])]
+      [
+        ('predict', [str(left / 'seven.png')]),
+        ('report', []),
+        ('door', [f'--data_dir={tmp_path}/data']),
+      ]
     )
     cases.append([command, [f'--workdir={run}', *files]])
   check_all(cases)
 
 
-def encoded(array, extension):
-  return cv2.imencode(extension, array)[1].tobytes()
+def encoded(array, extension, *options):
+  return cv2.imencode(extension, array, options)[1].tobytes()
 
 
 def film():
@@ -277,7 +294,7 @@ def originals():
   return [
     ('image', '.png', encoded(noise, '.png')),
     ('image', '.jpg', encoded(noise, '.jpg')),
-    ('image', '.tiff', encoded(noise, '.tiff')),
+    ('image', '.tiff', encoded(noise, '.tiff', 259, 1)),  # Not compressed.
     ('image', '.bmp', encoded(noise, '.bmp')),
     ('audio', '.wav', sound()),
     ('video', '.mp4', film()),

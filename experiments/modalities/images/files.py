@@ -6,6 +6,7 @@ or read further files.
 """
 
 import pathlib
+import warnings
 from typing import BinaryIO
 
 import numpy as np
@@ -14,6 +15,9 @@ import PIL.ImageOps
 
 from experiments.host.helper import done_apart
 from experiments.modalities.images.png_rows import strips
+
+# What cannot be read is an error of ours, in one line.
+warnings.filterwarnings('ignore', category=UserWarning, module=r'PIL\.')
 
 EXTENSIONS = (
   '.jpg',
