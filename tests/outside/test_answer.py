@@ -57,7 +57,12 @@ def command(name, workdir, *arguments):
 @pytest.fixture(scope='module')
 def workdir(tmp_path_factory):
   workdir = tmp_path_factory.mktemp('runs') / 'dials'
-  command('train', workdir, '--config=tests/outside/dials.py')
+  command(
+    'train',
+    workdir,
+    '--config=tests/outside/dials.py',
+    '--config.report.seconds=300',
+  )
   return workdir
 
 
