@@ -165,6 +165,7 @@ def test_more_can_be_asked_for(client):
   assert len(reply['classes']) == 10
   (view,) = reply['views']
   assert view['name'] == 'image'
+  assert reply['said'].count('<li>') == 10
   assert view['html'].startswith('<img ')
   assert reply['files'] == []
 
