@@ -13,8 +13,6 @@ COMMANDS = {
     'predict',
     'attention_maps',
     'report',
-    'flow_pictures',
-    'reconstructions',
     'serve',
     'export',
   ),

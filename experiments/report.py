@@ -5,9 +5,8 @@
 
 writes `report.html` into the run's folder, or `comparison.html` beside the
 first run: one file that needs no network. Every run writes its report at its
-end, with the held-out examples that it can look at in `config.report.seconds`;
-this command looks at up to 2,000. Without the data, or with --held_out=0, the
-page has none.
+end, of its last evaluation; this command evaluates the best checkpoint. Without
+the data, or with --held_out=0, the page tells of no held-out examples.
 """
 
 import pathlib
@@ -21,7 +20,6 @@ from experiments.host.compilation_cache import start_keeping
 from experiments.reporting.comparison import comparison_page
 from experiments.reporting.run_page import read_run
 from experiments.reporting.writing import (
-  MOST_EXAMPLES,
   REPORT_FILE,
   open_data,
   write_report,
@@ -35,8 +33,9 @@ _COMPARE = flags.DEFINE_bool(
 )
 _HELD_OUT = flags.DEFINE_integer(
   'held_out',
-  MOST_EXAMPLES,
-  'Held-out examples to look at; 0 for none, and no model is loaded.',
+  None,
+  'Held-out examples to evaluate, a random choice. Default: all; 0: none, and '
+  'no model is loaded.',
   lower_bound=0,
 )
 _COMPARISON_FILE = 'comparison.html'
@@ -82,7 +81,7 @@ def main() -> None:
     write_report(
       read_run(command_line.workdir()),
       path,
-      _load if _HELD_OUT.value else None,
+      None if _HELD_OUT.value == 0 else _load,
       most=_HELD_OUT.value,
     )
   output.print_result({'report': str(path)}, lambda told: told['report'])

@@ -30,9 +30,10 @@ from experiments.host.run_lock import RunLock
 from experiments.host.shared_folders import check_shared
 from experiments.reporting.writing import FinalReport
 from experiments.runs import untrusted
-from experiments.runs.evaluation import Evaluation
+from experiments.runs.evaluation import Evaluation, Look
 from experiments.runs.experiment import (
   Experiment,
+  compared_parameters,
   open_checkpoints,
   open_data,
   plan_experiment,
@@ -102,11 +103,21 @@ def train_and_evaluate(
       if processes.is_first():
         write_config(config, workdir)
         record_start(workdir, int(start.train_state.step))
-      results = _train(config, experiment, start, checkpoints, watchers)
+      evaluate = Evaluation(
+        experiment.task,
+        experiment.dataset,
+        experiment.parallelism,
+        config.batch_size,
+        watchers.faults,
+        microbatches=config.microbatches,
+      )
+      results, look = _train(
+        config, experiment, start, checkpoints, watchers, evaluate
+      )
       checkpoints.finish()
       best_step = checkpoints.best_step()
   _report(results, best_step, workdir)
-  watchers.report.write(config, experiment, is_finished=bool(results))
+  watchers.report.write(config, experiment, evaluate, look)
   return results
 
 
@@ -167,24 +178,20 @@ def _train(
   start: Restored,
   checkpoints: Checkpoints,
   watchers: _Watchers,
-) -> dict[str, float]:
-  """The loop. Returns the results of the last step, or nothing."""
+  evaluate: Evaluation,
+) -> tuple[dict[str, float], Look | None]:
+  """The loop. Returns the last step's results and a look, or {} and None."""
   parallelism, health = experiment.parallelism, watchers.health
   train_state, position, seen = start
   early_stop = construct('early_stop', EarlyStop, config.early_stop)
   first_step, last_step = int(train_state.step), config.train_steps
-  evaluate = Evaluation(
-    experiment,
-    config.batch_size,
-    watchers.faults,
-    microbatches=config.microbatches,
-  )
+  prefix = compared_parameters(config)
   if first_step >= last_step:
     processes.say(f'Step {first_step} was the last: only evaluating.')
-    return evaluate(train_state)
+    return evaluate.look(train_state, prefix)
   if reason := early_stop.reason(seen):
     processes.say(f'Stopped early at step {first_step}: {reason}.')
-    return evaluate(train_state)
+    return evaluate.look(train_state, prefix)
   update = parallelism.update(
     update_of(config, experiment, parallelism.collectives)
   )
@@ -234,7 +241,7 @@ def _train(
       meter.add(report.metrics)
       health.check(step, train_state, batch, report.health)
       progress.advance()
-      last, row, results = step == last_step, {}, {}
+      last, row, results, look = step == last_step, {}, {}, None
       if last or step % config.log_every == 0:
         row = meter.read(position) | _counts(watchers)
         progress.report(step, row)
@@ -244,8 +251,10 @@ def _train(
             train_state, batch, report.health.gradient_norms
           )
       if last or step % config.eval_every == 0:
+        # Any evaluation can be the last one where a run may stop early.
+        looks = last or early_stop.is_on
         with meter.evaluating():
-          results = evaluate(train_state)
+          results, look = evaluate.look(train_state, prefix if looks else '')
         progress.say(f'step {step}: {_format(results)}')
         seen = early_stop.after(seen, results)
       if row or results:
@@ -262,11 +271,11 @@ def _train(
         progress.say(
           f'{stop}: saving step {step}. Run the same command again to continue.'
         )
-        return {}
+        return {}, None
       if results and (reason := early_stop.reason(seen)):
         progress.say(f'Stopped early at step {step}: {reason}.')
         break
-  return results
+  return results, look
 
 
 def _counts(watchers: _Watchers) -> dict[str, float]:

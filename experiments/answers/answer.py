@@ -21,6 +21,10 @@ from experiments.stepping.train_state import Batch
 
 # What a person sees or hears of an example; None where that is not known.
 ViewOf = Callable[[Example], Mapping[str, View]] | None
+# Arrays `[n, ...]` of held-out examples, or of one of them.
+Kept = Mapping[str, np.ndarray]
+# Of a table, by name.
+Columns = Mapping[str, Sequence[Any]]
 
 
 class DatasetMetrics(NamedTuple):
@@ -36,7 +40,7 @@ class DatasetMetrics(NamedTuple):
 
   names: tuple[str, ...]
   collect: Callable[[Any, Batch], Mapping[str, jax.Array]]
-  compute: Callable[[Mapping[str, np.ndarray]], Mapping[str, float]]
+  compute: Callable[[Kept], Mapping[str, float]]
 
 
 class Panel(NamedTuple):
@@ -52,18 +56,24 @@ class Panel(NamedTuple):
 
 
 class HeldOut(NamedTuple):
-  """How all held-out examples of a kind are told together, in the report.
+  """How all held-out examples are told together, in the report and as a table.
 
   Attributes:
-    keep: value and example to what is remembered of the example.
-    caption: what is remembered to what stands below the example.
-    sections: what is remembered of all, in order of their numbers, and a note
-      that says which they are, to sections of the report.
+    collect: predictions and batch to arrays `[B, ...]`, kept of each held-out
+      example; runs on the devices, in the evaluation that computes metrics.
+    caption: what was kept of one example to what stands below it.
+    sections: what was kept of all, `[n, ...]`, in order of their numbers, and a
+      note that says which they are, to sections of the report.
+    columns: numbers `[n]` of all and what was kept of them to the columns of a
+      table, by name; None for the metrics of each.
   """
 
-  keep: Callable[[Any, Example], Any]
-  caption: Callable[[Any], Html]
-  sections: Callable[[Sequence[Any], str], list[Section]]
+  collect: Callable[[Any, Batch], Mapping[str, jax.Array]]
+  caption: Callable[[Kept], Html]
+  sections: Callable[[Kept, str], list[Section]]
+  columns: Callable[[np.ndarray, Kept], Mapping[str, Sequence[Any]]] | None = (
+    None
+  )
 
 
 class Answer(NamedTuple):
@@ -87,7 +97,7 @@ class Answer(NamedTuple):
     full: value, held-out example and its view to all panels of it; None for
       those of the inputs and then those of the value.
     held_out: None where there is nothing to say of examples together; each is
-      then shown in full.
+      then shown in full. What it depends on of a config is for tasks to bind.
   """
 
   purpose: str

@@ -21,6 +21,7 @@ from experiments.data.dataset import (
   evaluation_example,
 )
 from experiments.host.configuration import choose
+from experiments.runs.evaluation import collect_of
 from experiments.runs.experiment import (
   bind,
   check_run_options,
@@ -182,7 +183,7 @@ def lower(
   evaluation = make_evaluation(
     task.model,
     task.loss_function,
-    task.dataset_metrics and task.dataset_metrics.collect,
+    collect_of(task),
     collectives=way.collectives,
     microbatches=config.microbatches,
   )

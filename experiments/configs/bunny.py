@@ -1,9 +1,11 @@
-"""Autoencoding of an animated film with its sound.
+r"""Autoencoding of an animated film with its sound.
 
   python -m experiments.train --config=experiments/configs/bunny.py
-  python -m experiments.reconstructions --config=experiments/configs/bunny.py
+  python -m experiments.evaluate --config=experiments/configs/bunny.py \
+    --training_examples=256
 
-Nothing is downloaded; the 5.3 seconds of film come with the package.
+Nothing is downloaded; the 5.3 seconds of film come with the package. The report
+at the end shows held-out stretches beside what the model makes of them.
 On 2 CPU cores: 15 min 25 s (seed 0). Peak signal-to-noise ratios in decibels,
 in brackets above the mean of the training stretches:
 

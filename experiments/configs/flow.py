@@ -30,7 +30,7 @@ and, trained on pairs of 32 x 48 made from six embedded photographs:
     error of estimating no motion (much of it where there is nothing to see, as
     in a sky); 0.59 on the pair of photographs of a motorcycle, 15 times
     smaller, 0.26 of that error. 12 min 2 s on 2 CPU cores (seed 0, after the
-    last step). The command experiments.flow_pictures shows both.
+    last step). The report shows both.
 """
 
 import ml_collections

@@ -79,6 +79,8 @@ class DataSpec(NamedTuple):
     has_recordings: whether held-out examples are clips of recordings: each has
       `recording`, the number of its own, and predictions of a recording's clips
       are averaged.
+    besides: makes examples of the shapes of held-out ones that are none, by
+      name; a report shows them too.
   """
 
   example: Mapping[str, Any]
@@ -90,6 +92,7 @@ class DataSpec(NamedTuple):
   files: Files | None = None
   view: Callable[[Example], Mapping[str, View]] | None = None
   has_recordings: bool = False
+  besides: Callable[[], Mapping[str, Example]] = dict
 
 
 def batch_spec(example: Mapping[str, Any], batch_size: int) -> Example:
@@ -168,6 +171,24 @@ class Joined:
     which = int(np.searchsorted(self._ends, index, side='right'))
     source = self._sources[which]
     return source[int(index - self._ends[which]) + len(source)]
+
+
+class Chosen:
+  """Some examples of a source.
+
+  Args:
+    source: of the examples.
+    numbers: int `[n]`, of those to take there, in order.
+  """
+
+  def __init__(self, source: Source, numbers: np.ndarray):
+    self._source, self._numbers = source, numbers
+
+  def __len__(self) -> int:
+    return len(self._numbers)
+
+  def __getitem__(self, index: int) -> Example:
+    return self._source[int(self._numbers[index])]
 
 
 class Windows:

@@ -98,6 +98,14 @@ class DataFaults:
     """Returns how many different examples were left out so far."""
     return sum(of == split for of, _ in self._left_out)
 
+  def errors(self, split: str) -> dict[int, str]:
+    """Returns the errors of the examples left out so far, by their numbers."""
+    return {
+      number: error
+      for (of, number), error in self._left_out.items()
+      if of == split
+    }
+
   def close(self) -> None:
     """Ends the watching."""
     self._watch.close()

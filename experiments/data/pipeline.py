@@ -136,7 +136,8 @@ def evaluation_batches(
       there is another, with weight zero.
 
   Returns:
-    Dicts of arrays `[batch_size / processes, ...]` with `weight` 0 or 1.
+    Dicts of arrays `[batch_size / processes, ...]` with `weight` 0 or 1, and
+    `held_out_number` int32, that of the example in its split.
   """
   processes = jax.process_count()
   total = len(dataset.evaluation)

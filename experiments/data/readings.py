@@ -106,7 +106,7 @@ def held_out_reader(
   prepare: Callable[[Example], Example],
   limit: int,
 ) -> Callable[[int], Reading]:
-  """Returns number to an evaluation example.
+  """Returns number to an evaluation example, with its `held_out_number`.
 
   In the place of an example that is left out there is another, of weight 0;
   numbers beyond the last give copies of the last, of weight 0 too.
@@ -126,6 +126,7 @@ def held_out_reader(
       split=HELD_OUT,
       limit=limit,
     )
+    example = {**example, 'held_out_number': np.int32(min(number, size - 1))}
     return weighted(_reading(example, errors), number < size and not errors)
 
   return read

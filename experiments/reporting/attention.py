@@ -4,40 +4,35 @@ import html
 
 from experiments.attention.maps import chosen_latents
 from experiments.attention.maps_of import AttentionOf
-from experiments.data.dataset import Dataset, Example
+from experiments.data.dataset import Example
 from experiments.pages.encodings import picture_data
 from experiments.pages.tables import Html
-from experiments.reporting.held_out import Judgement, held_out
+from experiments.reporting.held_out import Gallery
 from experiments.runs.trained import TrainedRun
 
 _LATENTS = 4
 
 
-def attention_drawings(
-  run: TrainedRun, dataset: Dataset, judgement: Judgement
-) -> Html:
+def attention_drawings(run: TrainedRun, examples: Gallery) -> Html:
   """Returns drawings of the examples of the lowest and the highest loss.
 
   Args:
     run: that was trained.
-    dataset: of the run, opened.
-    judgement: of held-out examples.
+    examples: that the page shows.
 
   Returns:
     '' where the model has no latents, or nothing of its inputs can be seen.
   """
-  judged = judgement.judged
-  if not judged:
+  chosen = [
+    (f'{kind}, {some[0].name}', some[0].example)
+    for kind, some in (('Best', examples.best), ('Worst', examples.worst))
+    if some
+  ]
+  if not chosen:
     return Html('')
-  chosen = {'Best': judged[0], 'Worst': judged[-1]}
   try:
     look = AttentionOf(run)
-    drawn = [
-      _drawings(
-        look, f'{name}, no. {each.index:,}', held_out(dataset, each.index)
-      )
-      for name, each in chosen.items()
-    ]
+    drawn = [_drawings(look, *each) for each in chosen]
   except ValueError:  # There is nothing to look at, or no way to draw it.
     return Html('')
   return Html(f'<div class="attention">{"".join(drawn)}</div>')

@@ -4,68 +4,39 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from experiments.answers.answer import Panel, panels_of_inputs
-from experiments.data.dataset import Dataset, Example
+from experiments.data.dataset import Example
 from experiments.data.modality import View
 from experiments.modalities.senses import html_of, sense_of
 from experiments.pages.tables import Html
-from experiments.reporting.held_out import (
-  Judged,
-  Judgement,
-  extremes,
-  held_out,
-  predictions_of,
-)
-from experiments.runs.trained import TrainedRun
+from experiments.reporting.held_out import Shown
 from experiments.tasks.task import Task
 
-# Of examples that take little room, and of those that take a row.
-_MANY, _FEW = 12, 4
 
-
-def example_cards(
-  run: TrainedRun, dataset: Dataset, judgement: Judgement
-) -> tuple[Html, Html]:
-  """Returns the worst and the best examples, the most extreme first.
+def example_cards(task: Task, some: Sequence[Shown]) -> Html:
+  """Returns examples side by side, or below each other where they take room.
 
   Args:
-    run: that judged them.
-    dataset: of the run, opened.
-    judgement: of held-out examples.
+    task: of the model.
+    some: of the gallery; '' for none.
   """
-  count = _MANY if run.task.answer.held_out else _FEW
-  worst, best = (
-    _cards(run, dataset, judgement, some) for some in extremes(judgement, count)
-  )
-  return worst, best
-
-
-def _cards(
-  run: TrainedRun,
-  dataset: Dataset,
-  judgement: Judgement,
-  some: Sequence[Judged],
-) -> Html:
-  examples = [held_out(dataset, judged.index) for judged in some]
-  if not examples:
+  if not some:
     return Html('')
-  together = run.task.answer.held_out
-  if together is not None:
-    view = run.task.data.view
-    views = [{} if view is None else view(each) for each in examples]
-    kind = _room_for(views[0])
+  if task.answer.held_out is None:
     cards = [
-      _small_card(shown, together.caption(judged.kept), judged)
-      for shown, judged in zip(views, some, strict=True)
+      _panel_card(example_panels(task, each.prediction, each.example), each)
+      for each in some
     ]
-  else:
-    kind = 'examples full'
-    made = predictions_of(run, examples, len(judgement.judged))
-    cards = [
-      _panel_card(example_panels(run.task, prediction, example), judged)
-      for prediction, example, judged in zip(made, examples, some, strict=True)
-    ]
-  return Html(f'<div class="{kind}">{"".join(cards)}</div>')
+    return Html(f'<div class="examples full">{"".join(cards)}</div>')
+  view = task.data.view
+  views = [{} if view is None else view(each.example) for each in some]
+  cards = [
+    _small_card(shown, task.answer.held_out.caption(each.kept), each)
+    for shown, each in zip(views, some, strict=True)
+  ]
+  return Html(f'<div class="{_room_for(views[0])}">{"".join(cards)}</div>')
 
 
 def _room_for(views: Mapping[str, View]) -> str:
@@ -74,11 +45,10 @@ def _room_for(views: Mapping[str, View]) -> str:
   return 'examples' if is_small and len(views) < 2 else 'examples broad'
 
 
-def _small_card(
-  views: Mapping[str, View], caption: Html, judged: Judged
-) -> str:
-  shown = ''.join(f'<div>{html_of(view)}</div>' for view in views.values())
-  return _card(shown, f'{caption}{_footer(judged)}')
+def _small_card(views: Mapping[str, View], said: Html, shown: Shown) -> str:
+  seen = ''.join(f'<div>{html_of(view)}</div>' for view in views.values())
+  told = f'loss {shown.metrics["loss"]:.3g}, {shown.name}'
+  return _card(seen, f'{said}{_said(told)}')
 
 
 def example_panels(
@@ -101,19 +71,25 @@ def example_panels(
   return [*panels_of_inputs(example, view), *kind.panels(answer)]
 
 
-def _panel_card(panels: Sequence[Panel], judged: Judged) -> str:
-  shown = ''.join(
+def _panel_card(panels: Sequence[Panel], shown: Shown) -> str:
+  seen = ''.join(
     f'<div><div class="panel-name">{html.escape(panel.name)}</div>'
     f'{panel.body}</div>'
     for panel in panels
   )
-  return _card(shown, _footer(judged))
-
-
-def _footer(judged: Judged) -> str:
-  return (
-    f'<span class="said">loss {judged.loss:.3g}, no. {judged.index:,}</span>'
+  metrics = {
+    name: value
+    for name, value in shown.metrics.items()
+    if np.isfinite(value) or name == 'loss'
+  }
+  told = ', '.join(
+    f'{name.replace("_", " ")} {value:.3g}' for name, value in metrics.items()
   )
+  return _card(seen, _said(f'{shown.name}: {told}'))
+
+
+def _said(text: str) -> str:
+  return f'<span class="said">{html.escape(text)}</span>'
 
 
 def _card(shown: str, caption: str) -> str:

@@ -1,160 +1,179 @@
-"""What a trained run makes of held-out examples, one by one."""
+"""The held-out examples of a run: an evaluation of them, and those to show."""
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from experiments.data.dataset import Dataset, Example
-from experiments.host.error_text import one_line
+from experiments.data.dataset import Chosen, Dataset, Example
+from experiments.data.faults import DataFaults
+from experiments.host.agreement import any_process
+from experiments.runs.evaluation import EachExample, Evaluation, Look
 from experiments.runs.trained import MOST_AT_ONCE, TrainedRun
-from experiments.stepping.train_state import LossFunction
+from experiments.stepping.parallelism import Replicated
+from experiments.stepping.train_state import TrainState
 from experiments.tasks.task import Task
-from perceiver_jax.metrics import sum_of_means
+
+# Of examples that take little room, and of those that take a row.
+_MANY, _FEW = 12, 4
 
 
-class Judged(NamedTuple):
-  """A held-out example that the model has seen.
-
-  Attributes:
-    index: number of the example among the held-out ones.
-    loss: the loss of it alone.
-    kept: what is remembered of it, see `HeldOut.keep`; None where the kind of
-      answer keeps nothing.
-  """
-
-  index: int
-  loss: float
-  kept: Any = None
-
-
-class Judgement(NamedTuple):
-  """What the model makes of held-out examples.
+class Shown(NamedTuple):
+  """A held-out example that a page shows.
 
   Attributes:
-    judged: in order of their losses, the least first, and last those whose
-      loss is not finite.
-    total: all held-out examples, judged or not.
-    unreadable: the first error of examples that could not be read; '' for none.
+    name: of it, such as 'no. 12'.
+    metrics: of it alone, `loss` among them.
+    example: as the model takes it, without a batch axis.
+    kept: what was kept of it, see `HeldOut.collect`.
+    prediction: of the model; None where what was kept says all.
   """
 
-  judged: Sequence[Judged]
-  total: int
-  unreadable: str = ''
+  name: str
+  metrics: Mapping[str, float]
+  example: Example
+  kept: Mapping[str, Any]
+  prediction: Any = None
 
 
-def judge(
-  run: TrainedRun,
-  dataset: Dataset,
-  most: int,
-  *,
-  seconds: float = float('inf'),
-) -> Judgement:
-  """Evaluates held-out examples one by one.
+class Gallery(NamedTuple):
+  """The examples that a page shows.
+
+  Attributes:
+    worst: of the highest losses, the highest first; a loss that is no number
+      is higher than all.
+    typical: of losses about the median; none where what was kept says all.
+    best: of the lowest losses, the lowest first. None is shown twice.
+    besides: others than held-out ones, see `DataSpec.besides`.
+  """
+
+  worst: Sequence[Shown]
+  typical: Sequence[Shown]
+  best: Sequence[Shown]
+  besides: Sequence[Shown] = ()
+
+
+def look_at(
+  run: TrainedRun, dataset: Dataset, most: int | None = None
+) -> tuple[Evaluation, Look]:
+  """Evaluates the held-out examples of a run, on all devices of this process.
+
+  Those that cannot be read are left out.
 
   Args:
     run: that was trained.
     dataset: of the run, opened.
-    most: examples to evaluate; a random choice, always the same, where there
-      are more.
-    seconds: after which no more are evaluated.
+    most: examples to look at; a random choice, always the same, where there are
+      more. None for all.
+
+  Raises:
+    ValueError: no example can be read.
   """
   total = len(dataset.evaluation)
-  order = np.arange(total)
-  if total > most or np.isfinite(seconds):
-    # Wherever time is up, classes that stand together are all among them.
-    order = np.random.default_rng(0).permutation(total)[:most]
-  loss_of = _loss_of(run.task.loss_function)
-  judged, unreadable = [], ''
-  end = time.monotonic() + seconds
-  for start in range(0, len(order), MOST_AT_ONCE):
-    if start and time.monotonic() > end:
-      break
-    examples = {}
-    for index in order[start : start + MOST_AT_ONCE]:
-      try:
-        examples[int(index)] = held_out(dataset, int(index))
-      except (ValueError, OSError) as error:
-        unreadable = unreadable or one_line(error)
-    made = predictions_of(run, list(examples.values()), total)
-    for (index, example), prediction in zip(
-      examples.items(), made, strict=True
-    ):
-      loss = loss_of(prediction, example)
-      judged.append(Judged(index, loss, _kept(run.task, prediction, example)))
-  judged.sort(key=lambda x: (not np.isfinite(x.loss), x.loss, x.index))
-  return Judgement(judged, total, unreadable)
+  numbers = np.random.default_rng(0).permutation(total)[:most]
+  numbers.sort()
+  devices = jax.local_device_count()
+  parallelism = Replicated()
+  faults = DataFaults(lambda line: None, bad_examples=total)
+  evaluate = Evaluation(
+    run.task,
+    dataset._replace(evaluation=Chosen(dataset.evaluation, numbers)),
+    parallelism,
+    devices * min(MOST_AT_ONCE, -(-len(numbers) // devices)),
+    faults,
+  )
+  train_state = TrainState(np.int32(run.step), run.params, run.state, ())
+  _, look = evaluate.look(parallelism.place_state(train_state), 'eval')
+  faults.close()
+  each = look.each._replace(numbers=numbers[look.each.numbers])
+  return evaluate, look._replace(each=each, total=total)
 
 
-def held_out(dataset: Dataset, index: int) -> Example:
-  """Returns a held-out example as the model takes it, without a batch axis."""
-  return dataset.prepare(dataset.evaluation[index])
+def gallery(
+  evaluate: Evaluation, look: Look, task: Task, dataset: Dataset
+) -> Gallery:
+  """Returns the examples to show; only these are read again.
 
-
-def predictions_of(
-  run: TrainedRun, examples: Sequence[Example], total: int
-) -> list[Any]:
-  """Returns the predictions of at most `MOST_AT_ONCE` examples.
+  What the model says of them is computed again where it would have been too
+  much to keep of all. All processes of a run call this.
 
   Args:
-    run: that was trained.
-    examples: of one shape or of several.
-    total: examples that go through the model in all; fewer at a time are filled
-      up, so that one shape is compiled.
+    evaluate: that the look is by.
+    look: at held-out examples.
+    task: of the run.
+    dataset: of the run, opened.
+
+  Raises:
+    OSError: an example cannot be read any more.
   """
-  if not examples:
-    return []
-  size = min(MOST_AT_ONCE, total)
-  filled = [*examples, *[examples[-1]] * (size - len(examples))]
-  return run.apply_all(filled)[: len(examples)]
+  is_small = task.answer.held_out is not None
+  worst, typical, best = extremes(look.each, _MANY if is_small else _FEW)
+  groups, error = Gallery([], [], []), None
+  try:
+    groups = Gallery(
+      *(
+        [_shown(look.each, row, dataset) for row in rows]
+        for rows in (worst, [] if is_small else typical, best)
+      )
+    )
+  except (ValueError, OSError) as read_error:
+    error = read_error
+  if any_process(error is not None):
+    raise OSError(f'An example to show cannot be read: {error}') from error
+  if is_small:
+    return groups
+  besides = [
+    Shown(name, {}, example, {})
+    for name, example in task.data.besides().items()
+  ]
+  return _with_predictions(evaluate, look, groups._replace(besides=besides))
 
 
 def extremes(
-  judgement: Judgement, count: int
-) -> tuple[Sequence[Judged], Sequence[Judged]]:
-  """Returns the examples of the highest and of the lowest loss.
-
-  Each begins with the most extreme; none is in both.
+  each: EachExample, count: int
+) -> tuple[list[int], list[int], list[int]]:
+  """Returns the rows of the highest losses, of the middle, and of the lowest.
 
   Args:
-    judgement: of examples.
-    count: of each, at most.
+    each: of the examples.
+    count: of rows of each kind, at most; no row is of two.
   """
-  ordered = judgement.judged
-  worst = list(
-    reversed(ordered[max(len(ordered) // 2, len(ordered) - count) :])
+  losses = each.metrics['loss']
+  finite = np.isfinite(losses)
+  order = np.lexsort((np.where(finite, losses, 0.0), ~finite)).tolist()
+  half = len(order) // 2
+  best = order[: min(count, half)]
+  worst = order[max(half, len(order) - count) :][::-1]
+  rest = order[len(best) : len(order) - len(worst)]
+  start = max(0, (len(rest) - count) // 2)
+  return worst, rest[start : start + count], best
+
+
+def _shown(each: EachExample, row: int, dataset: Dataset) -> Shown:
+  number = int(each.numbers[row])
+  return Shown(
+    f'no. {number:,}',
+    {name: float(values[row]) for name, values in each.metrics.items()},
+    dataset.prepare(dataset.evaluation[number]),
+    {name: values[row] for name, values in each.kept.items()},
   )
-  return worst, ordered[: min(count, len(ordered) // 2)]
 
 
-def _kept(task: Task, prediction: Any, example: Example) -> Any:
-  """What the kind of answer remembers of an example."""
-  if task.answer.held_out is None:
-    return None
-  return task.answer.held_out.keep(task.tell([prediction], [example]), example)
-
-
-def _loss_of(
-  loss_function: LossFunction,
-) -> Callable[[Any, Mapping[str, Any]], float]:
-  """The loss of a batch of one; compiled once for each shape."""
-
-  @jax.jit
-  def loss(prediction: Any, example: Example) -> jax.Array:
-    prediction, example = jax.tree.map(
-      lambda x: jnp.asarray(x)[None], (prediction, example)
+def _with_predictions(
+  evaluate: Evaluation, look: Look, groups: Gallery
+) -> Gallery:
+  every = [shown for group in groups for shown in group]
+  if not every:
+    return groups
+  predictions, metrics = evaluate.again(look, [x.example for x in every])
+  made = iter(
+    shown._replace(
+      prediction=prediction,
+      metrics={name: float(values[i]) for name, values in metrics.items()},
     )
-    prediction = jax.tree.map(_at_least_float32, prediction)
-    batch = {**example, 'weight': jnp.ones(1)}
-    return sum_of_means(loss_function(prediction, batch)[0])
-
-  return lambda prediction, example: float(loss(prediction, dict(example)))
-
-
-def _at_least_float32(values: jax.Array) -> jax.Array:
-  if not jnp.issubdtype(values.dtype, jnp.floating):
-    return values
-  return values.astype(jnp.promote_types(values.dtype, jnp.float32))
+    for i, (shown, prediction) in enumerate(
+      zip(every, predictions, strict=True)
+    )
+  )
+  return Gallery(*([next(made) for _ in group] for group in groups))

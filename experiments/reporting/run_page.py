@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import ml_collections
 
-from experiments.data.dataset import Dataset
 from experiments.host.buckets import modified
 from experiments.host.configuration import read_config
 from experiments.pages.axes import number
@@ -16,7 +15,7 @@ from experiments.pages.page import Section, page, tiles
 from experiments.pages.tables import Html, metric_cell, table
 from experiments.reporting import background, curves
 from experiments.reporting.examples import example_cards
-from experiments.reporting.held_out import Judgement
+from experiments.reporting.held_out import Gallery
 from experiments.reporting.history import (
   History,
   best_evaluation,
@@ -24,7 +23,8 @@ from experiments.reporting.history import (
   evaluation_of,
   read_history,
 )
-from experiments.runs.trained import TrainedRun
+from experiments.runs.evaluation import Look
+from experiments.tasks.task import Task
 from experiments.watching.starts import read_starts
 
 _MOST_TILES = 4
@@ -50,14 +50,16 @@ class Seen(NamedTuple):
   """What a run makes of held-out examples.
 
   Attributes:
-    run: of a checkpoint.
-    dataset: of the run, opened.
-    judgement: of examples.
+    task: of the run.
+    look: at all of them.
+    examples: to show; None for none.
+    attention: drawings of what the latents look at; '' for none.
   """
 
-  run: TrainedRun
-  dataset: Dataset
-  judgement: Judgement
+  task: Task
+  look: Look
+  examples: Gallery | None = None
+  attention: Html = Html('')
 
 
 def read_run(workdir: pathlib.Path) -> RunFiles:
@@ -72,14 +74,13 @@ def read_run(workdir: pathlib.Path) -> RunFiles:
 
 
 def run_page(
-  files: RunFiles, seen: Seen | None, *, attention: Html, why_not: str = ''
+  files: RunFiles, seen: Seen | None = None, why_not: str = ''
 ) -> str:
   """Returns the report of a run as HTML.
 
   Args:
     files: of the run.
     seen: what it makes of held-out examples; None leaves these sections out.
-    attention: drawings of what the latents look at; '' for none.
     why_not: why there are no examples, where there are none.
   """
   history, config = files.history, files.config
@@ -87,7 +88,6 @@ def run_page(
     _curves(history),
     Section('Final metrics', _metrics_table(history, config)),
     *_held_out_sections(seen, why_not),
-    Section('Attention', attention, 'What the latents look at.'),
     Section(
       'Throughput',
       curves.throughput_charts(history),
@@ -112,35 +112,40 @@ def metric_name(name: str) -> str:
 
 
 def _held_out_sections(seen: Seen | None, why_not: str) -> list[Section]:
-  if seen is None:
+  if seen is None or not len(seen.look.each.numbers):
     missing = Html(f'<p class="note">{html.escape(why_not)}</p>')
     return [Section('Held-out examples', missing if why_not else Html(''))]
-  judgement = seen.judgement
-  worst, best = example_cards(*seen)
-  told = _told(judgement)
-  note = f'Of {told}, by the checkpoint of step {seen.run.step:,}'
-  return [
-    *_together(seen, note),
-    Section('Worst examples', worst, f'The highest losses of {told}.'),
-    Section('Best examples', best, f'The lowest losses of {told}.'),
-  ]
+  told = _told(seen.look)
+  note = f'Of {told}, at step {seen.look.step:,}'
+  counted = seen.task.answer.held_out
+  sections = counted.sections(seen.look.each.kept, note) if counted else []
+  if why_not:
+    sections.append(
+      Section('Examples', Html(f'<p class="note">{html.escape(why_not)}</p>'))
+    )
+  if seen.examples is not None:
+    titles = {
+      'Worst examples': f'The highest losses of {told}.',
+      'Typical examples': f'Losses about the median of {told}.',
+      'Best examples': f'The lowest losses of {told}.',
+      'Other examples': 'Not of the held-out ones.',
+    }
+    sections += [
+      Section(title, example_cards(seen.task, some), told)
+      for (title, told), some in zip(titles.items(), seen.examples, strict=True)
+    ]
+  sections.append(
+    Section('Attention', seen.attention, 'What the latents look at.')
+  )
+  return sections
 
 
-def _together(seen: Seen, note: str) -> list[Section]:
-  """What the kind of answer says of all examples."""
-  together = seen.run.task.answer.held_out
-  if together is None:
-    return []
-  judged = sorted(seen.judgement.judged, key=lambda each: each.index)
-  return together.sections([each.kept for each in judged], note)
-
-
-def _told(judgement: Judgement) -> str:
-  seen, total = len(judgement.judged), judgement.total
+def _told(look: Look) -> str:
+  seen, total = len(look.each.numbers), look.total
   told = f'all {total:,}' if seen == total else f'{seen:,} of the {total:,}'
   told = f'{told} held-out examples'
-  if judgement.unreadable:
-    told = f'{told} (some cannot be read: {judgement.unreadable})'
+  if look.unreadable:
+    told = f'{told} (some cannot be read: {look.unreadable})'
   return told
 
 

@@ -12,16 +12,14 @@ from experiments.data.one_at_a_time import one_at_a_time
 from experiments.host import processes
 from experiments.host.buckets import write_whole
 from experiments.host.error_text import one_line
-from experiments.pages.tables import Html
 from experiments.reporting.attention import attention_drawings
-from experiments.reporting.held_out import judge
+from experiments.reporting.held_out import gallery, look_at
 from experiments.reporting.run_page import RunFiles, Seen, read_run, run_page
-from experiments.runs.experiment import Experiment, restore_run
-from experiments.runs.trained import TrainedRun, run_of
+from experiments.runs.evaluation import Evaluation, Look
+from experiments.runs.experiment import Experiment
+from experiments.runs.trained import TrainedRun
 
 REPORT_FILE = 'report.html'
-# Of larger data sets, a part.
-MOST_EXAMPLES = 2000
 
 
 class FinalReport:
@@ -29,8 +27,9 @@ class FinalReport:
 
   Args:
     workdir: of the run.
-    seconds: after which no more held-out examples are looked at; 0 for none,
-      and the page is made of what the run wrote alone.
+    seconds: after which attention is not drawn any more; 0 shows no examples.
+      What is counted over all held-out examples comes from the last evaluation,
+      and takes no time.
 
   Raises:
     ValueError: seconds are negative.
@@ -48,51 +47,62 @@ class FinalReport:
     self,
     config: ml_collections.ConfigDict,
     experiment: Experiment,
-    *,
-    is_finished: bool,
+    evaluate: Evaluation,
+    look: Look | None,
   ) -> None:
-    """Writes `report.html`, in the first process only.
+    """Writes `report.html`, in the first process; all of a run call this.
 
     Args:
       config: of the run.
       experiment: of the run.
-      is_finished: False for a run that was interrupted: it has no time.
+      evaluate: that the look is by.
+      look: at the last step; None for a run that was interrupted.
     """
-    if not processes.is_first():
-      return
-
-    def load() -> tuple[TrainedRun, Dataset]:
-      step, train_state = restore_run(
-        config, self._workdir, experiment.template, 'best'
-      )
-      task = experiment.task
-      run = run_of(config, self._workdir, step, task, train_state)
-      return run, experiment.dataset
-
-    # Reading a checkpoint is for all processes of a run to do together.
-    alone = jax.process_count() == 1
-    wanted = self._seconds > 0.0 and is_finished and alone
+    seen, why_not = None, ''
     try:
-      write_report(
-        read_run(self._workdir),
-        self._workdir / REPORT_FILE,
-        load if wanted else None,
-        most=MOST_EXAMPLES,
-        seconds=self._seconds,
-      )
+      if look is not None:
+        seen = Seen(experiment.task, look)
+        if self._seconds > 0.0:
+          seen, why_not = self._with_examples(
+            config, experiment, evaluate, seen
+          )
+      if processes.is_first():
+        page = run_page(read_run(self._workdir), seen, why_not)
+        write_whole(self._workdir / REPORT_FILE, page)
     except Exception as error:  # The run is done, whatever this comes to.
       processes.say(f'The report could not be written: {one_line(error)}')
+
+  def _with_examples(
+    self,
+    config: ml_collections.ConfigDict,
+    experiment: Experiment,
+    evaluate: Evaluation,
+    seen: Seen,
+  ) -> tuple[Seen, str]:
+    end = time.monotonic() + self._seconds
+    task, look = seen.task, seen.look
+    try:
+      examples = gallery(evaluate, look, task, experiment.dataset)
+    except OSError as error:
+      return seen, one_line(error)
+    # What the processes have of a model is for all of them to compute with.
+    if jax.process_count() > 1 or time.monotonic() > end:
+      return seen._replace(examples=examples), ''
+    params, state = experiment.parallelism.fetch_state(
+      (look.params, look.state)
+    )
+    run = TrainedRun(config, self._workdir, look.step, task, params, state)
+    attention = attention_drawings(run, examples)
+    return seen._replace(examples=examples, attention=attention), ''
 
 
 def write_report(
   files: RunFiles,
   path: pathlib.Path,
   load: Callable[[], tuple[TrainedRun, Dataset]] | None,
-  *,
-  most: int,
-  seconds: float = float('inf'),
+  most: int | None = None,
 ) -> None:
-  """Writes the report of a run.
+  """Writes the report of a run that is over.
 
   Args:
     files: of the run.
@@ -100,27 +110,19 @@ def write_report(
     load: returns the trained run and its data; None for a page without
       examples. Where it raises a ValueError or an OSError, because there is no
       checkpoint or no data, the page says so in their place.
-    most: held-out examples to look at.
-    seconds: after which no more are looked at.
+    most: see `look_at`.
 
   Raises:
     OSError: the page cannot be written.
   """
-  seen, attention, why_not = None, Html(''), ''
+  seen, why_not = None, ''
   if load is not None:
     try:
-      run, dataset = load()
+      seen = _see(*load(), most)
     except (ValueError, OSError) as error:
       why_not = f'Not looked at: {error}'
-    else:
-      end = time.monotonic() + seconds
-      judgement = judge(run, dataset, most, seconds=seconds)
-      seen = Seen(run, dataset, judgement)
-      if time.monotonic() < end:
-        attention = attention_drawings(run, dataset, judgement)
-  text = run_page(files, seen, attention=attention, why_not=why_not)
   path.parent.mkdir(parents=True, exist_ok=True)
-  write_whole(path, text)
+  write_whole(path, run_page(files, seen, why_not))
 
 
 def open_data(run: TrainedRun, data_dir: str | None) -> Dataset:
@@ -131,3 +133,9 @@ def open_data(run: TrainedRun, data_dir: str | None) -> Dataset:
   """
   with one_at_a_time(run.config.data.name, data_dir):
     return run.task.data.load()
+
+
+def _see(run: TrainedRun, dataset: Dataset, most: int | None) -> Seen:
+  evaluate, look = look_at(run, dataset, most)
+  examples = gallery(evaluate, look, run.task, dataset)
+  return Seen(run.task, look, examples, attention_drawings(run, examples))

@@ -336,6 +336,18 @@ def _check_metric(key: str, metric: str | None, names: list[str]) -> None:
     )
 
 
+def compared_parameters(config: ml_collections.ConfigDict) -> str:
+  """Returns whose metrics choose the best checkpoint.
+
+  Args:
+    config: of a run.
+
+  Returns:
+    'eval', of the parameters, or 'eval_ema', of their average.
+  """
+  return config.checkpoints.best_metric.partition('/')[0]
+
+
 def open_checkpoints(
   config: ml_collections.ConfigDict, workdir: pathlib.Path
 ) -> Checkpoints:

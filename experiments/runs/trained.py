@@ -18,7 +18,12 @@ import numpy as np
 from experiments.data.dataset import Example, blank_batch
 from experiments.host import addresses
 from experiments.host.configuration import read_config
-from experiments.runs.experiment import bind, restore_run, settled
+from experiments.runs.experiment import (
+  bind,
+  compared_parameters,
+  restore_run,
+  settled,
+)
 from experiments.stepping.train_state import TrainState, state_shapes
 from experiments.tasks.task import Task
 
@@ -245,7 +250,7 @@ def run_of(
   train_state: TrainState,
 ) -> TrainedRun:
   """Returns a run of a state that was restored already, see `load_run`."""
-  averaged = config.checkpoints.best_metric.startswith('eval_ema/')
+  averaged = compared_parameters(config) == 'eval_ema'
   params = train_state.ema if averaged else train_state.params
   params, state = jax.device_put((params, train_state.state))
   return TrainedRun(config, workdir, step, task, params, state)

@@ -80,6 +80,24 @@ class Report(NamedTuple):
 Update = Callable[[TrainState, Batch], tuple[TrainState, Report]]
 
 
+class OfExamples(NamedTuple):
+  """What an evaluation gives back of each example of a batch.
+
+  Attributes:
+    metrics: `[B]` float32 each: `loss`, and those of the loss function; NaN
+      where a metric does not count the example.
+    kept: arrays `[B, ...]` that were asked for.
+    predictions: of the model, `[B, ...]`, in float32 at least.
+  """
+
+  metrics: Mapping[str, jax.Array]
+  kept: Any
+  predictions: Any
+
+
+Evaluate = Callable[[hk.Params, hk.State, Batch], tuple[Metrics, OfExamples]]
+
+
 def make_update(
   model: hk.TransformedWithState,
   loss_function: LossFunction,
@@ -178,14 +196,17 @@ def make_evaluation(
   *,
   collectives: Collectives,
   microbatches: int = 1,
-) -> Callable[[hk.Params, hk.State, Batch], tuple[Metrics, Mapping]]:
+) -> Evaluate:
   """Returns the evaluation of a batch, to be compiled for the devices.
+
+  All that anybody wants of held-out examples comes out of this one function;
+  what is not fetched stays on the devices, until the next batch.
 
   Args:
     model: takes a batch and `is_training`.
     loss_function: as for the update; its metrics are summed over devices.
-    collect: takes predictions and batch; returns arrays `[B, ...]` that are
-      given back beside the metrics. None gives back none.
+    collect: takes predictions and batch; returns arrays `[B, ...]` to be kept.
+      None keeps none.
     collectives: of the devices that it will run on.
     microbatches: parts into which a device's batch is divided, as for the
       update, so that what trains can be evaluated.
@@ -193,22 +214,47 @@ def make_evaluation(
 
   def evaluation(
     params: hk.Params, state: hk.State, batch: Batch
-  ) -> tuple[Metrics, Mapping[str, jax.Array]]:
-    def evaluate(part: Batch) -> tuple[Metrics, Mapping[str, jax.Array]]:
+  ) -> tuple[Metrics, OfExamples]:
+    def evaluate(part: Batch) -> tuple[Metrics, OfExamples]:
       predictions, _ = model.apply(params, state, None, part, is_training=False)
       predictions = _at_least_float32(predictions)
       _, metrics = loss_function(predictions, part)
-      return metrics, {} if collect is None else collect(predictions, part)
+      return metrics, OfExamples(
+        metrics=_of_each(loss_function, predictions, part),
+        kept={} if collect is None else collect(predictions, part),
+        predictions=predictions,
+      )
 
     if microbatches == 1:
-      metrics, kept = evaluate(batch)
+      metrics, examples = evaluate(batch)
     else:
-      metrics, kept = jax.lax.map(evaluate, _divide(batch, microbatches))
+      metrics, examples = jax.lax.map(evaluate, _divide(batch, microbatches))
       metrics = jax.tree.map(lambda x: x.sum(axis=0), metrics)
-      kept = _undivide(kept)
-    return collectives.sum(metrics), kept
+      examples = _undivide(examples)
+    return collectives.sum(metrics), examples
 
   return evaluation
+
+
+def _of_each(
+  loss_function: LossFunction, predictions: Any, batch: Batch
+) -> dict[str, jax.Array]:
+  """The loss and the metrics of each example as if it were a batch, `[B]`."""
+
+  def of_one(prediction: Any, example: Batch) -> dict[str, jax.Array]:
+    prediction, example = jax.tree.map(
+      lambda x: x[None], (prediction, dict(example))
+    )
+    means, metrics = loss_function(
+      prediction, {**example, 'weight': jnp.ones(1)}
+    )
+    values = {
+      name: jnp.where(mean.weight > 0.0, mean.total / mean.weight, jnp.nan)
+      for name, mean in metrics.items()
+    }
+    return {**values, 'loss': sum_of_means(means)}
+
+  return jax.vmap(of_one)(predictions, dict(batch))
 
 
 def _differentiate(
@@ -256,7 +302,7 @@ def _divide(batch: Batch, parts: int) -> Batch:
   )
 
 
-def _undivide(parts: Mapping[str, jax.Array]) -> Mapping[str, jax.Array]:
+def _undivide(parts: Any) -> Any:
   """Examples in the order that they had before `_divide`."""
   return jax.tree.map(
     lambda x: x.swapaxes(0, 1).reshape(-1, *x.shape[2:]), parts

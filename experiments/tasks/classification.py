@@ -12,8 +12,10 @@ import jax
 import ml_collections
 
 from experiments.answers.answer import DatasetMetrics
+from experiments.answers.classes.held_out import held_out_classes
 from experiments.answers.classes.losses import sigmoid_loss, softmax_loss
 from experiments.answers.classes.metrics import (
+  collect_classes,
   recording_accuracy,
   sigmoid_metrics,
 )
@@ -81,13 +83,17 @@ def make_task(config: ml_collections.ConfigDict, data_dir: str | None) -> Task:
   """
   datasets = {**_DATASETS, **senses.folders()}
   data = choose('data', datasets, config.data, data_dir)
+  names, loss = class_names(data), config.loss.name
+  held_out = held_out_classes(
+    names, collect_classes(loss, has_recordings=data.has_recordings)
+  )
   return Task(
     model=make_model(config, data.num_classes),
     loss_function=choose('loss', LOSSES, config.loss),
     data=data,
-    answer=_ANSWERS[config.loss.name],
-    tell=tell_classes(class_names(data), _PROBABILITIES[config.loss.name]),
-    dataset_metrics=make_dataset_metrics(config.loss.name, data),
+    answer=_ANSWERS[loss]._replace(held_out=held_out),
+    tell=tell_classes(names, _PROBABILITIES[loss]),
+    dataset_metrics=make_dataset_metrics(loss, data),
   )
 
 

@@ -6,6 +6,7 @@ import haiku as hk
 import jax
 import ml_collections
 
+from experiments.answers.classes.held_out import held_out_classes
 from experiments.answers.classes.losses import label_loss
 from experiments.answers.classes.record import CLASSES_OF_TEXT
 from experiments.answers.classes.value import tell_classes
@@ -94,13 +95,22 @@ def text_classification(
     )
 
   data = choose('data', _LABELLED_TEXTS, config.data, data_dir)
+  names = tuple(data.class_names)
+  held_out = held_out_classes(names, _collect_label)
   return Task(
     model=hk.transform_with_state(forward),
     loss_function=_label_loss_of(data, config.labels),
     data=data,
-    answer=CLASSES_OF_TEXT,
-    tell=tell_classes(tuple(data.class_names), _probabilities_of_label),
+    answer=CLASSES_OF_TEXT._replace(held_out=held_out),
+    tell=tell_classes(names, _probabilities_of_label),
   )
+
+
+def _collect_label(
+  logits: Mapping[str, jax.Array], batch: Batch
+) -> dict[str, jax.Array]:
+  """Keeps what there is to say of the only label, see `collect_classes`."""
+  return {'scores': _probabilities_of_label(logits), 'labels': batch['label']}
 
 
 def _probabilities_of_label(logits: Mapping[str, jax.Array]) -> jax.Array:

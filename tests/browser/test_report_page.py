@@ -6,11 +6,10 @@ import shutil
 import numpy as np
 import pytest
 
-from experiments.answers.classes.held_out import Guess
+from experiments.answers.classes.held_out import held_out_classes
 from experiments.answers.classes.record import CLASSES
-from experiments.answers.classes.value import Classes
 from experiments.configs import digits as digits_config
-from experiments.data.dataset import Dataset, DataSpec
+from experiments.data.dataset import DataSpec
 from experiments.host.configuration import fill_defaults, write_config
 from experiments.modalities.images.view import Image
 from experiments.modalities.points.view import Points
@@ -18,11 +17,10 @@ from experiments.modalities.series.view import Series
 from experiments.modalities.sound.view import Sound
 from experiments.modalities.text.view import Text
 from experiments.modalities.video.view import Video
-from experiments.pages.tables import Html
 from experiments.reporting.comparison import comparison_page
-from experiments.reporting.held_out import Judged, Judgement
+from experiments.reporting.held_out import Gallery, Shown
 from experiments.reporting.run_page import Seen, read_run, run_page
-from experiments.runs.trained import TrainedRun
+from experiments.runs.evaluation import EachExample, Look
 from experiments.tasks.task import Task
 
 NAMES = tuple(f'a class with a long name, {i}' for i in range(40))
@@ -80,21 +78,28 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope='module')
 def report(folder):
   """A page with everything that a report can have."""
-  config = digits_config.get_config()
   spec = DataSpec(example={}, num_classes=40, load=None, view=views)
-  task = Task(None, None, spec, CLASSES, None)
-  run = TrainedRun(config, folder, 700, task, {}, {})
-  dataset = Dataset([], None, [{}] * 40, lambda example: example)
-  chances = rng().dirichlet(np.ones(40), 40)
-  judged = [
-    Judged(
-      i, float(i), Guess(Classes(NAMES, chances[i]), np.array(i % 7), None)
+  answer = CLASSES._replace(held_out=held_out_classes(NAMES, None))
+  task = Task(None, None, spec, answer, None)
+  kept = {
+    'scores': rng().dirichlet(np.ones(40), 40),
+    'labels': np.arange(40) % 7,
+  }
+  each = EachExample(np.arange(40), {'loss': np.arange(40.0)}, kept)
+  shown = [
+    Shown(
+      f'no. {i}',
+      {'loss': float(i)},
+      {},
+      {name: values[i] for name, values in kept.items()},
     )
-    for i in range(40)
+    for i in range(24)
   ]
-  seen = Seen(run, dataset, Judgement(judged, 40))
+  seen = Seen(
+    task, Look(700, each, {}, {}, 40), Gallery(shown[:12], [], shown[12:])
+  )
   page = folder / 'report.html'
-  page.write_text(run_page(read_run(folder), seen, attention=Html('')))
+  page.write_text(run_page(read_run(folder), seen))
   return page
 
 

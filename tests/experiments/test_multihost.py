@@ -273,6 +273,15 @@ def test_metrics_of_all_examples_together_are_of_each_once(tmp_path, data_dir):
     one, two = (column(tmp_path / x, name) for x in ('one', 'two'))
     assert len(one) == 1
     np.testing.assert_allclose(two, one, rtol=1e-4)
+  # So is the report: of the same examples, shown in the same order.
+  shown, others = (
+    re.findall(
+      r'no\. \d+: loss|all \d+ held-out examples|reconstruction, [\d.]+ dB',
+      (tmp_path / x / 'report.html').read_text(),
+    )
+    for x in ('one', 'two')
+  )
+  assert len(shown) > 8 and shown == others
 
 
 def test_finetuning_on_several_processes(unbroken, tmp_path, data_dir):

@@ -1,8 +1,5 @@
-"""Flow as a task: its loss, tiles of large frames, a step, its pictures."""
+"""Flow as a task: its loss, tiles of large frames, a step, what is shown."""
 
-import types
-
-import cv2
 import haiku as hk
 import jax
 import numpy as np
@@ -10,18 +7,17 @@ import pytest
 
 from experiments.answers.flow.loss import flow_loss
 from experiments.configs import flow as flow_config
-from experiments.data.dataset import batch_spec, blank_batch
-from experiments.flow_pictures import (
-  draw,
-  errors,
-  examples_to_draw,
-  write_pictures,
-)
+from experiments.data.dataset import Dataset, batch_spec, blank_batch
+from experiments.datasets.flow.motorcycle import motorcycle, motorcycle_of
 from experiments.modalities.frames.colours import colour_wheel, flow_colours
+from experiments.reporting.examples import example_cards
+from experiments.reporting.held_out import gallery, look_at
+from experiments.runs.trained import TrainedRun
 from experiments.tasks import make_task
 from experiments.tasks.optical_flow import estimate_flow
 from perceiver_jax.metrics import sum_of_means
 from perceiver_jax.tiling import tiled
+from tests.pages import Page
 
 
 def rng(seed):
@@ -268,63 +264,57 @@ def test_colours_of_flow():
   )
 
 
-def test_unknown_flow_stays_black_only_in_the_true_picture(tmp_path):
-  valid = np.ones((4, 6), np.float32)
-  valid[0, 0] = 0
-  example = {
-    'frames': np.stack([np.full((4, 6, 3), -1.0), np.full((4, 6, 3), 1.0)]),
-    'flow': np.broadcast_to(np.float32([0, 3]), (4, 6, 2)).copy(),
-    'valid': valid,
-  }
-  example['flow'][0, 0] = 0
-  right = np.broadcast_to(np.float32([0, 3]), (4, 6, 2))
-  picture = draw(example, right)
-  assert picture.shape == (4 * 64, 4 * 6 * 64, 3)
-  first, second, true, estimate = np.split(picture[::64, ::64], 4, axis=1)
-  assert (first == 0).all() and (second == 255).all()
-  assert (true[0, 0] == 0).all() and (estimate[0, 0] > 0).any()
-  np.testing.assert_array_equal(
-    true.reshape(-1, 3)[1:], estimate.reshape(-1, 3)[1:]
-  )
-
-  results = write_pictures(lambda frames: right[None], {'a': example}, tmp_path)
-  assert results == {'a': {'end_point_error': 0.0, 'of_no_motion': 3.0}}
-  written = cv2.imread(str(tmp_path / 'a.png'))
-  np.testing.assert_array_equal(written[..., ::-1], picture)
-
-
 @pytest.mark.parametrize(
-  ('tile_shape', 'reduced'),
-  [((32, 48), (33, 49)), ((368, 496), (500, 741)), ((600, 600), None)],
+  ('shape', 'reduction', 'corner'),
+  [((32, 48), 15, (0, 0)), ((368, 496), 1, (66, 122)), ((600, 600), None, ())],
 )
-def test_the_motorcycle_is_about_as_small_as_a_training_frame(
-  tile_shape, reduced
-):
-  held_out = types.SimpleNamespace(
-    evaluation=range(10), prepare=lambda number: {'number': number}
-  )
-  spec = types.SimpleNamespace(
-    example={'frames': np.zeros((2, *tile_shape, 3))}
-  )
-  experiment = types.SimpleNamespace(
-    dataset=held_out, task=types.SimpleNamespace(data=spec)
-  )
-  examples = examples_to_draw(experiment, 4)
-  motorcycle = examples.pop('motorcycle', None)
-  assert (motorcycle and motorcycle['valid'].shape) == reduced
-  assert examples == {
-    f'held_out_{number}': {'number': number} for number in (0, 3, 6, 9)
-  }
+def test_the_motorcycle_is_cut_to_a_frame(shape, reduction, corner):
+  pair = motorcycle_of(shape)
+  if reduction is None:
+    assert pair is None
+    return
+  whole = motorcycle(reduction)
+  (top, left), (height, width) = corner, shape
+  rows, columns = slice(top, top + height), slice(left, left + width)
+  np.testing.assert_array_equal(pair.frames, whole.frames[:, rows, columns])
+  np.testing.assert_array_equal(pair.flow, whole.flow[rows, columns])
+  np.testing.assert_array_equal(pair.valid, whole.valid[rows, columns])
+  assert pair.flow.shape == (*shape, 2) and pair.valid.mean() > 0.5
 
 
-def test_errors_count_known_pixels():
-  example = {
-    'frames': np.zeros((2, 1, 2, 3)),
-    'flow': np.array([[[3.0, 4.0], [0, 0]]]),
-    'valid': np.array([[1.0, 0.0]]),
-  }
-  estimate = np.array([[[3.0, 3.0], [100, 100]]])
-  assert errors(example, estimate) == {
-    'end_point_error': 1.0,
-    'of_no_motion': 5.0,
-  }
+def test_a_report_shows_extremes_the_middle_and_the_motorcycle(task, trained):
+  """Errors of single pairs are computed by hand; nothing else is compiled."""
+  draws = rng(11)
+  examples = [
+    {
+      'frames': draws.uniform(-1, 1, (2, 16, 24, 3)).astype(np.float32),
+      'flow': (i * draws.normal(size=(16, 24, 2))).astype(np.float32),
+      'valid': np.ones((16, 24), np.float32),
+    }
+    for i in range(14)
+  ]
+  dataset = Dataset([], None, examples, lambda example: example)
+  run = TrainedRun(None, None, 3, task, *trained)
+  evaluate, look = look_at(run, dataset)
+  shown = gallery(evaluate, look, task, dataset)
+  order = np.argsort(look.each.metrics['loss'])
+  assert shown.worst[0].name == f'no. {order[-1]}'
+  assert shown.best[0].name == f'no. {order[0]}'
+  assert list(map(len, shown)) == [4, 4, 4, 1]
+  names = [each.name for each in (*shown.worst, *shown.typical, *shown.best)]
+  assert len(set(names)) == 12
+  (motorcycle,) = shown.besides
+  assert motorcycle.name == 'motorcycle'
+  assert motorcycle.example['frames'].shape == (2, 16, 24, 3)
+  for each in (*shown.worst[:1], motorcycle):
+    valid = each.example['valid'] > 0
+    wrong = (each.prediction - each.example['flow'])[valid]
+    error = np.linalg.norm(wrong, axis=-1).mean()
+    assert each.metrics['end_point_error'] == pytest.approx(error, rel=1e-4)
+    moved = np.linalg.norm(each.example['flow'][valid], axis=-1).mean()
+    assert each.metrics['relative_error'] == pytest.approx(
+      error / moved, rel=1e-4
+    )
+  card = Page(example_cards(task, shown.besides)).words
+  assert 'True motion' in card and 'Estimated motion' in card
+  assert f'end point error {motorcycle.metrics["loss"]:.3g}' in card

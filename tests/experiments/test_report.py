@@ -1,6 +1,6 @@
 """The report of a run: what it says is what the run wrote and what is so."""
 
-import copy
+import collections
 import json
 import re
 import shutil
@@ -11,22 +11,22 @@ import pytest
 import scipy.special
 import sklearn.metrics
 
-from experiments.answers.classes import scores
-from experiments.answers.classes.held_out import Guess
-from experiments.answers.classes.value import Classes
+from experiments.answers.classes.held_out import held_out_classes
 from experiments.answers.filled_text.record import FILLED_TEXT, fill_in
 from experiments.answers.flow.record import FLOW, motion_panel, tell_flow
 from experiments.configs import digits as digits_config
 from experiments.data.dataset import Dataset, DataSpec
 from experiments.datasets.embedded_builder import FILES
 from experiments.host.configuration import fill_defaults, write_config
-from experiments.modalities.images.view import Image
 from experiments.modalities.text.typed import view_text
 from experiments.modalities.text.view import Text
-from experiments.pages.tables import Html
 from experiments.reporting.comparison import comparison_page
 from experiments.reporting.examples import example_cards, example_panels
-from experiments.reporting.held_out import Judged, Judgement, extremes, judge
+from experiments.reporting.held_out import (
+  extremes,
+  gallery,
+  look_at,
+)
 from experiments.reporting.history import (
   best_evaluation,
   read_history,
@@ -36,6 +36,7 @@ from experiments.reporting.writing import (
   FinalReport,
   write_report,
 )
+from experiments.runs.evaluation import EachExample
 from experiments.tasks import answer_of
 from experiments.tasks.task import Task
 from experiments.watching.starts import read_starts, record_start
@@ -105,22 +106,30 @@ def held_out_digits():
 
 
 @pytest.fixture(scope='module')
-def seen():
-  run = random_run(fill_defaults(small_config()))
-  dataset = held_out_digits()
-  return Seen(run, dataset, judge(run, dataset, 2000))
+def dataset():
+  return held_out_digits()
 
 
 @pytest.fixture(scope='module')
-def workdir(tmp_path_factory, seen):
+def seen(run, dataset):
+  evaluate, look = look_at(run, dataset)
+  return Seen(run.task, look, gallery(evaluate, look, run.task, dataset))
+
+
+@pytest.fixture(scope='module')
+def run():
+  return random_run(fill_defaults(small_config()))
+
+
+@pytest.fixture(scope='module')
+def workdir(tmp_path_factory, run, dataset):
   """The folder of a run with its report."""
   folder = folder_of(tmp_path_factory.mktemp('runs') / 'finished', ROWS)
   record_start(folder, 0)
   write_report(
     read_run(folder),
     folder / 'report.html',
-    lambda: (seen.run, seen.dataset),
-    most=2000,
+    lambda: (run, dataset),
   )
   return folder
 
@@ -163,30 +172,31 @@ def test_the_page_needs_no_network(workdir, report):
 
 
 @pytest.fixture(scope='module')
-def logits(seen):
-  return np.stack(seen.run.apply_all(seen.dataset.evaluation))
+def logits(run, dataset):
+  return np.stack(run.apply_all(dataset.evaluation))
 
 
-def labels_of(dataset):
+@pytest.fixture(scope='module')
+def labels(dataset):
   return np.array([int(each['label']) for each in dataset.evaluation])
 
 
-def test_losses_are_those_of_single_examples(seen, logits):
-  judged = seen.judgement.judged
-  assert seen.judgement.total == len(judged) == NUM
+def test_losses_are_those_of_single_examples(seen, logits, labels):
+  each = seen.look.each
+  assert seen.look.total == NUM
+  assert each.numbers.tolist() == list(range(NUM))
   chances = scipy.special.log_softmax(logits.astype(np.float64), axis=1)
-  expected = -chances[np.arange(NUM), labels_of(seen.dataset)]
-  for each in judged:
-    assert each.loss == pytest.approx(expected[each.index], rel=1e-4)
-    np.testing.assert_allclose(
-      each.kept.classes.probabilities, np.exp(chances[each.index]), rtol=1e-4
-    )
-  assert (np.diff([each.loss for each in judged]) >= 0).all()
+  expected = -chances[np.arange(NUM), labels]
+  np.testing.assert_allclose(each.metrics['loss'], expected, rtol=1e-4)
+  np.testing.assert_array_equal(
+    each.metrics['accuracy'], logits.argmax(axis=1) == labels
+  )
+  np.testing.assert_allclose(each.kept['scores'], np.exp(chances), rtol=1e-4)
 
 
-def test_the_confusion_matrix_is_that_of_sklearn(report, seen, logits):
+def test_the_confusion_matrix_is_that_of_sklearn(report, logits, labels):
   expected = sklearn.metrics.confusion_matrix(
-    labels_of(seen.dataset), logits.argmax(axis=1), labels=range(10)
+    labels, logits.argmax(axis=1), labels=range(10)
   )
   table = report.table_with('true ↓ predicted →')
   assert table[0][1:] == [row[0] for row in table[1:]] == list('0123456789')
@@ -205,57 +215,86 @@ def test_the_confusion_matrix_is_that_of_sklearn(report, seen, logits):
   )
 
 
+def of_losses(losses):
+  losses = np.array(losses, np.float32)
+  return EachExample(np.arange(len(losses)), {'loss': losses}, {})
+
+
 def test_worst_and_best_begin_with_the_most_extreme():
-  judged = [Judged(i, float(i)) for i in range(9)] + [Judged(9, float('nan'))]
-  judgement = Judgement(judged, 10)
-  worst, best = extremes(judgement, 3)
-  assert [each.index for each in worst] == [9, 8, 7]
-  assert [each.index for each in best] == [0, 1, 2]
+  each = of_losses([8, 7, 6, 5, np.nan, 4, 3, 2, 1, 0])
+  assert extremes(each, 3) == ([4, 0, 1], [6, 5, 3], [9, 8, 7])
   # None twice where there are few.
-  worst, best = extremes(judgement._replace(judged=judged[:3]), 3)
-  assert [each.index for each in worst] == [2, 1]
-  assert [each.index for each in best] == [0]
+  assert extremes(of_losses([1, 3, 2]), 3) == ([1, 2], [], [0])
+  assert extremes(of_losses([2, 1, 5, 4, 3]), 1) == ([2], [4], [1])
+  assert extremes(of_losses([]), 3) == ([], [], [])
 
 
-def test_cards_are_in_order_and_tell_what_is_true(seen):
-  worst, best = example_cards(*seen)
-  judged = seen.judgement.judged
-  for cards, chosen in ((worst, judged[:-13:-1]), (best, judged[:12])):
+def test_cards_are_in_order_and_tell_what_is_true(seen, labels):
+  order = np.argsort(seen.look.each.metrics['loss'], kind='stable')
+  for some, chosen in (
+    (seen.examples.worst, order[:-13:-1]),
+    (seen.examples.best, order[:12]),
+  ):
+    cards = example_cards(seen.task, some)
     numbers = re.findall(r'no\. (\d+)</span>', cards)
-    assert numbers == [str(each.index) for each in chosen]
-  (_, chances), label, _ = judged[-1].kept
-  name = f'is {int(label)}, given {chances[label]:.1%}'
-  assert name in Page(worst).words
-  assert np.argmax(chances) != label
+    assert numbers == [str(number) for number in chosen]
+  worst = order[-1]
+  scores = seen.look.each.kept['scores'][worst]
+  told = f'is {labels[worst]}, given {scores[labels[worst]]:.1%}'
+  assert told in Page(example_cards(seen.task, seen.examples.worst)).words
+  assert np.argmax(scores) != labels[worst]
+  assert not seen.examples.typical and not seen.examples.besides
 
 
-def test_time_ends_the_looking_at_examples(seen, workdir):
-  judgement = judge(seen.run, seen.dataset, 2000, seconds=1e-6)
-  assert len(judgement.judged) == 16 and judgement.total == NUM
+def test_a_part_of_the_examples_is_said_to_be_one(run, dataset, seen, workdir):
+  _, look = look_at(run, dataset, 16)
+  numbers = look.each.numbers
+  assert len(numbers) == 16 and look.total == NUM
   # Not those that stand first, which are often of one class.
-  assert max(each.index for each in judgement.judged) > NUM / 2
-  page = run_page(
-    read_run(workdir),
-    seen._replace(judgement=judgement),
-    attention=Html(''),
+  assert numbers.max() > NUM / 2
+  np.testing.assert_allclose(
+    look.each.metrics['loss'],
+    seen.look.each.metrics['loss'][numbers],
+    rtol=1e-5,
   )
-  assert '16 of the 72 held-out examples' in page
+  page = run_page(read_run(workdir), seen._replace(look=look))
+  assert 'Of 16 of the 72 held-out examples, at step 7' in page
+
+
+class Counting:
+  """Counts how often each example is read."""
+
+  def __init__(self, source):
+    self.source, self.reads = source, collections.Counter()
+
+  def __len__(self):
+    return len(self.source)
+
+  def __getitem__(self, index):
+    self.reads[int(index)] += 1
+    return self.source[index]
+
+
+def test_only_examples_that_are_shown_are_read_twice(run, dataset):
+  source = Counting(dataset.evaluation)
+  dataset = dataset._replace(evaluation=source)
+  evaluate, look = look_at(run, dataset)
+  # The last fills up its batch: it is read for each place there.
+  assert [source.reads[i] for i in range(NUM - 1)] == [1] * (NUM - 1)
+  before = source.reads.copy()
+  gallery(evaluate, look, run.task, dataset)
+  losses = np.argsort(look.each.metrics['loss'])
+  shown = {*losses[:12].tolist(), *losses[-12:].tolist()}
+  assert source.reads - before == dict.fromkeys(shown, 1)
 
 
 def test_names_and_data_are_escaped(tmp_path, seen, workdir):
   names = tuple(f'{i}{HOSTILE}' for i in range(10))
-  judged = [
-    each._replace(
-      kept=each.kept._replace(classes=each.kept.classes._replace(names=names))
-    )
-    for each in seen.judgement.judged
-  ]
-  judgement = seen.judgement._replace(judged=judged)
-  spec = seen.run.task.data._replace(
+  spec = seen.task.data._replace(
     view=lambda _: {HOSTILE: Text(HOSTILE.encode())}
   )
-  run = copy.copy(seen.run)
-  run.task = run.task._replace(data=spec)
+  answer = seen.task.answer._replace(held_out=held_out_classes(names, None))
+  task = seen.task._replace(data=spec, answer=answer)
   config = small_config()
   config.data.name = HOSTILE
   row = {'step': 6, f'eval/{HOSTILE}': 1.0, 'eval/accuracy': 0.5}
@@ -263,9 +302,8 @@ def test_names_and_data_are_escaped(tmp_path, seen, workdir):
   (folder / 'starts.jsonl').write_text(
     json.dumps({'command': ['python', HOSTILE], 'host': HOSTILE}) + '\n'
   )
-  shown = Seen(run, seen.dataset, judgement)
   files = read_run(folder)
-  page = Page(run_page(files, shown, attention=Html(''), why_not=HOSTILE))
+  page = Page(run_page(files, seen._replace(task=task), why_not=HOSTILE))
   assert not [tag for tag, _ in page.tags if tag == 'script']
   assert page.words.count(HOSTILE) > 40
   compared = Page(comparison_page([files, read_run(workdir)]))
@@ -288,7 +326,7 @@ def test_lines_that_are_broken_are_left_out_and_counted(tmp_path):
   files = read_run(folder)
   assert files.history.broken == 4
   assert files.history.points('train/loss') == [(6, 2.5), (18, None)]
-  page = Page(run_page(files, None, attention=Html('')))
+  page = Page(run_page(files))
   assert '4 line(s) of metrics.jsonl could not be read.' in page.words
   assert 'step 18 of 12' in page.words and '0.75' in page.words
 
@@ -296,7 +334,7 @@ def test_lines_that_are_broken_are_left_out_and_counted(tmp_path):
 def test_a_run_without_anything_but_its_config_has_a_page(tmp_path):
   folder = folder_of(tmp_path / 'run', [])
   (folder / 'metrics.jsonl').unlink()
-  page = Page(run_page(read_run(folder), None, attention=Html('')))
+  page = Page(run_page(read_run(folder)))
   assert 'There are no metrics.' in page.words
   assert 'num_latents' in page.words
   with pytest.raises(FileNotFoundError, match='no run in'):
@@ -309,13 +347,13 @@ def test_without_data_or_checkpoints_the_page_says_so(tmp_path, workdir):
   def load():
     raise FileNotFoundError('The data set <x> is not prepared.')
 
-  write_report(read_run(workdir), path, load, most=10)
+  write_report(read_run(workdir), path, load)
   page = Page(path.read_text())
   assert 'Not looked at: The data set <x> is not prepared.' in page.words
   assert 'Worst examples' not in page.words and 'Config' in page.words
 
 
-def test_examples_that_cannot_be_read_are_left_out(seen):
+def test_examples_that_cannot_be_read_are_left_out(run, dataset, workdir):
   class Holes:
     def __len__(self):
       return 24
@@ -323,21 +361,20 @@ def test_examples_that_cannot_be_read_are_left_out(seen):
     def __getitem__(self, index):
       if index % 3 == 0:
         raise OSError(f'file {index} is gone')
-      return seen.dataset.evaluation[index]
+      return dataset.evaluation[index]
 
-  dataset: Dataset = seen.dataset._replace(evaluation=Holes())
-  judgement = judge(seen.run, dataset, 2000)
-  assert [x for x in range(24) if x % 3] == sorted(
-    each.index for each in judgement.judged
-  )
-  assert 'file 0 is gone' in judgement.unreadable
+  _, look = look_at(run, dataset._replace(evaluation=Holes()))
+  assert look.each.numbers.tolist() == [x for x in range(24) if x % 3]
+  page = run_page(read_run(workdir), Seen(run.task, look))
+  told = '16 of the 24 held-out examples (some cannot be read: file 0 is'
+  assert told in page
 
 
 def test_the_report_does_not_fail_a_run(tmp_path, capsys):
   folder = folder_of(tmp_path / 'run', [])
   (folder / 'report.html').mkdir()
   report = FinalReport(folder, seconds=0.0)
-  report.write(small_config(), None, is_finished=True)
+  report.write(small_config(), None, None, None)
   (line,) = capsys.readouterr().out.splitlines()
   assert line.startswith('The report could not be written: [Errno 21]')
   with pytest.raises(ValueError, match=r'report\.seconds must not be negative'):
@@ -357,7 +394,7 @@ def test_a_start_keeps_what_it_takes_to_repeat_it(tmp_path, monkeypatch):
   assert first['command'] == ['python', *command[1:]]
   assert (first['step'], second['step']) == (0, 6)
   assert first['versions']['jax'] and first['devices'].startswith('1 x ')
-  page = Page(run_page(read_run(folder), None, attention=Html('')))
+  page = Page(run_page(read_run(folder)))
   assert 'python -m experiments.train --config.seed=3' in page.words
   assert sum(tag == 'mark' for tag, _ in page.tags) == 1  # The seed.
 
@@ -437,67 +474,6 @@ def test_what_is_better(task, name, lower):
 def test_of_an_unknown_task_nothing_is_known():
   for config in ({}, {'task': 'other'}, {'task': ['glue']}):
     assert answer_of(ml_collections.ConfigDict(config)) is None
-
-
-def test_precision_of_classes_is_that_of_sklearn():
-  rng = np.random.default_rng(0)
-  labels = (rng.random((50, 4)) < 0.3).astype(np.float32)
-  labels[:, 2] = 0.0
-  predicted = rng.random((50, 4)).round(1)
-  found = scores.class_precisions(
-    *scores.scores_and_labels(predicted, labels, [None] * 50), tuple('abcd')
-  )
-  expected = {
-    name: sklearn.metrics.average_precision_score(labels[:, i], predicted[:, i])
-    for i, name in enumerate('abcd')
-    if name != 'c'
-  }
-  assert {each.name: each.precision for each in found} == pytest.approx(
-    expected
-  )
-  assert [each.precision for each in found] == pytest.approx(
-    sorted(expected.values(), reverse=True)
-  )
-  assert [x.positives for x in found if x.name == 'a'] == [labels[:, 0].sum()]
-
-
-def test_clips_of_a_recording_are_averaged():
-  found, labels = scores.scores_and_labels(
-    np.array([[0.6, 0.4], [0.1, 0.9], [0.8, 0.2]]),
-    np.array([1, 1, 0]),
-    [7, 7, 3],
-  )
-  np.testing.assert_allclose(found, [[0.8, 0.2], [0.35, 0.65]])
-  np.testing.assert_array_equal(labels, [0, 1])
-  np.testing.assert_array_equal(
-    scores.confusion_matrix(found, labels), [[1, 0], [0, 1]]
-  )
-
-
-def test_many_classes_are_told_by_the_pairs_that_are_confused(seen, workdir):
-  rng = np.random.default_rng(0)
-  names = tuple(f'class {i}' for i in range(60))
-  chances = np.eye(60) * 0.9
-  guesses = [(5, 9)] * 3 + [(7, 2)] * 2 + [(i, i) for i in range(60)]
-  judged = [
-    Judged(
-      i, rng.random(), Guess(Classes(names, chances[guess]), np.array(true))
-    )
-    for i, (true, guess) in enumerate(guesses)
-  ]
-  judgement = Judgement(judged, len(judged))
-  spec: DataSpec = seen.run.task.data._replace(
-    view=lambda _: {'image': Image(np.zeros((4, 4, 3), np.uint8))}
-  )
-  run = copy.copy(seen.run)
-  run.task = run.task._replace(data=spec)
-  files = read_run(workdir)
-  text = run_page(files, Seen(run, seen.dataset, judgement), attention=Html(''))
-  table = Page(text).table_with('taken for')
-  assert table[1:] == [
-    ['class 5', 'class 9', '3', '75%'],
-    ['class 7', 'class 2', '2', '67%'],
-  ]
 
 
 def test_flow_is_shown_beside_the_true_motion():

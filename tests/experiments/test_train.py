@@ -1,5 +1,6 @@
 """Whole runs as a user starts them, each in a process of its own."""
 
+import csv
 import json
 import pathlib
 import re
@@ -232,10 +233,40 @@ def test_evaluate_prints_one_json_line(finished, data_dir):
   result = evaluate(workdir, data_dir)
   best = json.loads(result.stdout)
   assert best['eval/accuracy'] == max(values(workdir, 'eval/accuracy'))
-  latest = json.loads(evaluate(workdir, data_dir, '--checkpoint=latest').stdout)
+  latest = json.loads(
+    evaluate(workdir, data_dir, '--checkpoint=latest', '--predictions').stdout
+  )
   assert latest['step'] == 32
   for name in ('eval/loss', 'eval/accuracy'):
     np.testing.assert_allclose(latest[name], evaluated[32][name], rtol=1e-6)
+  # What it says of each example is what the metrics and the report are of.
+  text = pathlib.Path(latest['predictions']).read_text()
+  table = list(csv.DictReader(text.splitlines()))
+  assert [int(row['example']) for row in table] == list(range(1000))
+  right = sum(row['true'] == row['predicted'] for row in table)
+  assert right == round(1000 * latest['eval/accuracy'])
+  chances = [float(row[f'p({row["true"]})']) for row in table]
+  np.testing.assert_allclose(
+    -np.log(chances).mean(), latest['eval/loss'], rtol=1e-4
+  )
+  report = (workdir / 'report.html').read_text()
+  assert (
+    'Of all 1,000 held-out examples, at step 32; '
+    f'{right} of 1,000 are right.' in report
+  )
+
+
+@pytest.mark.slow
+def test_training_examples_are_evaluated_like_held_out_ones(finished, data_dir):
+  workdir, _ = finished
+  result = evaluate(workdir, data_dir, '--training_examples=64')
+  metrics_of_64 = json.loads(result.stdout)
+  assert set(metrics_of_64) == {
+    *('step', 'train/accuracy', 'train/loss', 'train/top_5_accuracy')
+  }
+  assert metrics_of_64['train/accuracy'] * 64 == pytest.approx(
+    round(metrics_of_64['train/accuracy'] * 64), abs=1e-4
+  )
 
 
 @pytest.mark.slow

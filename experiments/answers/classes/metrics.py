@@ -11,10 +11,31 @@ import jax
 import numpy as np
 
 from experiments.answers.answer import DatasetMetrics
-from experiments.stepping.train_state import Batch
+from experiments.stepping.train_state import Batch, Collect
 
 # Below so many classes nearly any answer is among the first five.
 TOP_5_CLASSES = 6
+
+
+def collect_classes(loss: str, *, has_recordings: bool) -> Collect:
+  """Returns what keeps of logits `[B, C]` all that there is to say of classes.
+
+  It keeps `scores` `[B, C]`, probabilities; `labels`, `[B]` int, or `[B, C]`
+  bool of any number of classes; `recording` `[B]` of clips.
+
+  Args:
+    loss: 'softmax', one of the classes, or 'sigmoid', any number of them.
+    has_recordings: see `DataSpec`.
+  """
+
+  def collect(logits: jax.Array, batch: Batch) -> Mapping[str, jax.Array]:
+    if loss == 'sigmoid':
+      kept = {'scores': jax.nn.sigmoid(logits), 'labels': batch['label'] > 0.5}
+    else:
+      kept = {'scores': jax.nn.softmax(logits), 'labels': batch['label']}
+    return kept | ({'recording': batch['recording']} if has_recordings else {})
+
+  return collect
 
 
 def sigmoid_metrics(*, has_recordings: bool) -> DatasetMetrics:
@@ -23,10 +44,7 @@ def sigmoid_metrics(*, has_recordings: bool) -> DatasetMetrics:
   Args:
     has_recordings: see `DataSpec`.
   """
-
-  def collect(logits: jax.Array, batch: Batch) -> Mapping[str, jax.Array]:
-    kept = {'scores': jax.nn.sigmoid(logits), 'labels': batch['label'] > 0.5}
-    return kept | _recording(batch, has_recordings)
+  collect = collect_classes('sigmoid', has_recordings=has_recordings)
 
   def compute(kept: Mapping[str, np.ndarray]) -> dict[str, float]:
     kept = average_recordings(kept)
@@ -44,13 +62,10 @@ def recording_accuracy(*, num_classes: int) -> DatasetMetrics:
   Args:
     num_classes: with at least six, top-5 accuracy is added.
   """
+  collect = collect_classes('softmax', has_recordings=True)
   tops = {'accuracy': 1}
   if num_classes >= TOP_5_CLASSES:
     tops['top_5_accuracy'] = 5
-
-  def collect(logits: jax.Array, batch: Batch) -> Mapping[str, jax.Array]:
-    kept = {'scores': jax.nn.softmax(logits), 'labels': batch['label']}
-    return kept | _recording(batch, True)
 
   def compute(kept: Mapping[str, np.ndarray]) -> dict[str, float]:
     kept = average_recordings(kept)
@@ -145,7 +160,3 @@ def average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
   precision = hits[last] / (last + 1)
   new_hits = np.diff(hits[last], prepend=0)
   return float(precision @ new_hits / hits[-1])
-
-
-def _recording(batch: Batch, wanted: bool) -> dict[str, jax.Array]:
-  return {'recording': batch['recording']} if wanted else {}

@@ -4,7 +4,6 @@ import html
 from typing import Any
 
 from experiments.answers.answer import Answer, Panel
-from experiments.answers.classes.held_out import HELD_OUT
 from experiments.answers.classes.value import Classes
 from experiments.pages.tables import Html, bar, table
 
@@ -81,7 +80,6 @@ CLASSES = Answer(
   higher=('accuracy', 'precision'),
   said=said_of,
   note=note_of,
-  held_out=HELD_OUT,
 )
 SEVERAL_CLASSES = CLASSES._replace(
   outputs='Logits of the classes, any number of which can be there: sigmoid '

@@ -1,30 +1,37 @@
-"""How well classes are told apart: counts, and precision of each.
+"""How well classes are told apart: counts, and scores of each class.
 
-Shapes: n held-out examples or recordings, C classes.
+Shapes: n held-out examples or recordings, C classes. `has` `[n, C]` says which
+classes an example has, `says` which the model finds in it.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from experiments.answers.classes.metrics import (
-  average_precision,
-  average_recordings,
-)
+from experiments.answers.classes.metrics import average_precision
+
+# Where an example has any number of classes, a model finds those above it.
+THRESHOLD = 0.5
 
 
-class ClassPrecision(NamedTuple):
-  """How well a class is found.
+class ClassScore(NamedTuple):
+  """How well a class is found; NaN where no example has it.
 
   Attributes:
-    name: name of the class.
-    precision: average precision.
-    positives: examples that have it.
+    name: of the class.
+    precision: share of the examples that it was found in that have it; 0 where
+      it was found in none.
+    recall: share of the examples that have it that it was found in.
+    f1: harmonic mean of the two.
+    average_precision: by the order of the scores, whatever the threshold.
+    positives: number of examples that have it.
   """
 
   name: str
   precision: float
+  recall: float
+  f1: float
+  average_precision: float
   positives: int
 
 
@@ -34,7 +41,7 @@ class ConfusedPair(NamedTuple):
   Attributes:
     true: name of their class.
     predicted: name of the class that they were taken for.
-    count: of them.
+    count: number of them.
     share: of all examples of their class.
   """
 
@@ -42,25 +49,6 @@ class ConfusedPair(NamedTuple):
   predicted: str
   count: int
   share: float
-
-
-def scores_and_labels(
-  scores: np.ndarray, labels: np.ndarray, recordings: Sequence[int | None]
-) -> tuple[np.ndarray, np.ndarray]:
-  """Returns scores `[n, C]`, and labels `[n]` or `[n, C]`.
-
-  Clips of a recording are averaged, as in its evaluation.
-
-  Args:
-    scores: `[m, C]`, a row an example.
-    labels: `[m]` or `[m, C]`.
-    recordings: the recording of each; None where examples are no clips.
-  """
-  kept = {'scores': scores, 'labels': labels}
-  if recordings[0] is not None:
-    kept['recording'] = np.array(recordings)
-  kept = average_recordings(kept)
-  return kept['scores'], kept['labels']
 
 
 def confusion_matrix(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -97,24 +85,61 @@ def most_confused(
   ]
 
 
-def class_precisions(
-  scores: np.ndarray, labels: np.ndarray, names: tuple[str, ...]
-) -> list[ClassPrecision]:
-  """Returns the average precision of each class that an example has.
+def found(
+  scores: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns `has` and `says`, bool `[n, C]`.
 
   Args:
     scores: `[n, C]`.
-    labels: `[n, C]`, 1 for each class that is there.
-    names: of the classes.
-
-  Returns:
-    The best first.
+    labels: `[n]` int, for one class an example: the model says the likeliest;
+      or `[n, C]`, 1 for each class that is there.
   """
-  has = labels > 0.5
-  found = [
-    ClassPrecision(
-      names[i], average_precision(scores[:, i], has[:, i]), int(has[:, i].sum())
+  if labels.ndim == 2:
+    return labels > 0.5, scores > THRESHOLD
+  classes = np.arange(scores.shape[1])
+  return (
+    labels[:, None] == classes,
+    scores.argmax(axis=1)[:, None] == classes,
+  )
+
+
+def class_scores(
+  scores: np.ndarray, labels: np.ndarray, names: tuple[str, ...]
+) -> list[ClassScore]:
+  """Returns how well each class is found, in their order.
+
+  Args:
+    scores: `[n, C]`.
+    labels: see `found`.
+    names: of the classes.
+  """
+  has, says = found(scores, labels)
+  hits, there, said = (x.sum(axis=0) for x in (has & says, has, says))
+  return [
+    ClassScore(
+      name,
+      precision=float(hits[i] / max(said[i], 1)),
+      recall=float(hits[i] / there[i]),
+      f1=float(2 * hits[i] / (there[i] + said[i])),
+      average_precision=average_precision(scores[:, i], has[:, i]),
+      positives=int(there[i]),
     )
-    for i in np.flatnonzero(has.any(axis=0))
+    if there[i]
+    else ClassScore(name, np.nan, np.nan, np.nan, np.nan, 0)
+    for i, name in enumerate(names)
   ]
-  return sorted(found, key=lambda each: -each.precision)
+
+
+def mean_scores(classes: list[ClassScore]) -> ClassScore:
+  """Returns the means over the classes that an example has.
+
+  Args:
+    classes: of which at least one is there.
+  """
+  there = [each for each in classes if each.positives]
+  means = [
+    float(np.mean([getattr(each, name) for each in there]))
+    for name in ('precision', 'recall', 'f1', 'average_precision')
+  ]
+  return ClassScore('mean', *means, sum(each.positives for each in there))

@@ -11,8 +11,33 @@ import numpy as np
 from experiments.datasets.embedded_builder import FILES
 from experiments.modalities.frames.augmentation import FramePair
 
-# Height and width of the photographs.
-MOTORCYCLE_SHAPE = (500, 741)
+_SHAPE = (500, 741)
+
+
+def motorcycle_of(shape: tuple[int, int]) -> FramePair | None:
+  """Returns the middle of the pair, as small as frames of a shape show most of.
+
+  Args:
+    shape: height and width, in pixels.
+
+  Returns:
+    None where the photographs, of 500 x 741, are smaller.
+  """
+  reduction = min(
+    whole // side for whole, side in zip(_SHAPE, shape, strict=True)
+  )
+  if not reduction:
+    return None
+  pair = motorcycle(reduction)
+  rows, columns = (
+    slice((whole - side) // 2, (whole - side) // 2 + side)
+    for whole, side in zip(pair.valid.shape, shape, strict=True)
+  )
+  return FramePair(
+    frames=pair.frames[:, rows, columns],
+    flow=pair.flow[rows, columns],
+    valid=pair.valid[rows, columns],
+  )
 
 
 def motorcycle(reduction: int) -> FramePair:

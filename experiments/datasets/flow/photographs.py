@@ -27,6 +27,7 @@ from experiments.datasets.embedded_builder import (
   load_in_memory,
 )
 from experiments.datasets.flow.frame_pairs import flow_example
+from experiments.datasets.flow.motorcycle import motorcycle_of
 from experiments.files.features import array_feature
 from experiments.modalities.frames.augmentation import FramePair, jitter_colours
 from experiments.modalities.frames.frames import two_images, view_frames
@@ -159,7 +160,13 @@ def photographs(
     load=load,
     files=two_images((height, width)),
     view=view_frames,
+    besides=functools.partial(_motorcycle, (height, width)),
   )
+
+
+def _motorcycle(shape: tuple[int, int]) -> dict[str, Example]:
+  pair = motorcycle_of(shape)
+  return {} if pair is None else {'motorcycle': flow_example(pair)}
 
 
 def make_pair(

@@ -17,7 +17,7 @@ _BACKGROUND = 235
 _LEAST_MOTION = 1e-6
 
 
-def side_by_side(panels: Sequence[np.ndarray]) -> np.ndarray:
+def _side_by_side(panels: Sequence[np.ndarray]) -> np.ndarray:
   """Puts pictures of one size next to each other, small ones enlarged.
 
   Args:
@@ -27,7 +27,7 @@ def side_by_side(panels: Sequence[np.ndarray]) -> np.ndarray:
   return enlarged(np.concatenate(panels, axis=1), factor)
 
 
-def fastest(flow: np.ndarray) -> float:
+def _fastest(flow: np.ndarray) -> float:
   """Returns the size of the largest motion of `[..., 2]`, in pixels."""
   return max(_LEAST_MOTION, float(np.linalg.norm(flow, axis=-1).max()))
 
@@ -41,8 +41,8 @@ def draw_flow(frames: np.ndarray, flow: np.ndarray) -> np.ndarray:
     frames: uint8 `[2, H, W, 3]`.
     flow: `[H, W, 2]`, right and down, in pixels.
   """
-  colours = flow_colours(flow, max_motion=fastest(flow))
-  panels = side_by_side([*frames, colours])
+  colours = flow_colours(flow, max_motion=_fastest(flow))
+  panels = _side_by_side([*frames, colours])
   column = np.full((len(panels), _KEY_SIDE, 3), _BACKGROUND, np.uint8)
   key = draw_key(_KEY_SIDE)[: len(panels)]
   column[: len(key)] = key

@@ -17,6 +17,7 @@ from experiments.answers.answer import (
   Answer,
   DatasetMetrics,
   HeldOut,
+  Kept,
   Panel,
 )
 from experiments.data.dataset import Example
@@ -67,8 +68,12 @@ def angle_loss(
 
 
 def _degrees_off(predictions: jax.Array, batch: Batch) -> jax.Array:
+  return off(_degrees(predictions), batch['angle'])
+
+
+def _degrees(predictions: jax.Array) -> jax.Array:
   told = jnp.rad2deg(jnp.arctan2(predictions[:, 1], predictions[:, 0]))
-  return off(told, batch['angle'])
+  return told % 360.0
 
 
 def off(told: Any, true: Any) -> Any:
@@ -119,25 +124,18 @@ def write(answer: Angle, folder: pathlib.Path, name: str) -> list[pathlib.Path]:
   return [path]
 
 
-class Reading(NamedTuple):
-  """What a model reads off a held-out dial, and what is true, in degrees."""
-
-  told: float
-  true: float
+def _keep(predictions: jax.Array, batch: Batch) -> dict[str, jax.Array]:
+  return {'told': _degrees(predictions), 'true': batch['angle']}
 
 
-def _keep(answer: Angle, example: Example) -> Reading:
-  return Reading(answer.degrees, float(example['angle']))
-
-
-def _caption(reading: Reading) -> Html:
-  said = f'{reading.told:.0f}° and is {reading.true:.0f}°'
+def _caption(kept: Kept) -> Html:
+  said = f'{kept["told"]:.0f}° and is {kept["true"]:.0f}°'
   return Html(html.escape(said))
 
 
-def _sections(readings: Sequence[Reading], note: str) -> list[Section]:
+def _sections(kept: Kept, note: str) -> list[Section]:
   """How many are off by how much."""
-  errors = [off(each.told, each.true) for each in readings]
+  errors = off(kept['told'], kept['true'])
   counts, edges = np.histogram(errors, bins=6, range=(0.0, 180.0))
   rows = [
     (f'{low:.0f}° to {high:.0f}°', str(count))

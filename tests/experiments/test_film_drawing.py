@@ -1,15 +1,12 @@
-"""Pictures of reconstructions, pixel by pixel, and the command's parts."""
+"""Pictures of films beside what a model makes of them, pixel by pixel."""
 
 import cv2
 import numpy as np
-import pytest
 
-from experiments.data.dataset import InMemory
 from experiments.modalities.sound.view import Sound
 from experiments.modalities.video.drawing import draw_clip
 from experiments.modalities.video.view import Video
 from experiments.pages.pictures import write_picture
-from experiments.reconstructions import Spread
 
 
 def rng(seed=0):
@@ -64,14 +61,6 @@ def test_silence_is_drawn_too():
   silence = sound(np.zeros(600))
   picture = draw_clip({'audio': silence}, {'audio': silence})
   assert (picture[..., 0] < 128).sum() == 2 * 512
-
-
-@pytest.mark.parametrize(
-  ('most', 'chosen'), [(3, [0, 5, 10]), (1, [0]), (20, list(range(11)))]
-)
-def test_examples_are_spread_evenly(most, chosen):
-  some = Spread(InMemory(range(11)), most)
-  assert [some[i] for i in range(len(some))] == chosen
 
 
 def test_pictures_are_written_without_loss(tmp_path):
