@@ -13,6 +13,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import haiku as hk
 import ml_collections
 
 from experiments.checkpointing.checkpoints import Checkpoints
@@ -102,7 +103,11 @@ def train_and_evaluate(
         processes.say(f'Changed since the run began: {change}')
       if processes.is_first():
         write_config(config, workdir)
-        record_start(workdir, int(start.train_state.step))
+        record_start(
+          workdir,
+          int(start.train_state.step),
+          hk.data_structures.tree_size(start.train_state.params),
+        )
       evaluate = Evaluation(
         experiment.task,
         experiment.dataset,

@@ -27,7 +27,7 @@ LEVELS = (
     'experiments/launch',
     'experiments/pages',
   ),
-  ('experiments/data', 'experiments/stepping', 'experiments/sweeps'),
+  ('experiments/data', 'experiments/stepping'),
   ('experiments/checkpointing', 'experiments/files'),
   # What a sense is.
   (
@@ -57,7 +57,7 @@ LEVELS = (
   ('experiments/attention', 'experiments/compiling'),
   ('experiments/serving', 'experiments/watching'),
   ('experiments/reporting',),
-  ('experiments/handing_on',),
+  ('experiments/handing_on', 'experiments/sweeps'),
   ('experiments',),  # The commands.
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

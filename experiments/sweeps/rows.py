@@ -1,21 +1,23 @@
 """One row of a sweep: a training process, measured from outside.
 
-In the folder of a row, beside what the run itself leaves there: `output.txt`,
-all that it printed, and `result.json`, a `Result`.
+In the folder of a row, beside what the run itself leaves there, which tells how
+it went: `output.txt`, all that it printed, for people, and `result.json`, a
+`Result`.
 """
 
 import datetime
 import json
 import os
 import pathlib
-import re
 import sys
 import time
 from typing import Any, NamedTuple
 
 from experiments.host.buckets import write_whole
 from experiments.host.configuration import read_config
+from experiments.reporting.history import read_history
 from experiments.sweeps.tables import Row
+from experiments.watching.starts import read_starts
 
 _RESULT = 'result.json'
 _OUTPUT = 'output.txt'
@@ -127,26 +129,28 @@ def _train(
   ]
   if data_dir is not None:
     command.append(f'--data_dir={data_dir}')
-  start = time.perf_counter()
+  starts_before = len(read_starts(folder))
+  begun = time.perf_counter()
   status, usage = _run(command, folder / _OUTPUT)
-  seconds = time.perf_counter() - start
-  output = (folder / _OUTPUT).read_text(encoding='utf-8')
+  seconds = time.perf_counter() - begun
   error, steps, metrics = None, 0, {}
   if status == 0:
     steps, metrics = _final_metrics(folder)
   else:
-    error = _last_line(output) or f'exit code {status}'
+    error = _last_line(folder / _OUTPUT) or f'exit code {status}'
+  # None where the process failed before.
+  start = dict(*read_starts(folder)[starts_before:][-1:])
   return Result(
     arguments=arguments,
     error=error,
     metrics=metrics,
     steps=steps,
-    parameters=int(_find(r'^  total +([\d,]+)$', output, '0').replace(',', '')),
-    devices=_find(r'^Devices: (.*?);', output, ''),
+    parameters=start.get('parameters', 0),
+    devices=start.get('devices', ''),
     seconds=round(seconds, 1),
     cpu_seconds=round(usage.ru_utime + usage.ru_stime, 1),
     peak_bytes=usage.ru_maxrss * (1 if sys.platform == 'darwin' else 1024),
-    resumed='Resuming from the checkpoint' in output,
+    resumed=start.get('step', 0) > 0,
     date=datetime.date.today().isoformat(),
   )
 
@@ -178,8 +182,8 @@ def _run(command: list[str], output: pathlib.Path) -> tuple[int, Any]:
 
 def _final_metrics(folder: pathlib.Path) -> tuple[int, dict[str, float]]:
   """Returns the last step, and its evaluation."""
-  lines = (folder / 'metrics.jsonl').read_text(encoding='utf-8').splitlines()
-  row = json.loads(lines[-1]) if lines else {'step': 0}
+  rows = read_history(folder).rows
+  row = rows[-1] if rows else {'step': 0}
   steps = read_config(folder).train_steps
   if row['step'] != steps:
     raise InterruptedError(
@@ -193,11 +197,8 @@ def _final_metrics(folder: pathlib.Path) -> tuple[int, dict[str, float]]:
   return steps, evaluation
 
 
-def _find(pattern: str, text: str, default: str) -> str:
-  found = re.search(pattern, text, re.MULTILINE)
-  return found[1] if found else default
-
-
-def _last_line(text: str) -> str:
+def _last_line(output: pathlib.Path) -> str:
+  """What the process said last: only people are told why it failed."""
+  text = output.read_text(encoding='utf-8')
   lines = [line.strip() for line in text.splitlines() if line.strip()]
   return lines[-1] if lines else ''

@@ -1,7 +1,7 @@
 """What a run keeps of each of its starts: what it would take to repeat it.
 
 A line of `<workdir>/starts.jsonl` is a start: when, from which step, by which
-command, with which versions, on which devices.
+command, of how many parameters, with which versions, on which devices.
 """
 
 import datetime
@@ -36,12 +36,13 @@ _PACKAGES = (
 _GIT_SECONDS = 5.0
 
 
-def record_start(workdir: pathlib.Path, step: int) -> None:
+def record_start(workdir: pathlib.Path, step: int, parameters: int) -> None:
   """Adds a start of the run to its folder.
 
   Args:
     workdir: of the run.
     step: from which it goes on; 0 where it begins.
+    parameters: number of the model's.
 
   Raises:
     OSError: the file cannot be written.
@@ -50,6 +51,7 @@ def record_start(workdir: pathlib.Path, step: int) -> None:
   start = {
     'time': now,
     'step': step,
+    'parameters': parameters,
     'command': ['python', *sys.orig_argv[1:]],
     'folder': os.getcwd(),
     **surroundings(),

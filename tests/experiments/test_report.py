@@ -125,7 +125,7 @@ def run():
 def workdir(tmp_path_factory, run, dataset):
   """The folder of a run with its report."""
   folder = folder_of(tmp_path_factory.mktemp('runs') / 'finished', ROWS)
-  record_start(folder, 0)
+  record_start(folder, 0, 100)
   write_report(
     read_run(folder),
     folder / 'report.html',
@@ -386,13 +386,14 @@ def test_a_start_keeps_what_it_takes_to_repeat_it(tmp_path, monkeypatch):
   monkeypatch.setattr('sys.orig_argv', command)
   folder = folder_of(tmp_path / 'run', [])
   assert read_starts(folder) == []
-  record_start(folder, 0)
+  record_start(folder, 0, 100)
   with (folder / 'starts.jsonl').open('a') as file:
     file.write('{"cut sho')
-  record_start(folder, 6)
+  record_start(folder, 6, 100)
   first, second = read_starts(folder)
   assert first['command'] == ['python', *command[1:]]
   assert (first['step'], second['step']) == (0, 6)
+  assert first['parameters'] == 100
   assert first['versions']['jax'] and first['devices'].startswith('1 x ')
   page = Page(run_page(read_run(folder)))
   assert 'python -m experiments.train --config.seed=3' in page.words
