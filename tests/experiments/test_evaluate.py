@@ -8,6 +8,7 @@ import pytest
 from experiments.answers.answer import Answer, DatasetMetrics, HeldOut
 from experiments.data.dataset import Dataset, DataSpec, array_spec
 from experiments.data.faults import DataFaults
+from experiments.evaluate import training_instead
 from experiments.runs.evaluation import Evaluation
 from experiments.stepping.parallelism import Replicated
 from experiments.stepping.train_state import TrainState
@@ -153,6 +154,22 @@ def test_what_cannot_be_read_is_named_and_left_out():
   _, look = evaluate.look(STATE, 'eval')
   assert look.each.numbers.tolist() == [0, 1, 3, 4]
   assert look.unreadable == 'the value is gone' and look.total == 5
+
+
+@pytest.mark.parametrize(
+  ('most', 'values'), [(3, [1.0, 4.0, 16.0]), (1, [1.0]), (9, VALUES)]
+)
+def test_training_examples_are_spread_evenly(most, values):
+  chosen = training_instead(dataset(), most).evaluation
+  assert [chosen[i]['value'] for i in range(len(chosen))] == values
+
+
+def test_training_examples_that_are_made_otherwise_are_refused():
+  def prepare(example):
+    return example['only held-out ones have it']
+
+  with pytest.raises(ValueError, match=r'--training_ex.* cannot be pre'):
+    training_instead(dataset()._replace(prepare=prepare), 3)
 
 
 SCRIPT = """
