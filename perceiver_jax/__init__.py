@@ -31,8 +31,10 @@ from perceiver_jax.decoder import AveragePool, Decoder
 from perceiver_jax.dot_product import dot_product_attention
 from perceiver_jax.encoder import Encoder
 from perceiver_jax.frame_preprocessors import FrameConvStem, FramePatches
+from perceiver_jax.image_windows import ImageWindows
 from perceiver_jax.layers import LayerNorm
 from perceiver_jax.masks import causal_mask
+from perceiver_jax.mel_frames import MelFrames
 from perceiver_jax.models import (
   EntityEncoder,
   MaskedLanguageModel,
@@ -43,7 +45,9 @@ from perceiver_jax.models import (
   TextClassifier,
 )
 from perceiver_jax.multimodal import Multimodal
+from perceiver_jax.ngram_embedding import NgramEmbedding
 from perceiver_jax.patches import depth_to_space, space_to_depth
+from perceiver_jax.point_neighbourhoods import PointNeighbourhoods
 from perceiver_jax.portability import plain_forms
 from perceiver_jax.position_encoding import (
   FourierPositions,
@@ -74,6 +78,7 @@ from perceiver_jax.preprocessors import (
   Preprocessor,
 )
 from perceiver_jax.queries import GridQueries, LearnedQueries
+from perceiver_jax.series_windows import SeriesWindows
 from perceiver_jax.tiling import tiled
 from perceiver_jax.token_embedding import TokenEmbedding
 from perceiver_jax.tokenizer import ByteTokenizer
@@ -114,6 +119,7 @@ __all__ = [
   'FramePatches',
   'GatedMLP',
   'GridQueries',
+  'ImageWindows',
   'JoinedAttention',
   'LatentBlock',
   'LayerNorm',
@@ -122,9 +128,11 @@ __all__ = [
   'Lookups',
   'MLPLogits',
   'MaskedLanguageModel',
+  'MelFrames',
   'MelSpectrogram',
   'Multimodal',
   'MultimodalAutoencoder',
+  'NgramEmbedding',
   'OneHot',
   'OpticalFlow',
   'Parts',
@@ -135,6 +143,7 @@ __all__ = [
   'PixelPatches',
   'PixelValues',
   'Pixels',
+  'PointNeighbourhoods',
   'Points',
   'PositionEncoding',
   'Preprocessor',
@@ -143,6 +152,7 @@ __all__ = [
   'RMSNorm',
   'RotaryPositions',
   'SelfAttend',
+  'SeriesWindows',
   'TextClassifier',
   'TiedTokenLogits',
   'TokenEmbedding',

@@ -16,6 +16,8 @@ import numpy as np
 
 from perceiver_jax.byte_array import ByteArray
 from perceiver_jax.frame_preprocessors import FrameConvStem, FramePatches
+from perceiver_jax.image_windows import ImageWindows
+from perceiver_jax.mel_frames import MelFrames
 from perceiver_jax.preprocessors import (
   AudioPatches,
   Conv1x1,
@@ -26,6 +28,7 @@ from perceiver_jax.preprocessors import (
   Pixels,
   Preprocessor,
 )
+from perceiver_jax.series_windows import SeriesWindows
 
 
 @jax.tree_util.register_dataclass
@@ -88,7 +91,9 @@ def layout_of(
       return _grid(_after_stem(grid_shape, preprocessor.num_layers))
     case Patches():
       return _grid(_divided(grid_shape, preprocessor.patch_shape))
-    case AudioPatches():
+    case ImageWindows():
+      return _grid(_divided(grid_shape, (preprocessor.cell,) * 2))
+    case AudioPatches() | MelFrames() | SeriesWindows():
       return _grid((num_elements,))
     case MelSpectrogram():
       bins = (num_elements // preprocessor.num_mels, preprocessor.num_mels)

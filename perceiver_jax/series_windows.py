@@ -1,0 +1,96 @@
+"""Measurements over time as overlapping windows with their spectra.
+
+Shapes: B batch, T steps, C channels, M inputs, W steps of a window.
+"""
+
+import dataclasses
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from perceiver_jax.byte_array import ByteArray
+from perceiver_jax.patches import space_to_depth
+from perceiver_jax.position_encoding import PositionEncoding
+from perceiver_jax.preprocessors import grid_byte_array
+
+
+def window_spectra(
+  series: jax.Array, *, hop: int, window: int, floor: float
+) -> tuple[jax.Array, jax.Array]:
+  """Mean and spectrum of what is around each hop.
+
+  Periodic Hann windows, centred on the middles of hops; the series goes on with
+  its first and last values beyond its ends.
+
+  Args:
+    series: `[B, T, C]`; hop divides T.
+    hop: steps from window to window.
+    window: W.
+    floor: added to the power before the logarithm.
+
+  Returns:
+    Means `[B, T / hop, C]`, and `[B, T / hop, C, W / 2]` the natural logarithm
+    of the power of what is left without the mean, from one turn a window on. A
+    sine of amplitude a has the power a^2 / 4 where it turns a whole number of
+    times.
+  """
+  before = (window - hop) // 2
+  after = max(0, window - hop - before)
+  padded = jnp.pad(
+    series, ((0, 0), (max(0, before), after), (0, 0)), mode='edge'
+  )
+  starts = np.arange(series.shape[1] // hop) * hop + max(0, -before)
+  windows = padded[:, starts[:, None] + np.arange(window)]  # [B, M, W, C]
+  hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
+  hann = jnp.asarray(hann / hann.sum(), series.dtype)[None, None, :, None]
+  means = (hann * windows).sum(axis=2)
+  spectrum = jnp.fft.rfft(hann * (windows - means[:, :, None]), axis=2)
+  power = jnp.square(spectrum.real) + jnp.square(spectrum.imag)
+  logarithms = jnp.log(power[:, :, 1 : window // 2 + 1] + floor)
+  return means, logarithms.swapaxes(2, 3)
+
+
+@dataclasses.dataclass(kw_only=True)
+class SeriesWindows(hk.Module):
+  """Parts of a series, with the mean and the spectrum of what is around them.
+
+  An input has the values of its own part, which do not overlap, and of a longer
+  window about it how much there is of each frequency: how something shakes,
+  wherever in the part it does so.
+
+  Attributes:
+    patch: steps of a part.
+    positions: encoding of the parts on one axis, or None.
+    window: W.
+    scale: the logarithm of the power is multiplied by it, to be of about unit
+      size.
+    floor: see `window_spectra`.
+    name: Haiku name.
+  """
+
+  patch: int
+  positions: PositionEncoding | None
+  window: int
+  scale: float = 0.25
+  floor: float = 1e-4
+  name: str | None = None
+
+  def __call__(
+    self, series: jax.Array, *, is_training: bool = False
+  ) -> ByteArray:
+    """Cuts `[B, T, C]` into T / patch inputs of (patch + 1 + W / 2) C channels.
+
+    Args:
+      series: of about unit variance; `patch` divides T.
+      is_training: not read.
+    """
+    del is_training
+    parts = space_to_depth(series, (self.patch,))
+    means, spectra = window_spectra(
+      series, hop=self.patch, window=self.window, floor=self.floor
+    )
+    spectra = self.scale * spectra.reshape(*spectra.shape[:2], -1)
+    features = jnp.concatenate([parts, means, spectra], axis=-1)
+    return grid_byte_array(features, self.positions)
