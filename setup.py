@@ -20,6 +20,7 @@ _BUCKETS = [  # Opens gs:// and s3://.
   'gcsfs>=2025.2',
   's3fs>=2025.2',
 ]
+_CLASSICAL = ['scikit-learn>=1.6,<2']
 _DEV = [
   *_BEAM,
   *_BUCKETS,
@@ -34,7 +35,7 @@ _DEV = [
   'pytest>=8.3,<10',
   'pytest-xdist>=3.6,<4',
   'ruff>=0.15,<0.18',
-  'scikit-learn>=1.6,<2',
+  *_CLASSICAL,
   'selenium>=4.30,<5',
   'setuptools>=77',  # `make` installs us with it; Python 3.12 brings none.
 ]
@@ -96,6 +97,7 @@ setuptools.setup(
     'beam': _BEAM,
     'buckets': _BUCKETS,
     'serve': _SERVE,
+    'classical': _CLASSICAL,  # `--baseline`: a cheap model on the same split.
     'docs': [
       'mkdocs-material>=9.5,<10',
       'mkdocstrings[python]>=0.27,<2',

@@ -3,16 +3,22 @@
   python -m experiments.evaluate --config=experiments/configs/digits.py
   python -m experiments.evaluate --config=... --workdir=... --checkpoint=400
 
-prints one JSON line: the step and the evaluation metrics. With --predictions it
-also writes `predictions.csv` into the run's folder, a row for each held-out
-example: its number, the true and the predicted class, and the probability of
-each class; of models that choose no class, its metrics. Several classes of one
-example are joined by '|'; where examples are clips, a row is a recording.
+prints one JSON line: the step and the metrics, `eval/...` of the examples that
+chose the checkpoint, `test/...` of those that did not where these are others.
+With --predictions it also writes `predictions.csv` into the run's folder, a row
+for each held-out example, of the test split where there is one: its number, the
+true and the predicted class, and the probability of each class; of models that
+choose no class, its metrics. Several classes of one example are joined by '|';
+where examples are clips, a row is a recording.
 
   python -m experiments.evaluate --workdir=... --training_examples=256
 
 evaluates training examples instead, prepared like held-out ones: what is better
 there was learned by heart.
+
+  python -m experiments.evaluate --workdir=... --baseline
+
+says besides how good a cheap classical model is on the same examples.
 """
 
 import csv
@@ -24,6 +30,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
+from experiments import baseline
 from experiments.data.dataset import Chosen, Dataset
 from experiments.data.faults import DataFaults
 from experiments.host import command_line, processes
@@ -32,7 +39,7 @@ from experiments.host.compilation_cache import start_keeping
 from experiments.host.configuration import construct
 from experiments.host.error_text import one_line
 from experiments.runs import chosen_run, untrusted
-from experiments.runs.evaluation import EachExample, Evaluation
+from experiments.runs.evaluation import EachExample, evaluation_of
 from experiments.runs.experiment import (
   build_experiment,
   compared_parameters,
@@ -75,7 +82,9 @@ def training_instead(dataset: Dataset, most: int) -> Dataset:
       '--training_examples: the training examples of these data cannot be '
       f'prepared like held-out ones ({one_line(error)}).'
     ) from error
-  return dataset._replace(evaluation=Chosen(dataset.train, numbers))
+  return dataset._replace(
+    evaluation=Chosen(dataset.train, numbers), validation=None
+  )
 
 
 def table_of(task: Task, each: EachExample) -> str:
@@ -109,6 +118,7 @@ def main() -> None:
   """Evaluates the checkpoint that --checkpoint names."""
   configure_backend()
   start_keeping()
+  baseline.check()
   path = chosen_run.save_to(_FILE) if _PREDICTIONS.value else None
   config = command_line.config()
   with untrusted.reading():  # Files of a folder, when they are prepared.
@@ -123,24 +133,23 @@ def main() -> None:
     experiment.template,
     chosen_run.CHECKPOINT.value,
   )
-  evaluate = Evaluation(
-    experiment.task,
-    dataset,
-    experiment.parallelism,
-    config.batch_size,
+  evaluate = evaluation_of(
+    config,
+    experiment._replace(dataset=dataset),
     construct('data_faults', DataFaults, config.data_faults),
-    microbatches=config.microbatches,
   )
-  results, look = evaluate.look(
-    experiment.parallelism.place_state(train_state),
-    compared_parameters(config) if path else '',
-  )
-  results = {
-    f'{split}{name.removeprefix("eval")}': value
-    for name, value in results.items()
+  train_state = experiment.parallelism.place_state(train_state)
+  prefix = compared_parameters(config)
+  results, look = evaluate.look(train_state, prefix if path else '')
+  if dataset.validation is not None:
+    tested, look = evaluate.test(train_state, prefix)
+    results |= tested
+  told = {
+    'step': step,
+    **{name.replace('eval', split, 1): x for name, x in results.items()},
+    **baseline.metrics_of(experiment),
   }
-  told = {'step': step, **results}
-  if look is not None:
+  if path:
     if processes.is_first():
       path.parent.mkdir(parents=True, exist_ok=True)
       write_whole(path, table_of(experiment.task, look.each))

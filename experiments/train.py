@@ -3,6 +3,8 @@
   python -m experiments.train --config=experiments/configs/digits.py
   python -m experiments.train --config=... --config.seed=1 --workdir=runs/two
 
+--baseline also trains a cheap classical model, to know what a run is worth.
+
 The same command run again resumes from the last checkpoint. Ctrl-C saves one
 and stops; a second Ctrl-C stops at once.
 """
@@ -10,12 +12,12 @@ and stops; a second Ctrl-C stops at once.
 import contextlib
 import itertools
 import pathlib
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import haiku as hk
 import ml_collections
 
+from experiments import baseline
 from experiments.checkpointing.checkpoints import Checkpoints
 from experiments.checkpointing.files import Restored
 from experiments.checkpointing.local_copies import check_processes
@@ -24,14 +26,13 @@ from experiments.data.pipeline import count_unreadable, train_batches
 from experiments.host import command_line, processes
 from experiments.host.compilation_cache import start_keeping
 from experiments.host.configuration import construct, write_config
-from experiments.host.error_text import one_line
 from experiments.host.interruption import Interruption
 from experiments.host.progress import Progress
-from experiments.host.run_lock import RunLock
+from experiments.host.run_lock import owned
 from experiments.host.shared_folders import check_shared
 from experiments.reporting.writing import FinalReport
 from experiments.runs import untrusted
-from experiments.runs.evaluation import Evaluation, Look
+from experiments.runs.evaluation import Evaluation, Look, evaluation_of
 from experiments.runs.experiment import (
   Experiment,
   compared_parameters,
@@ -88,7 +89,7 @@ def train_and_evaluate(
   count_unreadable(experiment.dataset, watchers.faults)
   processes.say(describe_run(config, experiment, workdir))
   with contextlib.ExitStack() as stack:
-    stack.enter_context(processes.only_first(_owned(workdir)))
+    stack.enter_context(processes.only_first(owned(workdir)))
     check_shared(workdir)
     stack.enter_context(contextlib.closing(watchers.faults))
     watchers.tracking.start(config.to_dict(), workdir)
@@ -108,19 +109,17 @@ def train_and_evaluate(
           int(start.train_state.step),
           hk.data_structures.tree_size(start.train_state.params),
         )
-      evaluate = Evaluation(
-        experiment.task,
-        experiment.dataset,
-        experiment.parallelism,
-        config.batch_size,
-        watchers.faults,
-        microbatches=config.microbatches,
-      )
+      evaluate = evaluation_of(config, experiment, watchers.faults)
       results, look = _train(
         config, experiment, start, checkpoints, watchers, evaluate
       )
       checkpoints.finish()
       best_step = checkpoints.best_step()
+      if results:
+        tested, test_look = _test(
+          config, experiment, checkpoints, evaluate, watchers
+        )
+        results, look = results | tested, test_look or look
   _report(results, best_step, workdir)
   watchers.report.write(config, experiment, evaluate, look)
   return results
@@ -190,7 +189,9 @@ def _train(
   train_state, position, seen = start
   early_stop = construct('early_stop', EarlyStop, config.early_stop)
   first_step, last_step = int(train_state.step), config.train_steps
-  prefix = compared_parameters(config)
+  # What a report is of: examples that had no part in choosing the checkpoint.
+  is_tested = experiment.dataset.validation is not None
+  prefix = '' if is_tested else compared_parameters(config)
   if first_step >= last_step:
     processes.say(f'Step {first_step} was the last: only evaluating.')
     return evaluate.look(train_state, prefix)
@@ -283,6 +284,34 @@ def _train(
   return results, look
 
 
+def _test(
+  config: ml_collections.ConfigDict,
+  experiment: Experiment,
+  checkpoints: Checkpoints,
+  evaluate: Evaluation,
+  watchers: _Watchers,
+) -> tuple[dict[str, float], Look | None]:
+  """Metrics of the best checkpoint on what had no part in choosing it.
+
+  And those of a classical model, with --baseline.
+  """
+  results, look = baseline.metrics_of(experiment), None
+  if experiment.dataset.validation is not None:
+    _, best = checkpoints.restore_chosen('best', experiment.template)
+    tested, look = evaluate.test(
+      experiment.parallelism.place_state(best), compared_parameters(config)
+    )
+    results |= tested
+  if not results:
+    return {}, None
+  last = checkpoints.latest_step()
+  with contextlib.closing(
+    MetricsWriter(watchers.workdir, last, active=processes.is_first())
+  ) as writer:
+    writer.write(last, results)
+  return results, look
+
+
 def _counts(watchers: _Watchers) -> dict[str, float]:
   """What this process left out so far."""
   counts = {
@@ -327,23 +356,6 @@ def _start(
   return Restored(parallelism.place_state(train_state), 0)
 
 
-@contextlib.contextmanager
-def _owned(workdir: pathlib.Path) -> Iterator[None]:
-  """Makes the workdir and locks it, or raises an OSError that says why not."""
-  try:
-    workdir.mkdir(parents=True, exist_ok=True)
-    probe = workdir / '.writable'
-    probe.touch()
-    probe.unlink()
-  except OSError as error:
-    raise OSError(
-      f'The workdir {workdir.absolute()} cannot be written: '
-      f'{error.strerror or one_line(error)}. Choose another with --workdir.'
-    ) from error
-  with RunLock(workdir):
-    yield
-
-
 def _report(
   results: dict[str, float], best_step: int | None, workdir: pathlib.Path
 ) -> None:
@@ -367,6 +379,7 @@ def main() -> None:
   """Trains the experiment that --config names."""
   configure_backend()
   start_keeping()
+  baseline.check()
   with untrusted.reading():  # Files of a folder, when they are prepared.
     train_and_evaluate(
       command_line.config(),

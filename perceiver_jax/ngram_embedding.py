@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from perceiver_jax.byte_array import ByteArray
+from perceiver_jax.layers import Linear
 from perceiver_jax.position_encoding import LearnedPositions
 
 # Odd multipliers of a hash modulo 2^32: that of FNV-1a, and one to mix with.
@@ -44,10 +45,10 @@ def hash_ngrams(tokens: jax.Array, length: int, num_rows: int) -> jax.Array:
 class NgramEmbedding(hk.Module):
   """Tokens with the n-grams that end there, as learned vectors.
 
-  An element is the mean of the vectors of its token and of its n-grams, found
-  in a table by their hashes (as in fastText, arXiv 1607.04606), positions
-  added. Of single bytes a model has to learn to spell before it can read; that
-  takes more texts than most people have.
+  An element is the vector of its token and, through a linear layer, the sum of
+  those of its n-grams, found in a table by their hashes (as in fastText, arXiv
+  1607.04606), positions added. Of single bytes a model has to learn to spell
+  before it can read; that takes more texts than most people have.
 
   Attributes:
     vocab_size: number of tokens; 262 for bytes with special tokens.
@@ -55,8 +56,10 @@ class NgramEmbedding(hk.Module):
     max_length: longest sequence.
     ngrams: lengths of the n-grams.
     num_rows: R of the table, a power of two; n-grams of one hash share a row.
+    row_channels: width of the table: narrow rows are learned from fewer texts.
     drop_rate: share of the n-grams that training leaves out, each by itself.
-    init_stddev: of embeddings and positions.
+    init_stddev: of the vectors of tokens, and of positions. Those of n-grams
+      start at zero: what training has not seen then says nothing.
     name: Haiku name.
 
   Raises:
@@ -67,7 +70,8 @@ class NgramEmbedding(hk.Module):
   num_channels: int
   max_length: int
   ngrams: Sequence[int] = (2, 3, 4, 5)
-  num_rows: int = 2**15
+  num_rows: int = 2**17
+  row_channels: int = 16
   drop_rate: float = 0.0
   init_stddev: float = 0.02
   name: str | None = None
@@ -104,9 +108,8 @@ class NgramEmbedding(hk.Module):
         f'{length} tokens are more than max_length = {self.max_length}. '
         'Truncate the text, or train a longer model.'
       )
-    init = hk.initializers.TruncatedNormal(self.init_stddev)
     table = hk.get_parameter(
-      'ngrams', (self.num_rows, self.num_channels), init=init
+      'ngrams', (self.num_rows, self.row_channels), init=jnp.zeros
     )
     rows = jnp.stack(
       [hash_ngrams(tokens, n, self.num_rows) for n in self.ngrams], axis=-1
@@ -124,7 +127,8 @@ class NgramEmbedding(hk.Module):
       init_stddev=self.init_stddev,
       name='positions',
     )((self.max_length,))[None, :length]
-    features = embedded + ngrams
+    linear = Linear(output_channels=self.num_channels, name='ngrams')
+    features = embedded + linear(ngrams)
     return ByteArray(features + jnp.broadcast_to(positions, features.shape))
 
   def embeddings(self) -> jax.Array:

@@ -82,6 +82,7 @@ ONLY_IN = {
   'orbax': ['experiments/checkpointing'],
   'PIL': ['experiments/modalities/images', 'experiments/pages'],
   'safetensors': ['experiments/handing_on'],
+  'sklearn': ['experiments/data'],
   'starlette': ['experiments/serving'],
   'tensorboardX': ['experiments/watching'],
   'tensorflow_datasets': [

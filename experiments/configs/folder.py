@@ -32,7 +32,7 @@ from ml_collections.config_dict import placeholder
 _FEW_CLASSES = dict(
   num_latents=32,
   latent_channels=64,
-  cross_attends=(1, 1),
+  cross_attends=(1, 1, 1),
   self_attends_per_block=2,
   self_attend_heads=2,
   cross_attend_qk_channels=96,
@@ -55,22 +55,32 @@ def get_config(variant: str = 'image') -> ml_collections.ConfigDict:
   config.task = 'classification'
   config.seed = 0
   config.batch_size = 64
-  config.train_steps = 1200
-  config.log_every = 100
-  config.eval_every = 300
-  config.checkpoint_every = 300
+  # By the number of training files, see `duration`.
+  for key in ('train_steps', 'log_every', 'eval_every', 'checkpoint_every'):
+    config[key] = placeholder(int)
+  config.duration = dict(
+    epochs=40, least_steps=600, most_steps=1200, evaluations=12
+  )
   config.data_workers = 0
-  config.data = dict(root='', classes=placeholder(tuple), skip_unreadable=False)
+  config.ema_decay = 0.98
+  config.data = dict(
+    root='',
+    classes=placeholder(tuple),
+    skip_unreadable=False,
+    validation_share=0.1,  # Of train/, where there is no val/.
+    validation_seed=config.get_oneway_ref('seed'),
+  )
   config.optimizer = dict(
     name='adamw', weight_decay=0.1, b2=0.95, clip_norm=1.0
   )
   config.schedule = dict(name='cosine', learning_rate=3e-3, warmup_steps=50)
   config.checkpoints = dict(
-    keep_last=2, best_metric='eval/accuracy', best_mode='max'
+    keep_last=1, best_metric='eval_ema/accuracy', best_mode='max'
   )
   _VARIANTS[variant](config)
   if config.task == 'classification':
-    config.encoder = _FEW_CLASSES
+    if 'encoder' not in config:
+      config.encoder = _FEW_CLASSES
     config.loss = dict(name='softmax', label_smoothing=0.1)
   return config
 
@@ -87,11 +97,12 @@ def _image(config: ml_collections.ConfigDict) -> None:
     max_scale=0.1,
     max_shift=0.05,
     mirror_probability=0.0,  # A mirrored letter is another letter.
+    mixup_alpha=0.4,
   )
   config.inputs = dict(
     image=dict(
-      name='patches',
-      patch_shape=placeholder(tuple),
+      name='image_windows',
+      cell=placeholder(int),
       positions=_positions(num_bands=8),
     )
   )
@@ -114,9 +125,17 @@ def _audio(config: ml_collections.ConfigDict) -> None:
   )
   config.inputs = dict(
     audio=dict(
-      name='audio_patches',
-      samples_per_patch=placeholder(int),
-      positions=_positions(num_bands=32),
+      name='mel_frames',
+      sample_rate=placeholder(int),
+      window_size=placeholder(int),
+      hop_size=placeholder(int),
+      num_mels=placeholder(int),
+      frames_per_input=placeholder(int),
+      time_masks=2,
+      max_masked_frames=placeholder(int),
+      frequency_masks=2,
+      max_masked_bands=placeholder(int),
+      positions=_positions(num_bands=16),
     )
   )
 
@@ -157,9 +176,13 @@ def _mesh(config: ml_collections.ConfigDict) -> None:
     max_jitter=0.02,
     mirror_probability=0.5,
     mix_probability=0.5,
+    sizes=placeholder(tuple),
+    max_size_change=0.1,
   )
   config.inputs = dict(
-    points=dict(name='points', num_bands=4, max_resolution=(8, 8, 8))
+    points=dict(
+      name='point_neighbourhoods', num_bands=4, max_resolution=(8, 8, 8)
+    )
   )
   config.optimizer.weight_decay = 0.3
 
@@ -169,13 +192,21 @@ def _text(config: ml_collections.ConfigDict) -> None:
   config.data.update(
     name='text_folder',
     length=placeholder(int),
-    max_length=512,
-    min_share=0.25,
+    max_length=1024,
+    min_share=0.6,
+    mix_probability=0.5,
   )
   config.labels = dict(label=placeholder(int))
   config.embedding = dict(
-    vocab_size=262, num_channels=64, max_length=placeholder(int)
+    name='ngrams',
+    vocab_size=262,
+    num_channels=64,
+    max_length=placeholder(int),
+    ngrams=(2, 3, 4, 5),
+    num_rows=2**17,
+    drop_rate=0.5,
   )
+  config.loss = dict(label_smoothing=0.1)
   config.encoder = dict(
     num_latents=32,
     latent_channels=64,
@@ -188,7 +219,8 @@ def _text(config: ml_collections.ConfigDict) -> None:
   config.queries = dict(num_channels=64)
   config.decoder = dict(num_heads=4, query_residual=False)
   config.optimizer.weight_decay = 0.05
-  config.schedule.update(learning_rate=2e-3, warmup_steps=100)
+  config.schedule.update(learning_rate=2e-3, warmup_steps=50)
+  config.duration.update(epochs=16, least_steps=300, most_steps=600)
 
 
 def _timeseries(config: ml_collections.ConfigDict) -> None:
@@ -206,8 +238,9 @@ def _timeseries(config: ml_collections.ConfigDict) -> None:
   )
   config.inputs = dict(
     series=dict(
-      name='patches',
-      patch_shape=placeholder(tuple),
+      name='series_windows',
+      patch=placeholder(int),
+      window=placeholder(int),
       positions=_positions(num_bands=16),
     )
   )

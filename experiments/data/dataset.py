@@ -33,6 +33,9 @@ class Dataset(NamedTuple):
     prepare: raw example to an evaluation example.
     mix: number of a pair in the stream, its two training examples, stacked,
       and random generator to one example; None leaves them as they are.
+    validation: raw held-out examples that the checkpoint is chosen by; those of
+      `evaluation` are then seen once, at the end. None where there are none,
+      and `evaluation` does it.
   """
 
   train: Source
@@ -40,6 +43,7 @@ class Dataset(NamedTuple):
   evaluation: Source
   prepare: Callable[[Example], Example]
   mix: Callable[[int, Example, np.random.Generator], Example] | None = None
+  validation: Source | None = None
 
 
 class Files(NamedTuple):
@@ -81,6 +85,7 @@ class DataSpec(NamedTuple):
       are averaged.
     besides: makes examples of the shapes of held-out ones that are none, by
       name; a report shows them too.
+    num_train: training examples, where they are counted before they are read.
   """
 
   example: Mapping[str, Any]
@@ -93,6 +98,7 @@ class DataSpec(NamedTuple):
   view: Callable[[Example], Mapping[str, View]] | None = None
   has_recordings: bool = False
   besides: Callable[[], Mapping[str, Example]] = dict
+  num_train: int | None = None
 
 
 def batch_spec(example: Mapping[str, Any], batch_size: int) -> Example:
@@ -153,6 +159,24 @@ class InMemory:
       return None
 
 
+class Chosen:
+  """Some examples of a source.
+
+  Args:
+    source: of them and others.
+    numbers: int `[n]`, of the examples in the source.
+  """
+
+  def __init__(self, source: Source, numbers: np.ndarray):
+    self._source, self._numbers = source, numbers
+
+  def __len__(self) -> int:
+    return len(self._numbers)
+
+  def __getitem__(self, index: int) -> Example:
+    return self._source[int(self._numbers[index])]
+
+
 class Joined:
   """Several sources, one after the other.
 
@@ -171,24 +195,6 @@ class Joined:
     which = int(np.searchsorted(self._ends, index, side='right'))
     source = self._sources[which]
     return source[int(index - self._ends[which]) + len(source)]
-
-
-class Chosen:
-  """Some examples of a source.
-
-  Args:
-    source: of the examples.
-    numbers: int `[n]`, of those to take there, in order.
-  """
-
-  def __init__(self, source: Source, numbers: np.ndarray):
-    self._source, self._numbers = source, numbers
-
-  def __len__(self) -> int:
-    return len(self._numbers)
-
-  def __getitem__(self, index: int) -> Example:
-    return self._source[int(self._numbers[index])]
 
 
 class Windows:
@@ -235,8 +241,9 @@ def check_not_empty(dataset: Dataset) -> None:
   for split, source in (
     ('training', dataset.train),
     ('evaluation', dataset.evaluation),
+    ('validation', dataset.validation),
   ):
-    if not len(source):
+    if source is not None and not len(source):
       raise ValueError(
         f'The {split} split has no examples. Delete its folder under '
         '--data_dir to have it prepared again.'

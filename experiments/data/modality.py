@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.data.classical import Classical
+
 # What a person sees or hears of an example: a NamedTuple of plain arrays, not
 # yet drawn, of a class of its sense's own, such as `Image`.
 View = tuple[Any, ...]
@@ -140,6 +142,7 @@ class Modality(NamedTuple):
       that configs give them.
     folders: data sets of people's own files, by the names that configs give
       them; see `files.folder_builder`.
+    classical: a cheap model to compare with; None where none is known.
   """
 
   view: type
@@ -148,3 +151,4 @@ class Modality(NamedTuple):
   is_small: bool = False
   preprocessors: Mapping[str, Callable[..., Any]] = types.MappingProxyType({})
   folders: Mapping[str, Callable[..., Any]] = types.MappingProxyType({})
+  classical: Classical | None = None

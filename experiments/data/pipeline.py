@@ -52,6 +52,7 @@ def count_unreadable(dataset: Dataset, faults: DataFaults) -> None:
   for split, source in (
     (TRAINING, dataset.train),
     (HELD_OUT, dataset.evaluation),
+    (HELD_OUT, dataset.validation),
   ):
     if isinstance(source, InMemory):
       faults.count(split, source.unreadable)

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from experiments.data.dataset import (
+  Chosen,
   Dataset,
   DataSpec,
   Example,
@@ -27,8 +28,9 @@ from experiments.data.dataset import (
   array_spec,
 )
 from experiments.data.modality import View
+from experiments.data.validation import hold_out
 from experiments.files.listing import (
-  SPLITS,
+  VALIDATION,
   Folder,
   LabelledFile,
   list_folder,
@@ -78,9 +80,12 @@ def folder_data(
   root: str,
   classes: Sequence[str],
   skip_unreadable: bool,
+  validation_share: float,
+  validation_seed: int,
   data_dir: str | None,
   chosen: Mapping[str, Any],
   note: str,
+  num_train: int | None,
 ) -> DataSpec:
   """Returns the data of a folder; it need not be there until it is loaded.
 
@@ -90,9 +95,12 @@ def folder_data(
     root: of the files.
     classes: names.
     skip_unreadable: whether damaged files are left out.
+    validation_share: see `with_validation`.
+    validation_seed: see `with_validation`.
     data_dir: where TFDS keeps prepared data; None for its own default.
     chosen: see `DataSpec`, without the classes.
     note: see `DataSpec`.
+    num_train: see `DataSpec`.
   """
 
   def label(example: Example) -> Example:
@@ -103,7 +111,7 @@ def folder_data(
     return kind.parts(kept) if kind.parts else [kind.prepare(kept)]
 
   def load() -> Dataset:
-    train, test = open_folder(
+    sources = open_folder(
       list_folder(root, kind.extensions, classes),
       kind.read,
       kind.features,
@@ -111,13 +119,15 @@ def folder_data(
       skip_unreadable=skip_unreadable,
       data_dir=data_dir,
     )
-    return Dataset(
-      train=train,
+    dataset = Dataset(
+      train=sources['train'],
       augment=lambda kept, rng: {**kind.augment(kept, rng), **label(kept)},
-      evaluation=test,
+      evaluation=sources['test'],
       prepare=lambda kept: {**kind.prepare(kept), **label(kept)},
       mix=kind.mix,
+      validation=sources.get(VALIDATION),
     )
+    return with_validation(dataset, validation_share, validation_seed)
 
   return DataSpec(
     example={**example, 'label': array_spec(dtype=np.int32)},
@@ -128,6 +138,31 @@ def folder_data(
     class_names=tuple(classes),
     files=Files(kind.extensions, read),
     view=kind.view,
+    num_train=num_train,
+  )
+
+
+def with_validation(dataset: Dataset, share: float, seed: int) -> Dataset:
+  """Takes a validation split off the training examples, if there is none.
+
+  Args:
+    dataset: whose raw training examples have a `label`.
+    share: see `hold_out`; 0 takes none.
+    seed: see `hold_out`.
+
+  Returns:
+    The same data set where it has a validation split already, or where the
+    share comes to no example at all.
+  """
+  if dataset.validation is not None or not share:
+    return dataset
+  train = dataset.train
+  labels = [int(train[i]['label']) for i in range(len(train))]
+  kept, held_out = hold_out(labels, share, seed)
+  if not held_out.size:
+    return dataset
+  return dataset._replace(
+    train=Chosen(train, kept), validation=Chosen(train, held_out)
   )
 
 
@@ -208,8 +243,8 @@ def content_key(folder: Folder, options: Mapping[str, Any]) -> str:
       file.path.stat().st_size,
       file.path.stat().st_mtime_ns,
     )
-    for split in SPLITS
-    for file in folder.files[split]
+    for files in folder.files.values()
+    for file in files
   ]
   text = json.dumps([folder.classes, options, stats], sort_keys=True)
   return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
@@ -223,8 +258,8 @@ def open_folder(
   options: Mapping[str, Any],
   skip_unreadable: bool,
   data_dir: str | None,
-) -> tuple[Source, Source]:
-  """Returns training and test examples, prepared when they are not yet.
+) -> dict[str, Source]:
+  """Returns the examples of each split, prepared when they are not yet.
 
   Args:
     folder: of the files.
@@ -250,9 +285,9 @@ def open_folder(
   in_memory = builder.info.dataset_size <= _MOST_BYTES_IN_MEMORY
   # Unlike ours, this builder holds no functions: it goes to worker processes.
   reader = tfds.builder_from_directory(builder.data_path)
-  sources = []
-  for split in SPLITS:
+  sources = {}
+  for split, files in folder.files.items():
     source = reader.as_data_source(split)
-    report_skipped(split, len(folder.files[split]), len(source))
-    sources.append(InMemory(source) if in_memory else source)
-  return sources[0], sources[1]
+    report_skipped(split, len(files), len(source))
+    sources[split] = InMemory(source) if in_memory else source
+  return sources

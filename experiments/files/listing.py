@@ -15,6 +15,8 @@ from experiments.host import addresses
 from experiments.host.buckets import is_in_bucket
 
 SPLITS = ('train', 'test')
+# Read where it is there.
+VALIDATION = 'val'
 # Not hidden, and yet not the user's: made by systems and by storages.
 _IGNORED = (
   *('thumbs.db', 'desktop.ini', '__macosx', '@eadir', '#recycle'),
@@ -51,7 +53,7 @@ class Folder(NamedTuple):
 def list_folder(
   root: str, extensions: Sequence[str], classes: Sequence[str] | None
 ) -> Folder:
-  """Lists ROOT/{train,test}/CLASS/FILE; hidden files are left out.
+  """Lists ROOT/{train,test,val}/CLASS/FILE; hidden files are left out.
 
   Links are followed. Names of classes are the same in all their Unicode forms.
 
@@ -66,8 +68,11 @@ def list_folder(
       there are fewer than two classes, or a class that the model does not know.
   """
   path = check_root(root)
-  files = {split: _list_split(path, split, extensions) for split in SPLITS}
-  labels = {split: [file.label for file in files[split]] for split in SPLITS}
+  splits = [*SPLITS, *([VALIDATION] if (path / VALIDATION).is_dir() else [])]
+  files = {split: _list_split(path, split, extensions) for split in splits}
+  labels = {
+    split: [file.label for file in found] for split, found in files.items()
+  }
   classes = check_classes(root, labels, classes)
   return Folder(path, classes, files, _remarks(path, labels))
 
@@ -104,21 +109,24 @@ def check_classes(
   Raises:
     ValueError: training has fewer than two, or there is one besides.
   """
-  found = {split: sorted(set(labels[split])) for split in SPLITS}
+  found = {split: sorted(set(names)) for split, names in labels.items()}
   if classes is not None:
-    others = sorted({*found['train'], *found['test']} - set(classes))
+    others = sorted(
+      {name for names in found.values() for name in names} - set(classes)
+    )
     if others:
       raise ValueError(
         f'{root} has classes that the run does not know: {_some(others)}. It '
         f'knows {_some(classes)}. Train on other data in another --workdir.'
       )
     return tuple(classes)
-  others = sorted(set(found['test']) - set(found['train']))
-  if others:
-    raise ValueError(
-      f'{root} has classes in test that are not in train: {_some(others)}. '
-      f'Those of train are {_some(found["train"])}.'
-    )
+  for split, names in found.items():
+    others = sorted(set(names) - set(found['train']))
+    if others:
+      raise ValueError(
+        f'{root} has classes in {split} that are not in train: '
+        f'{_some(others)}. Those of train are {_some(found["train"])}.'
+      )
   if len(found['train']) < 2:
     raise ValueError(
       f'{root} has a single class, {found["train"][0]!r}: there is nothing to '
@@ -195,11 +203,11 @@ def _remarks(
 ) -> list[str]:
   """Says what is there and is not read, and which classes are nearly empty."""
   others = [f'{each.name}/' for each in _visible(root) if each.is_dir()]
-  others = [name for name in others if name.rstrip('/') not in SPLITS]
+  others = [name for name in others if name.rstrip('/') not in labels]
   remarks = [f'not read: {", ".join(others)}'] if others else []
   empty = [
     f'{split}/{entry.name}'
-    for split in SPLITS
+    for split in labels
     for entry in _visible(root / split)
     if _label(entry) not in labels[split]
   ]
@@ -312,8 +320,8 @@ def report_skipped(split: str, num_files: int, num_read: int) -> None:
 
 def files_note(folder: Folder) -> str:
   """Returns how many classes and files there are, in words."""
-  train, test = (f'{len(folder.files[split]):,}' for split in SPLITS)
-  counts = f'{len(folder.classes)} classes, {train} + {test} files'
+  counts = ' + '.join(f'{len(files):,}' for files in folder.files.values())
+  counts = f'{len(folder.classes)} classes, {counts} files'
   return '; '.join([counts, *folder.remarks])
 
 

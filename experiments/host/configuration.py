@@ -40,6 +40,8 @@ RUN_KEYS = {
   'checkpoint_every': int,
   'data_workers': int,
 }
+# Those that a config may leave open, None, see `duration.py`.
+OPEN_KEYS = ('train_steps', 'log_every', 'eval_every', 'checkpoint_every')
 _RUN_SECTIONS = ('optimizer', 'schedule', 'checkpoints')
 _OPTIONAL_SECTIONS = ('finetuning',)
 
@@ -52,6 +54,7 @@ _OPTIONAL_SECTIONS = ('finetuning',)
 #   learning_rates: of some parameters, see `learning_rates.py`.
 #   spikes: steps that are left out, see `stepping/spikes.py`.
 #   early_stop: when a run ends before its last step, see `early_stop.py`.
+#   duration: how long it is where `train_steps` is open, see `duration.py`.
 #   statistics: of gradients and activations by module, see
 #     `watching/statistics.py`.
 #   numbers: steps whose numbers are not finite, see `health.py`.
@@ -68,6 +71,7 @@ RUN_DEFAULTS = {
   'learning_rates': {'multipliers': (), 'layer_decay': 1.0},
   'spikes': {'factor': 0.0, 'window': 100},
   'early_stop': {'patience': 0, 'metric': 'eval/loss', 'mode': 'min'},
+  'duration': {},
   'statistics': {'every': 0, 'depth': 2},
   'numbers': {'bad_steps': 0},
   'data_faults': {'bad_examples': 0, 'stall_seconds': 60.0},
@@ -198,6 +202,8 @@ def check_keys(
   if missing:
     raise ValueError(f'The config lacks {missing}.')
   for key, kind in RUN_KEYS.items():
+    if config[key] is None and key in OPEN_KEYS and config.get('duration'):
+      continue
     _check_type(f'config.{key}', config[key], kind)
   optional = [key for key in _OPTIONAL_SECTIONS if key in config]
   for key, default in RUN_DEFAULTS.items():

@@ -22,8 +22,10 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
 from experiments.host.buckets import BucketPath, cannot_write
+from experiments.host.error_text import one_line
 from experiments.host.lock_files import LockFile, lock_file
 
 NAME = 'run.lock'
@@ -303,3 +305,27 @@ def _refusal(path: pathlib.Path | BucketPath, holder: _Holder) -> _InUse:
     f'`kill {holder.pid}`, which lets it save a checkpoint), or choose another '
     f'--workdir. If it is certainly gone, remove {path}.'
   )
+
+
+@contextlib.contextmanager
+def owned(workdir: pathlib.Path) -> Iterator[None]:
+  """Makes the workdir of a run and locks it; in the block it is this run's.
+
+  Args:
+    workdir: folder of the run.
+
+  Raises:
+    OSError: it cannot be written, or is another run's.
+  """
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    probe = workdir / '.writable'
+    probe.touch()
+    probe.unlink()
+  except OSError as error:
+    raise OSError(
+      f'The workdir {workdir.absolute()} cannot be written: '
+      f'{error.strerror or one_line(error)}. Choose another with --workdir.'
+    ) from error
+  with RunLock(workdir):
+    yield

@@ -13,6 +13,8 @@ _SOURCES = {
   'eval': 'held out',
   'eval_ema': 'held out, averaged weights',
 }
+# At the end of a run: of the best checkpoint, and of what it is compared with.
+_TESTED = {'test': 'test', 'classical': 'a cheap classical model'}
 # What a loop says of itself, not of the task.
 _TECHNICAL = re.compile(
   r'learning_rate|.*_norm|seconds_.*|examples_.*|.*memory.*|bad_steps|spikes'
@@ -83,8 +85,8 @@ def metric_title(name: str) -> str:
 
 
 def source_title(prefix: str) -> str:
-  """Returns what 'train', 'eval' and 'eval_ema' mean."""
-  return _SOURCES.get(prefix, prefix)
+  """Returns what 'train', 'eval', 'eval_ema', 'test' and such mean."""
+  return {**_SOURCES, **_TESTED}.get(prefix, prefix)
 
 
 def metric_charts(history: History) -> Html:

@@ -64,8 +64,9 @@ def read_history(workdir: pathlib.Path) -> History:
     if row is None:
       broken += bool(line.strip())
     else:
-      # Two lines of a step come of a run that was killed and went on.
-      rows[row['step']] = row
+      # Two lines of a step come of a run that was killed and went on; what was
+      # tested at the end has a line of its own.
+      rows[row['step']] = {**rows.get(row['step'], {}), **row}
   return History([rows[step] for step in sorted(rows)], broken)
 
 
@@ -75,6 +76,16 @@ def evaluation_of(row: Mapping[str, Any]) -> dict[str, float | None]:
     name: value
     for name, value in row.items()
     if name.startswith(('eval/', 'eval_ema/'))
+  }
+
+
+def tested(history: History) -> dict[str, float | None]:
+  """Returns what was found at the end, `test/...` and `classical/...`."""
+  return {
+    name: value
+    for row in history.rows
+    for name, value in row.items()
+    if name.startswith(('test/', 'classical/'))
   }
 
 

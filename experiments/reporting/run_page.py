@@ -3,7 +3,7 @@
 import datetime
 import html
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import ml_collections
@@ -22,6 +22,7 @@ from experiments.reporting.history import (
   best_metric,
   evaluation_of,
   read_history,
+  tested,
 )
 from experiments.runs.evaluation import Look
 from experiments.tasks.task import Task
@@ -178,8 +179,19 @@ def _tiles(history: History, config: ml_collections.ConfigDict) -> Html:
   row = best or (evaluations[-1] if evaluations else {})
   chosen, _ = best_metric(config)
   found = sorted(evaluation_of(row).items(), key=lambda each: each[0] != chosen)
+  found = [*_in_order(tested(history), chosen), *found]
   return tiles(
     [(number(value), metric_name(name)) for name, value in found[:_MOST_TILES]]
+  )
+
+
+def _in_order(
+  metrics: Mapping[str, float | None], chosen: str
+) -> list[tuple[str, float | None]]:
+  """The metric that checkpoints are chosen by first."""
+  first = chosen.rpartition('/')[2]
+  return sorted(
+    metrics.items(), key=lambda each: each[0].rpartition('/')[2] != first
   )
 
 

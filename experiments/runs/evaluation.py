@@ -1,4 +1,4 @@
-"""The metrics of a task over all held-out examples, and those of each.
+"""The metrics of a task over all examples of a held-out split, and of each.
 
 One compiled function computes everything. A report, or a table of predictions,
 is made of what an evaluation has seen, not of a second look at the data.
@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 import haiku as hk
 import jax
+import ml_collections
 import numpy as np
 
 from experiments.data.dataset import Dataset, Example
 from experiments.data.faults import HELD_OUT, DataFaults
 from experiments.data.pipeline import evaluation_batches
+from experiments.runs.experiment import Experiment
 from experiments.stepping.parallelism import Parallelism
 from experiments.stepping.steps import OfExamples, make_evaluation
 from experiments.stepping.train_state import Collect, Metrics, TrainState
@@ -61,7 +63,7 @@ class Look(NamedTuple):
 
 
 class Evaluation:
-  """The metrics of a task over all held-out examples; compiled once."""
+  """The metrics of a task over all examples of a split; compiled once."""
 
   def __init__(
     self,
@@ -99,8 +101,9 @@ class Evaluation:
   def __call__(self, train_state: TrainState) -> dict[str, float]:
     """Returns the metrics of a train state that is on the devices.
 
-    Those of its parameters are named `eval/...`, those of their average, where
-    one is kept, `eval_ema/...`.
+    They are of the validation split, where there is one. Those of its
+    parameters are named `eval/...`, those of their average, where one is kept,
+    `eval_ema/...`.
     """
     results, _ = self.look(train_state, '')
     return results
@@ -115,25 +118,32 @@ class Evaluation:
       prefix: 'eval' or 'eval_ema', for whose examples these are; '' keeps none,
         and there is no look.
     """
+    dataset = self._dataset
+    if dataset.validation is not None:
+      dataset = dataset._replace(evaluation=dataset.validation)
     results, look = {}, None
-    for name, params in (
-      ('eval', train_state.params),
-      ('eval_ema', train_state.ema),
-    ):
-      if params is None:
+    for name in ('eval', 'eval_ema'):
+      if _parameters(train_state, name) is None:
         continue
-      found, each = self._metrics(params, train_state.state, name == prefix)
+      found, seen = self._look(train_state, name, dataset, name == prefix)
       results |= {f'{name}/{metric}': value for metric, value in found.items()}
-      if each is not None:
-        look = Look(
-          int(train_state.step),
-          each,
-          params,
-          train_state.state,
-          len(self._dataset.evaluation),
-          self._first_error(),
-        )
+      look = seen or look
     return results, look
+
+  def test(
+    self, train_state: TrainState, prefix: str
+  ) -> tuple[dict[str, float], Look]:
+    """Returns the metrics `test/...`, and what is of each example.
+
+    Where there is a validation split, these are of examples that had no part in
+    choosing the checkpoint.
+
+    Args:
+      train_state: on the devices.
+      prefix: 'eval' for its parameters, 'eval_ema' for their average.
+    """
+    found, look = self._look(train_state, prefix, self._dataset, True)
+    return {f'test/{metric}': value for metric, value in found.items()}, look
 
   def again(
     self, look: Look, examples: Sequence[Example]
@@ -160,21 +170,30 @@ class Evaluation:
       for i in range(len(examples))
     ], made
 
-  def _metrics(
-    self, params: hk.Params, state: hk.State, keeps: bool
-  ) -> tuple[dict[str, float], EachExample | None]:
+  def _look(
+    self, train_state: TrainState, prefix: str, dataset: Dataset, keeps: bool
+  ) -> tuple[dict[str, float], Look | None]:
+    """Evaluates a split; there is a look where what is of each is kept."""
+
     def wanted(found: OfExamples) -> Any:
       return (found.metrics, found.kept) if keeps else found.kept[_METRICS]
 
-    means, numbers, kept = self._pass(params, state, self._dataset, wanted)
-    results = metrics.compute(means)
-    of_each = None
+    params, state = _parameters(train_state, prefix), train_state.state
+    means, numbers, kept = self._pass(params, state, dataset, wanted)
+    results, look = metrics.compute(means), None
     if keeps:
-      of_each = EachExample(numbers, kept[0], kept[1][_REPORT])
+      look = Look(
+        int(train_state.step),
+        EachExample(numbers, kept[0], kept[1][_REPORT]),
+        params,
+        state,
+        len(dataset.evaluation),
+        self._first_error(),
+      )
       kept = kept[1][_METRICS]
     if self._dataset_metrics is not None:
       results |= dict(self._dataset_metrics.compute(kept))
-    return results, of_each
+    return results, look
 
   def _pass(
     self,
@@ -229,3 +248,30 @@ def collect_of(task: Task) -> Collect:
     }
 
   return collect
+
+
+def evaluation_of(
+  config: ml_collections.ConfigDict,
+  experiment: Experiment,
+  faults: DataFaults | None = None,
+) -> Evaluation:
+  """Returns the evaluation that a config asks for.
+
+  Args:
+    config: the config of the experiment.
+    experiment: with its data.
+    faults: see `Evaluation`.
+  """
+  return Evaluation(
+    experiment.task,
+    experiment.dataset,
+    experiment.parallelism,
+    config.batch_size,
+    faults,
+    microbatches=config.microbatches,
+  )
+
+
+def _parameters(train_state: TrainState, prefix: str) -> hk.Params | None:
+  """The parameters that metrics of a prefix are of."""
+  return train_state.ema if prefix == 'eval_ema' else train_state.params

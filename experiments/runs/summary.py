@@ -27,6 +27,9 @@ def describe_run(
   epochs = config.train_steps * config.batch_size / len(dataset.train)
   num_classes = experiment.task.data.num_classes
   classes = '' if num_classes is None else f' of {num_classes} classes'
+  validation = ''
+  if dataset.validation is not None:
+    validation = f'; {len(dataset.validation):,} more choose the checkpoint'
   return '\n'.join(
     [
       parameter_table(experiment.template.params),
@@ -35,7 +38,7 @@ def describe_run(
       f'{config.parallelism.name}, '
       f'{device_bytes(experiment.template) / 1e6:,.2f} MB of state a device.',
       f'Data: {len(dataset.train):,} training and '
-      f'{len(dataset.evaluation):,} held-out examples{classes}.',
+      f'{len(dataset.evaluation):,} held-out examples{classes}{validation}.',
       f'Plan: {config.train_steps:,} steps ({epochs:.1f} epochs), evaluation '
       f'every {config.eval_every:,}, checkpoint every '
       f'{config.checkpoint_every:,}.',

@@ -1,6 +1,7 @@
 """Perceiver IO on text: the masked language model, and labels of texts."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import haiku as hk
 import jax
@@ -26,6 +27,7 @@ from experiments.tasks.task import Task
 from perceiver_jax.decoder import Decoder
 from perceiver_jax.encoder import Encoder
 from perceiver_jax.models import MaskedLanguageModel, TextClassifier
+from perceiver_jax.ngram_embedding import NgramEmbedding
 from perceiver_jax.queries import LearnedQueries
 from perceiver_jax.token_embedding import TokenEmbedding
 
@@ -43,9 +45,11 @@ def masked_language_modelling_sections(_) -> tuple[str, ...]:
   return (*_PARTS, 'loss')
 
 
-def text_classification_sections(_) -> tuple[str, ...]:
+def text_classification_sections(
+  config: ml_collections.ConfigDict,
+) -> tuple[str, ...]:
   """Returns the sections of the config that this task reads."""
-  return (*_PARTS, 'labels')
+  return (*_PARTS, 'labels', *(['loss'] if 'loss' in config else []))
 
 
 def masked_language_modelling(
@@ -99,7 +103,9 @@ def text_classification(
   held_out = held_out_classes(names, _collect_label)
   return Task(
     model=hk.transform_with_state(forward),
-    loss_function=_label_loss_of(data, config.labels),
+    loss_function=_label_loss_of(
+      data, config.labels, dict(config.get('loss', {}))
+    ),
     data=data,
     answer=CLASSES_OF_TEXT._replace(held_out=held_out),
     tell=tell_classes(names, _probabilities_of_label),
@@ -119,7 +125,9 @@ def _probabilities_of_label(logits: Mapping[str, jax.Array]) -> jax.Array:
   return jax.nn.softmax(label_logits)
 
 
-def _label_loss_of(data: DataSpec, labels: Mapping[str, int]) -> LossFunction:
+def _label_loss_of(
+  data: DataSpec, labels: Mapping[str, int], loss: Mapping[str, Any]
+) -> LossFunction:
   """The loss of a data set.
 
   Raises:
@@ -130,13 +138,23 @@ def _label_loss_of(data: DataSpec, labels: Mapping[str, int]) -> LossFunction:
       f'config.labels is {dict(labels)}; these data have one label of '
       f'{data.num_classes} classes, such as dict(label={data.num_classes}).'
     )
-  return label_loss
+  return construct('loss', label_loss, loss)
+
+
+_EMBEDDINGS = {'tokens': TokenEmbedding, 'ngrams': NgramEmbedding}
+
+
+def make_embedding(
+  section: Mapping[str, Any],
+) -> TokenEmbedding | NgramEmbedding:
+  """Returns the embedding of a config: that of tokens if it has no name."""
+  return choose('embedding', _EMBEDDINGS, {'name': 'tokens', **section})
 
 
 def common_parts(config: ml_collections.ConfigDict) -> dict[str, hk.Module]:
   """Returns what all models of text are made of besides their queries."""
   return {
-    'embedding': construct('embedding', TokenEmbedding, config.embedding),
+    'embedding': make_embedding(config.embedding),
     'encoder': construct('encoder', Encoder, config.encoder),
     'decoder': construct(
       'decoder', Decoder, config.decoder, given={'output_channels': None}

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 
 import ml_collections
 
-from experiments.host.configuration import choose
+from experiments.data.dataset import DataSpec
+from experiments.host.configuration import OPEN_KEYS, choose, construct
 from experiments.modalities import senses
+from experiments.stepping.duration import Duration
 
 # Elsewhere None is a value like others.
 _SECTIONS = ('data', 'inputs', 'embedding', 'labels')
@@ -30,8 +32,10 @@ _TYPICAL = {
   'num_samples': 16_384,
   'num_steps': 256,
   'sample_rate': 8_000,
+  'sizes': (0.0, 1.0),
   'stddev': (0.25, 0.25, 0.25),
 }
+_TYPICAL_FILES = 1_000
 
 
 def settle(
@@ -54,7 +58,7 @@ def settle(
   if not paths:
     return config, ''
   spec = choose('data', senses.folders(), config.data, data_dir)
-  return _filled(config, paths, spec.chosen), spec.note
+  return _filled(config, paths, spec), spec.note
 
 
 class StandIn(NamedTuple):
@@ -94,18 +98,20 @@ def stand_in(config: ml_collections.ConfigDict) -> StandIn | None:
     data[key] = _TYPICAL[key][0] if one else _TYPICAL[key]
   spec = choose('data', folders, data, None)
   return StandIn(
-    _filled(config, paths, spec.chosen),
+    _filled(config, paths, spec._replace(num_train=_TYPICAL_FILES)),
     fits=all(path in paths or path.startswith('data.') for path in spec.chosen),
   )
 
 
 def _filled(
-  config: ml_collections.ConfigDict,
-  paths: Sequence[str],
-  chosen: Mapping[str, Any],
+  config: ml_collections.ConfigDict, paths: Sequence[str], spec: DataSpec
 ) -> ml_collections.ConfigDict:
   """Returns a copy that has what was chosen for each of the paths."""
   filled = config.copy_and_resolve_references()
+  chosen = dict(spec.chosen)
+  if spec.num_train is not None:
+    duration = construct('duration', Duration, config.duration)
+    chosen |= duration.plan(spec.num_train, config.batch_size)
   for path in paths:
     if path not in chosen:
       raise ValueError(
@@ -124,10 +130,13 @@ def _open_paths(config: ml_collections.ConfigDict) -> list[str]:
   if not isinstance(data.get('name'), str) or data.name not in senses.folders():
     return []
   return [
-    path
-    for section in _SECTIONS
-    if section in config
-    for path in _open_below(config[section], section)
+    *(key for key in OPEN_KEYS if config.get(key, 0) is None),
+    *(
+      path
+      for section in _SECTIONS
+      if section in config
+      for path in _open_below(config[section], section)
+    ),
   ]
 
 

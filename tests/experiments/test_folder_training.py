@@ -140,7 +140,32 @@ def test_a_run_has_plain_values(tmp_path, capsys):
   assert settle(stored, str(data_dir)) == (stored, '')
   assert stored.data.num_steps == 600
   assert stored.data.classes == ['high', 'low']
-  assert stored.inputs.series.patch_shape == [3]
+  assert stored.inputs.series.patch == 3
+
+
+@pytest.mark.slow
+def test_what_is_tested_did_not_choose_the_checkpoint(tmp_path, capsys):
+  """Labels in test/ are exchanged: what is right in val/ is wrong there."""
+  root, workdir, data_dir = (tmp_path / name for name in ('own', 'run', 'data'))
+  write_folder(root, write_series)
+  shutil.copytree(root / 'test', root / 'val')
+  (root / 'test' / 'high').rename(root / 'test' / 'x')
+  (root / 'test' / 'low').rename(root / 'test' / 'high')
+  (root / 'test' / 'x').rename(root / 'test' / 'low')
+  config = small('timeseries', root)
+  results = train_and_evaluate(config, workdir, str(data_dir))
+  assert '2 held-out examples of 2 classes; 2 more choose the checkpoint.' in (
+    capsys.readouterr().out
+  )
+  right = results['eval_ema/accuracy']
+  assert right + results['test/accuracy'] == pytest.approx(1.0)
+  rows = [
+    json.loads(line)
+    for line in (workdir / 'metrics.jsonl').read_text().splitlines()
+  ]
+  assert rows[-1]['test/accuracy'] == results['test/accuracy']
+  page = Page((workdir / 'report.html').read_text())
+  assert 'accuracy, test' in page.words
 
 
 @pytest.mark.parametrize('variant', VARIANTS)
@@ -175,7 +200,7 @@ def check_step(task, batch):
 
   def loss_of(params):
     predictions, _ = task.model.apply(
-      params, state, None, batch, is_training=True
+      params, state, jax.random.key(0), batch, is_training=True
     )
     return sum_of_means(task.loss_function(predictions, batch)[0])
 
@@ -230,7 +255,9 @@ def test_numbers_of_videos(tmp_path):
 def test_a_shape_of_few_points_shows_some_again(tmp_path):
   _, dataset = dataset_of('mesh', tmp_path / 'own', tmp_path, num_points=40)
   points = prepared(dataset, 0)['points']
-  assert points.shape == (40, 3)
+  assert points.shape == (40, 4)
+  sizes, points = points[:, 3], points[:, :3]
+  np.testing.assert_array_equal(sizes, sizes[0])
   np.testing.assert_array_equal(points[30:], points[:10])
   np.testing.assert_allclose(points.mean(axis=0), 0.0, atol=1e-6)
   assert np.abs(points).max() == pytest.approx(1.0)

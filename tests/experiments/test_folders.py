@@ -266,7 +266,7 @@ def test_open_values_are_chosen_once(root, tmp_path):
   expected = np.array([40, 41, 42, 200, 201, 202]) / 255
   np.testing.assert_allclose(settled.data.mean, [expected.mean()] * 3, 1e-4)
   np.testing.assert_allclose(settled.data.stddev, [expected.std()] * 3, 1e-4)
-  assert settled.inputs.image.patch_shape == (1, 1)
+  assert settled.inputs.image.cell == 1
   assert settled.inputs.image.positions.max_resolution == (8, 8)
   assert settle(settled, None) == (settled, '')
   # As config.json has it, and without the files.
@@ -283,7 +283,7 @@ def test_values_that_are_given_stay(root):
   settled, note = settle(config, None)
   assert settled.data.image_size == 32
   assert settled.data.mean == (0.5, 0.5, 0.5)
-  assert settled.inputs.image.patch_shape == (2, 2)
+  assert settled.inputs.image.cell == 2
   assert note.startswith('image: 32 x 32 pixels, 256 patches of 2 x 2')
 
 
@@ -307,8 +307,8 @@ def test_a_run_fills_what_its_config_leaves_open(root):
   take_open_values(config, stored)
   assert config.data.image_size == 16
   assert config.data.mean == run.data.mean
-  assert config.inputs.image.patch_shape == (1, 1)
-  assert isinstance(config.inputs.image.patch_shape, tuple)
+  assert config.inputs.image.cell == 1
+  assert isinstance(config.inputs.image.positions.max_resolution, tuple)
   assert config.data.classes == ('dark', 'light')
 
 

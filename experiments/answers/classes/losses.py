@@ -15,7 +15,7 @@ def softmax_loss(*, label_smoothing: float) -> LossFunction:
   """Returns cross-entropy of one class an example, and its metrics.
 
   Where examples are mixed of two, the targets are of both classes; see
-  `mixing.mix_pair`.
+  `mixing.mix_pair` and `mix_texts`.
 
   Args:
     label_smoothing: share of the target spread over all classes.
@@ -25,10 +25,7 @@ def softmax_loss(*, label_smoothing: float) -> LossFunction:
     logits: jax.Array, batch: Batch
   ) -> tuple[Sequence[Mean], Metrics]:
     labels, weights = batch['label'], batch['weight']
-    targets = jax.nn.one_hot(labels, logits.shape[-1])
-    if 'mix_label' in batch:
-      others = jax.nn.one_hot(batch['mix_label'], logits.shape[-1])
-      targets += batch['mix_share'][:, None] * (others - targets)
+    targets = mixed_targets(batch, logits.shape[-1])
     targets = optax.smooth_labels(targets, label_smoothing)
     losses = optax.softmax_cross_entropy(logits, targets)
     metrics: dict[str, Any] = {
@@ -61,21 +58,33 @@ def sigmoid_loss() -> LossFunction:
   return loss_function
 
 
-def label_loss(
-  logits: Mapping[str, jax.Array], batch: Batch
-) -> tuple[Sequence[Mean], Metrics]:
-  """Returns cross-entropy of one label a text, and its metrics.
+def label_loss(*, label_smoothing: float = 0.0) -> LossFunction:
+  """Returns `softmax_loss` of logits that are those of the only task.
 
   Args:
-    logits: `[B, classes]` of the only task.
-    batch: with `label` int32 `[B]` and `weight` `[B]`.
+    label_smoothing: see `softmax_loss`.
   """
-  (task_logits,) = logits.values()
-  labels, weights = batch['label'], batch['weight']
-  losses = optax.softmax_cross_entropy_with_integer_labels(task_logits, labels)
-  correct = task_logits.argmax(axis=-1) == labels
-  metrics = {
-    'loss': weighted_mean(losses, weights),
-    'accuracy': weighted_mean(correct, weights),
-  }
-  return [metrics['loss']], metrics
+  of_task = softmax_loss(label_smoothing=label_smoothing)
+
+  def loss_function(
+    logits: Mapping[str, jax.Array], batch: Batch
+  ) -> tuple[Sequence[Mean], Metrics]:
+    (task_logits,) = logits.values()
+    return of_task(task_logits, batch)
+
+  return loss_function
+
+
+def mixed_targets(batch: Batch, num_classes: int) -> jax.Array:
+  """Returns the share of each class in each example, `[B, classes]`.
+
+  Args:
+    batch: with `label` int32 `[B]` and, where examples are mixed of two,
+      `mix_label` int32 `[B]` and `mix_share` `[B]`, that of the second.
+    num_classes: of the labels.
+  """
+  targets = jax.nn.one_hot(batch['label'], num_classes)
+  if 'mix_label' in batch:
+    others = jax.nn.one_hot(batch['mix_label'], num_classes)
+    targets += batch['mix_share'][:, None] * (others - targets)
+  return targets

@@ -21,6 +21,7 @@ from experiments.files.listing import (
 )
 from experiments.modalities.images.augmentation import random_affine
 from experiments.modalities.images.files import EXTENSIONS, read_image
+from experiments.modalities.images.mixing import mix_pair
 from experiments.modalities.images.view import Image, to_pixels
 
 # Along a side: at most 256 in all.
@@ -56,6 +57,10 @@ def image_folder(
   max_shift: float,
   mirror_probability: float,
   skip_unreadable: bool,
+  mixup_alpha: float = 0.0,
+  cutmix: bool = False,
+  validation_share: float = 0.0,
+  validation_seed: int = 0,
 ) -> DataSpec:
   """Images of folders; prepared on first use, in their final size.
 
@@ -74,6 +79,10 @@ def image_folder(
     max_shift: of training images, as a share of the side.
     mirror_probability: of exchanging left and right in training images.
     skip_unreadable: whether damaged files are left out.
+    mixup_alpha: see `mix_pair`.
+    cutmix: see `mix_pair`; with neither, training images are whole.
+    validation_share: see `with_validation`.
+    validation_seed: see `with_validation`.
 
   Returns:
     Examples with `image` float32 `[image_size, image_size, 3]` of about zero
@@ -81,11 +90,11 @@ def image_folder(
   """
   if not 0.0 <= max_scale < 1.0:
     raise ValueError(f'data.max_scale must be in [0, 1), got {max_scale}.')
-  note = ''
+  note, num_train = '', None
   if None in (classes, image_size, mean, stddev):
     folder = list_folder(root, EXTENSIONS, classes)
     suited = _suited(folder, max_image_size, skip_unreadable)
-    classes = folder.classes
+    classes, num_train = folder.classes, len(folder.files['train'])
     image_size = image_size or suited.image_size
     mean, stddev = mean or suited.mean, stddev or suited.stddev
     note = _note(image_size) + files_note(folder)
@@ -98,6 +107,10 @@ def image_folder(
     scale=(1.0 - max_scale, 1.0 + max_scale),
     max_shift=max_shift * image_size,
   )
+
+  mix = None
+  if mixup_alpha or cutmix:
+    mix = functools.partial(mix_pair, mixup_alpha=mixup_alpha, cutmix=cutmix)
 
   def normalised(image: np.ndarray) -> Example:
     return {'image': (image.astype(np.float32) / 255.0 - offset) / scale}
@@ -122,21 +135,26 @@ def image_folder(
       view=lambda example: {
         'image': Image(to_pixels(example['image'] * scale + offset))
       },
+      mix=mix,
     ),
     example={'image': array_spec(*shape)},
     root=root,
     classes=classes,
     skip_unreadable=skip_unreadable,
+    validation_share=validation_share,
+    validation_seed=validation_seed,
     data_dir=data_dir,
     chosen={
       'data.image_size': image_size,
       'data.mean': mean,
       'data.stddev': stddev,
       'inputs.image.patch_shape': (side, side),
+      'inputs.image.cell': side,
       'inputs.image.positions.max_resolution': (max(2, image_size // side),)
       * 2,
     },
     note=note,
+    num_train=num_train,
   )
 
 

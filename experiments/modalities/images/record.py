@@ -2,8 +2,10 @@
 
 from experiments.data.modality import Modality
 from experiments.modalities.images.attention import OVER_IMAGES
+from experiments.modalities.images.classical import GRADIENTS
 from experiments.modalities.images.folder import image_folder
 from experiments.modalities.images.view import Image, image_html
+from perceiver_jax.image_windows import ImageWindows
 from perceiver_jax.preprocessors import (
   Conv1x1,
   ConvStem,
@@ -23,6 +25,8 @@ IMAGES = Modality(
     'conv1x1': Conv1x1,
     'conv_stem': ConvStem,
     'patches': Patches,
+    'image_windows': ImageWindows,
   },
   folders={'image_folder': image_folder},
+  classical=GRADIENTS,
 )

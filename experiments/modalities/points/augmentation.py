@@ -100,12 +100,13 @@ def mix_points(
 
   Args:
     number: not read.
-    pair: `points` float32 `[2, N, 3]` and `label` int32 `[2]`.
+    pair: `points` float32 `[2, N, 3 or more]`, coordinates first, and `label`
+      int32 `[2]`.
     rng: source of randomness.
     probability: with which there is a part of the second cloud at all.
 
   Returns:
-    `points` `[N, 3]`, `label` and `mix_label` int32 scalars, and `mix_share`
+    `points` `[N, ...]`, `label` and `mix_label` int32 scalars, and `mix_share`
     float32, the share of the points that is not `label`'s.
   """
   del number
@@ -116,7 +117,7 @@ def mix_points(
     taken = int(rng.integers(num_points))
   place = first[rng.integers(num_points)]
   near_first, near_second = (
-    np.square(points - place).sum(axis=-1).argsort()
+    np.square((points - place)[:, :3]).sum(axis=-1).argsort()
     for points in (first, second)
   )
   return {

@@ -28,6 +28,13 @@ EXTENSIONS = (*MESH_EXTENSIONS, *POINT_EXTENSIONS)
 
 @done_apart
 def read_shape(path: pathlib.Path, num_points: int) -> np.ndarray:
+  """Returns the points of `read_sized_shape`, without their size."""
+  return read_sized_shape(path, num_points)[0]
+
+
+def read_sized_shape(
+  path: pathlib.Path, num_points: int
+) -> tuple[np.ndarray, float]:
   """Reads points of a file, or samples them of its surface.
 
   The same file has the same points each time, by its name. A file of points has
@@ -41,7 +48,8 @@ def read_shape(path: pathlib.Path, num_points: int) -> np.ndarray:
 
   Returns:
     float32 `[N, 3]` in random order, N at most `num_points`: centred, the
-    farthest is 1 from the origin. Axes stay as they are.
+    farthest is 1 from the origin. Axes stay as they are. And how far that is
+    in the file.
 
   Raises:
     ValueError: there is no shape in the file, or it is damaged; the message
@@ -65,8 +73,9 @@ def read_shape(path: pathlib.Path, num_points: int) -> np.ndarray:
       'out.'
     ) from error
   points = points - points.mean(axis=0)
-  farthest = np.linalg.norm(points, axis=1).max()
-  return (points / max(farthest, np.finfo(np.float32).tiny)).astype(np.float32)
+  farthest = float(np.linalg.norm(points, axis=1).max())
+  farthest = max(farthest, float(np.finfo(np.float32).tiny))
+  return (points / farthest).astype(np.float32), farthest
 
 
 def _points_of(

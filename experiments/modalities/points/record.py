@@ -2,15 +2,21 @@
 
 from experiments.data.modality import Modality
 from experiments.modalities.points.attention import OVER_POINTS
+from experiments.modalities.points.classical import HISTOGRAMS
 from experiments.modalities.points.folder import point_folder
 from experiments.modalities.points.view import Points, points_html
 from perceiver_jax import preprocessors
+from perceiver_jax.point_neighbourhoods import PointNeighbourhoods
 
 POINTS = Modality(
   view=Points,
   html=points_html,
   attention=OVER_POINTS,
   is_small=True,
-  preprocessors={'points': preprocessors.Points},
+  preprocessors={
+    'points': preprocessors.Points,
+    'point_neighbourhoods': PointNeighbourhoods,
+  },
   folders={'point_folder': point_folder},
+  classical=HISTOGRAMS,
 )

@@ -18,9 +18,11 @@ class Points(NamedTuple):
 
   Attributes:
     coordinates: float32 `[N, 3]`, in no unit.
+    scale: what 1 is in the unit of the file; 1 where it is not known.
   """
 
   coordinates: np.ndarray
+  scale: float = 1.0
 
 
 def points_html(view: Points) -> str:

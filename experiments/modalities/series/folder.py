@@ -37,6 +37,8 @@ from experiments.modalities.series.files import (
 from experiments.modalities.series.view import Series
 
 _MOST_PATCHES = 256
+# Whose spectrum is taken; or four patches.
+_LEAST_WINDOW = 32
 # Bands of the positions are 1 apart, and this many.
 _MOST_RESOLUTION = 32
 # Of the values: what rounding makes of a channel that never changes.
@@ -60,6 +62,8 @@ def series_folder(
   max_scale: float,
   noise: float,
   skip_unreadable: bool,
+  validation_share: float = 0.0,
+  validation_seed: int = 0,
 ) -> DataSpec:
   """Measurements of folders; prepared on first use.
 
@@ -81,6 +85,8 @@ def series_folder(
     max_scale: of training examples.
     noise: of training examples, in standard deviations.
     skip_unreadable: whether damaged files are left out.
+    validation_share: see `with_validation`.
+    validation_seed: see `with_validation`.
 
   Returns:
     Examples with `series` float32 `[num_steps, num_channels]` of about zero
@@ -91,14 +97,14 @@ def series_folder(
     raise ValueError(
       f'data.max_speed_change must be in [0, 1), got {max_speed_change}.'
     )
-  note = ''
+  note, num_train = '', None
   if None in (
     *(classes, num_steps, num_channels, channels),
     *(mean, stddev),
   ):
     folder = list_folder(root, EXTENSIONS, classes)
     suited = _suited(folder, max_steps, skip_unreadable)
-    classes = folder.classes
+    classes, num_train = folder.classes, len(folder.files['train'])
     num_steps = num_steps or suited.num_steps
     num_channels = num_channels or suited.num_channels
     channels = suited.channels if channels is None else channels
@@ -140,9 +146,12 @@ def series_folder(
     root=root,
     classes=classes,
     skip_unreadable=skip_unreadable,
+    validation_share=validation_share,
+    validation_seed=validation_seed,
     data_dir=data_dir,
     chosen=kept.chosen(),
     note=note,
+    num_train=num_train,
   )
 
 
@@ -202,6 +211,8 @@ class _Format(NamedTuple):
       'data.mean': self.mean,
       'data.stddev': self.stddev,
       'inputs.series.patch_shape': (self.patch,),
+      'inputs.series.patch': self.patch,
+      'inputs.series.window': max(_LEAST_WINDOW, 4 * self.patch),
       'inputs.series.positions.max_resolution': (max(2, resolution),),
     }
 

@@ -1,5 +1,6 @@
 """Your own sounds: ROOT/{train,test}/CLASS/FILE."""
 
+import math
 import pathlib
 import statistics
 from collections.abc import Sequence
@@ -36,6 +37,7 @@ from experiments.modalities.sound.augmentation import (
   random_warp,
 )
 from experiments.modalities.sound.view import Sound, to_samples
+from perceiver_jax.spectrogram import mel_filters
 
 _MOST_PATCHES = 192
 _LEAST_PATCH = 16
@@ -50,6 +52,40 @@ _LEAST_STDDEV = 1e-4
 class _Sound(NamedTuple):
   rate: int
   samples: np.ndarray  # At that rate, of the beginning.
+
+
+# Of a frame of a spectrogram, at most; a window is twice as long.
+_HOP_SECONDS = 0.016
+_LEAST_WINDOW = 64
+_MOST_MELS = 64
+# What SpecAugment masks in a run, at most.
+_MASKED_SHARE = 0.125
+
+
+class Frames(NamedTuple):
+  """Frames of a spectrogram; see `MelFrames`."""
+
+  window_size: int
+  hop_size: int
+  num_mels: int
+
+
+def frames_of(sample_rate: int, patch: int) -> Frames:
+  """Returns frames of which whole ones fill a patch.
+
+  Args:
+    sample_rate: in Hz.
+    patch: samples, a power of two.
+  """
+  hop = 2 ** int(math.log2(max(1.0, _HOP_SECONDS * sample_rate)))
+  window = max(_LEAST_WINDOW, 2 * hop)
+  for num_mels in range(_MOST_MELS, 1, -1):
+    try:
+      mel_filters(sample_rate, window, num_mels)
+    except ValueError:  # A band falls between two frequencies.
+      continue
+    return Frames(window, min(hop, patch), num_mels)
+  return Frames(window, min(hop, patch), 1)
 
 
 def patch_samples(num_samples: int) -> int:
@@ -77,6 +113,8 @@ def sound_folder(
   max_gain_decibels: float,
   max_noise: float,
   skip_unreadable: bool,
+  validation_share: float = 0.0,
+  validation_seed: int = 0,
 ) -> DataSpec:
   """Sounds of folders; prepared on first use.
 
@@ -99,16 +137,18 @@ def sound_folder(
     max_noise: largest standard deviation of the noise in training sounds, in
       standard deviations of all sounds.
     skip_unreadable: whether damaged files are left out.
+    validation_share: see `with_validation`.
+    validation_seed: see `with_validation`.
 
   Returns:
     Examples with `audio` float32 `[num_samples]` of about unit variance, and
     `label` int32.
   """
-  note = ''
+  note, num_train = '', None
   if None in (classes, sample_rate, num_samples, stddev):
     folder = list_folder(root, SOUND_EXTENSIONS, classes)
     suited = _suited(folder, max_seconds, skip_unreadable)
-    classes = folder.classes
+    classes, num_train = folder.classes, len(folder.files['train'])
     sample_rate = sample_rate or min(suited.rate, max_sample_rate)
     num_samples = num_samples or whole_patches(
       round(suited.seconds * sample_rate), patch_samples
@@ -150,9 +190,12 @@ def sound_folder(
     root=root,
     classes=classes,
     skip_unreadable=skip_unreadable,
+    validation_share=validation_share,
+    validation_seed=validation_seed,
     data_dir=data_dir,
     chosen=kept.chosen(),
     note=note,
+    num_train=num_train,
   )
 
 
@@ -186,11 +229,20 @@ class _Format(NamedTuple):
     patch = patch_samples(self.num_samples)
     check_patches('num_samples', self.num_samples, patch)
     resolution = min(self.num_samples // patch, _MOST_RESOLUTION)
+    frames = frames_of(self.sample_rate, patch)
+    masked = int(_MASKED_SHARE * (self.num_samples // frames.hop_size))
     return {
       'data.sample_rate': self.sample_rate,
       'data.num_samples': self.num_samples,
       'data.stddev': self.stddev,
       'inputs.audio.samples_per_patch': patch,
+      'inputs.audio.sample_rate': self.sample_rate,
+      'inputs.audio.window_size': frames.window_size,
+      'inputs.audio.hop_size': frames.hop_size,
+      'inputs.audio.num_mels': frames.num_mels,
+      'inputs.audio.frames_per_input': patch // frames.hop_size,
+      'inputs.audio.max_masked_frames': masked,
+      'inputs.audio.max_masked_bands': int(_MASKED_SHARE * frames.num_mels),
       'inputs.audio.positions.max_resolution': (max(2, resolution),),
     }
 

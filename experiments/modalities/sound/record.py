@@ -2,8 +2,10 @@
 
 from experiments.data.modality import Modality
 from experiments.modalities.sound.attention import OVER_SOUNDS
+from experiments.modalities.sound.classical import CEPSTRAL
 from experiments.modalities.sound.folder import sound_folder
 from experiments.modalities.sound.view import Sound, sound_html
+from perceiver_jax.mel_frames import MelFrames
 from perceiver_jax.preprocessors import (
   AudioPatches,
   MelSpectrogram,
@@ -16,6 +18,8 @@ SOUNDS = Modality(
   preprocessors={
     'audio_patches': AudioPatches,
     'mel_spectrogram': MelSpectrogram,
+    'mel_frames': MelFrames,
   },
   folders={'sound_folder': sound_folder},
+  classical=CEPSTRAL,
 )

@@ -5,6 +5,7 @@ first, then a tab. A first line such as `label`, tab, `text` names the columns;
 cells in quotes are without them.
 """
 
+import functools
 import pathlib
 from collections.abc import Sequence
 
@@ -16,8 +17,10 @@ from experiments.data.dataset import (
   Example,
   array_spec,
 )
+from experiments.files.folder_builder import with_validation
 from experiments.files.listing import (
   SPLITS,
+  VALIDATION,
   LabelledFile,
   check_classes,
   check_root,
@@ -33,6 +36,7 @@ from experiments.modalities.text.examples import (
   token_example,
 )
 from experiments.modalities.text.files import EXTENSIONS, clean_text, read_text
+from experiments.modalities.text.mixing import mix_texts
 from experiments.modalities.text.typed import view_text, whole_files
 
 # The longest twentieth of the texts is cut.
@@ -105,6 +109,9 @@ def text_folder(
   max_length: int,
   min_share: float,
   skip_unreadable: bool,
+  mix_probability: float = 0.0,
+  validation_share: float = 0.0,
+  validation_seed: int = 0,
 ) -> DataSpec:
   """Texts of folders or of two .tsv files, read into memory.
 
@@ -118,6 +125,10 @@ def text_folder(
     min_share: training takes any part of a text, of this share of `length` to
       all of it.
     skip_unreadable: whether texts that are empty or no UTF-8 are left out.
+    mix_probability: see `mix_texts`; above 0 each training example is made of
+      two texts.
+    validation_share: see `with_validation`.
+    validation_seed: see `with_validation`.
 
   Returns:
     Examples with `tokens` int32 `[length]`, `mask` bool `[length]`, False for
@@ -126,14 +137,15 @@ def text_folder(
   del data_dir
   if not 0.0 < min_share <= 1.0:
     raise ValueError(f'data.min_share must be in (0, 1], got {min_share}.')
-  note = ''
+  note, num_train = '', None
   if None in (classes, length):
     classes, texts = _read(root, classes, skip_unreadable)
     lengths = [len(text) for text, _ in texts['train']]
+    num_train = len(lengths)
     length = length or max(
       _SHORTEST, min(int(quantile(lengths, _WHOLE_SHARE)), max_length)
     )
-    counts = ' + '.join(f'{len(texts[split]):,}' for split in SPLITS)
+    counts = ' + '.join(f'{len(found):,}' for found in texts.values())
     note = '; '.join(
       [
         f'text: {length} bytes of each, {len(classes)} classes, {counts} texts',
@@ -152,23 +164,29 @@ def text_folder(
     size = int(rng.integers(shortest, length + 1))
     return example_of(random_crop(example['text'], size, rng), example)
 
+  mix = None
+  if mix_probability:
+    mix = functools.partial(mix_texts, probability=mix_probability)
+
   def load() -> Dataset:
     _, texts = _read(root, classes, skip_unreadable, report=True)
-    train, test = (
-      [
-        {'text': text, 'label': classes.index(label)}
-        for text, label in texts[split]
+    examples = {
+      split: [
+        {'text': text, 'label': classes.index(label)} for text, label in found
       ]
-      for split in SPLITS
-    )
-    return Dataset(
-      train=train,
+      for split, found in texts.items()
+    }
+    dataset = Dataset(
+      train=examples['train'],
       augment=train_example,
-      evaluation=test,
+      evaluation=examples['test'],
       prepare=lambda example: example_of(
         crop(example['text'], 0, length), example
       ),
+      mix=mix,
+      validation=examples.get(VALIDATION),
     )
+    return with_validation(dataset, validation_share, validation_seed)
 
   classes = tuple(classes)
   return DataSpec(
@@ -189,6 +207,7 @@ def text_folder(
     class_names=classes,
     files=whole_files(length),
     view=view_text,
+    num_train=num_train,
   )
 
 
@@ -201,12 +220,16 @@ def _read(
   """Returns the classes, and of each split texts and their classes."""
   path = check_root(root)
   if any((path / f'{split}.tsv').exists() for split in SPLITS):
-    files = {split: read_lines(path / f'{split}.tsv') for split in SPLITS}
-    labels = {split: [file.label for file in files[split]] for split in SPLITS}
+    has_validation = (path / f'{VALIDATION}.tsv').exists()
+    splits = [*SPLITS, *([VALIDATION] if has_validation else [])]
+    files = {split: read_lines(path / f'{split}.tsv') for split in splits}
+    labels = {
+      split: [file.label for file in found] for split, found in files.items()
+    }
     classes = check_classes(path, labels, classes)
     contents = {
       split: (path / f'{split}.tsv').read_bytes().split(b'\n')
-      for split in SPLITS
+      for split in splits
     }
 
     def read(place: pathlib.Path) -> bytes:
@@ -218,7 +241,7 @@ def _read(
     folder = list_folder(root, EXTENSIONS, classes)
     files, classes, read = folder.files, folder.classes, read_text
   texts = {}
-  for split in SPLITS:
+  for split in files:
     texts[split] = [
       (text, file.label)
       for file, text in read_files(

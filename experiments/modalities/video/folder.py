@@ -78,6 +78,8 @@ def video_folder(
   max_hue: float,
   mirror_probability: float,
   skip_unreadable: bool,
+  validation_share: float = 0.0,
+  validation_seed: int = 0,
 ) -> DataSpec:
   """Videos of folders; prepared on first use, in their final size.
 
@@ -102,6 +104,8 @@ def video_folder(
     max_hue: of training clips.
     mirror_probability: of exchanging left and right in training clips.
     skip_unreadable: whether damaged files are left out.
+    validation_share: see `with_validation`.
+    validation_seed: see `with_validation`.
 
   Returns:
     Examples with `video` float32 `[num_frames, image_size, image_size, 3]` of
@@ -110,11 +114,11 @@ def video_folder(
   check_patches('num_frames', num_frames, _PATCH_FRAMES)
   if not 0.0 < min_crop <= 1.0:
     raise ValueError(f'data.min_crop must be in (0, 1], got {min_crop}.')
-  note = ''
+  note, num_train = '', None
   if None in (classes, frame_rate, image_size, mean, stddev):
     folder = list_folder(root, VIDEO_EXTENSIONS, classes)
     suited = _suited(folder, num_frames, max_image_size, skip_unreadable)
-    classes = folder.classes
+    classes, num_train = folder.classes, len(folder.files['train'])
     frame_rate = frame_rate or suited.frame_rate
     image_size = image_size or suited.image_size
     mean, stddev = mean or suited.mean, stddev or suited.stddev
@@ -157,9 +161,12 @@ def video_folder(
     root=root,
     classes=classes,
     skip_unreadable=skip_unreadable,
+    validation_share=validation_share,
+    validation_seed=validation_seed,
     data_dir=data_dir,
     chosen=kept.chosen(),
     note=note,
+    num_train=num_train,
   )
 
 

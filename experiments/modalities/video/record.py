@@ -2,6 +2,7 @@
 
 from experiments.data.modality import Modality
 from experiments.modalities.video.attention import OVER_VIDEOS
+from experiments.modalities.video.classical import CHANGES
 from experiments.modalities.video.folder import video_folder
 from experiments.modalities.video.view import Video, video_html
 
@@ -11,4 +12,5 @@ VIDEOS = Modality(
   attention=OVER_VIDEOS,
   is_small=True,
   folders={'video_folder': video_folder},
+  classical=CHANGES,
 )
