@@ -14,7 +14,7 @@ from perceiver_jax.metrics import sum_of_means
 
 RNG = np.random.default_rng(0)
 masked_token_loss = jax.jit(filling_loss.masked_token_loss(visible_weight=0.0))
-label_loss = jax.jit(classes_losses.label_loss)
+label_loss = jax.jit(classes_losses.label_loss())
 
 
 def computed(pairs):
