@@ -21,7 +21,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import train
 from experiments.checkpointing.checkpoints import Checkpoints
 from experiments.configs import digits
 from experiments.host import command_line
@@ -30,6 +29,7 @@ from experiments.host.configuration import (
   read_config,
   write_config,
 )
+from experiments.host.run_lock import owned
 from experiments.reporting.run_page import read_run
 from experiments.reporting.writing import write_report
 from experiments.runs.summary import describe_config_changes
@@ -55,7 +55,7 @@ def run(workdir: pathlib.Path) -> int:
     lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype), state(0)
   )
   with contextlib.ExitStack() as stack:
-    stack.enter_context(train._owned(workdir))
+    stack.enter_context(owned(workdir))
     for change in describe_config_changes(config, workdir):
       print(change)
     checkpoints = Checkpoints(
