@@ -37,6 +37,8 @@ SILENCE_SECONDS = 90.0
 _TAKEOVER_SECONDS = 10.0
 # From making a file to writing into it.
 _WRITING_SECONDS = 1.0
+# Of a lock that is whole.
+_END = '\n'
 
 
 class _InUse(OSError):
@@ -159,7 +161,7 @@ class _Holder:
       return cls(**unknown | {'host': 'an unknown machine', 'pid': 0})
 
   def to_text(self) -> str:
-    return json.dumps(dataclasses.asdict(self), indent=2) + '\n'
+    return json.dumps(dataclasses.asdict(self), indent=2) + _END
 
   def __str__(self) -> str:
     return f'process {self.pid} on {self.host}'
@@ -203,12 +205,15 @@ def _take(file: LockFile, text: str) -> None:
     found = file.read()
     if found is None:  # Removed just now.
       continue
-    if not found and time.monotonic() < began + _WRITING_SECONDS:
+    is_cut = not found.endswith(_END)
+    if is_cut and time.monotonic() < began + _WRITING_SECONDS:
       time.sleep(0.01)
       continue
     holder = _Holder.from_text(found)
-    # One that stays empty is of a process that ended before it wrote it.
-    if (found or file.is_held()) and _is_alive(file, holder):
+    # One that stays empty, or cut, is of a process that ended while it wrote:
+    # nobody refreshes it.
+    is_left = is_cut and file.is_held() is False
+    if not is_left and _is_alive(file, holder):
       if file.read() == found:
         raise _refusal(file.path, holder)
       continue

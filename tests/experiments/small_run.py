@@ -66,7 +66,7 @@ def run(workdir: pathlib.Path) -> int:
       first = 0 if restored is None else int(restored.train_state.step)
       assert restored is None or restored.position == 32 * first
       write_config(config, workdir)
-      starts.record_start(workdir, first)
+      starts.record_start(workdir, first, parameters=1200)
       with contextlib.closing(
         MetricsWriter(workdir, first, active=True)
       ) as writer:

@@ -92,7 +92,7 @@ def lock_of_another_machine(workdir, **changes):
   with RunLock(workdir):
     text = (workdir / 'run.lock').read_text()
   holder = json.loads(text) | {'host': 'far', 'machine': 'x'} | changes
-  (workdir / 'run.lock').write_text(json.dumps(holder))
+  (workdir / 'run.lock').write_text(json.dumps(holder) + '\n')
 
 
 def test_the_second_run_refuses_and_names_the_first(start, tmp_path):
@@ -175,7 +175,7 @@ def test_a_disk_without_locks_of_the_system(tmp_path, quick, monkeypatch):
     ({'started': None, 'pid': gone.pid}, False),
     ({'processes': 'elsewhere'}, True),
   ):
-    text = json.dumps(holder | other)
+    text = json.dumps(holder | other) + '\n'
     (tmp_path / 'run.lock').write_text(text)
     start = time.monotonic()
     with RunLock(tmp_path):
@@ -183,8 +183,11 @@ def test_a_disk_without_locks_of_the_system(tmp_path, quick, monkeypatch):
       assert (time.monotonic() - start > 0.5) == waits
 
 
-def test_an_empty_lock_of_nobody_costs_a_second(tmp_path, capsys):
-  (tmp_path / 'run.lock').touch()
+@pytest.mark.parametrize('text', ['', '{\n  "host": "far'])
+def test_a_lock_of_who_ended_while_writing_costs_a_second(
+  tmp_path, capsys, text
+):
+  (tmp_path / 'run.lock').write_text(text)
   start = time.monotonic()
   with RunLock(tmp_path):
     assert 0.9 < time.monotonic() - start < 10
@@ -293,7 +296,7 @@ def test_an_old_lock_of_another_machine_is_taken_over_at_once(tmp_path, capsys):
   'text', ['{', '[1]', '{"pid": 1}', '{"pid": "x"}', '\xff']
 )
 def test_a_damaged_lock_counts_until_it_is_silent(tmp_path, quick, text):
-  (tmp_path / 'run.lock').write_text(text)
+  (tmp_path / 'run.lock').write_text(text + '\n')
   with RunLock(tmp_path):
     assert 'nonce' in (tmp_path / 'run.lock').read_text()
 
