@@ -2,11 +2,11 @@
 
 import contextlib
 import json
-import os
 import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 
 import jax
 import numpy as np
@@ -15,6 +15,7 @@ import pytest
 from experiments.host.addresses import place
 from experiments.host.configuration import read_config
 from experiments.runs.experiment import build_experiment, open_checkpoints
+from tests import simulated_devices
 from tests.bucket_servers import stores  # noqa: F401
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -32,6 +33,9 @@ SMALL = [
   '--config.checkpoint_every=10',
 ]
 
+# Processes of this module share what they compile.
+CACHE = tempfile.TemporaryDirectory(prefix='compilation')
+
 pytestmark = pytest.mark.slow
 
 
@@ -44,7 +48,9 @@ def command(name, *arguments, cwd):
   return subprocess.Popen(
     [sys.executable, '-m', f'experiments.{name}', *map(str, arguments)],
     cwd=cwd,
-    env=os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'},
+    env=simulated_devices.environment(1)
+    | simulated_devices.compilation_cache(CACHE.name)
+    | {'PYTHONPATH': str(ROOT)},
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
     text=True,
