@@ -9,17 +9,15 @@ from experiments.configs import digits
 from experiments.measuring import scaling
 from experiments.measuring.forward_pass import forward_operations
 from experiments.runs.experiment import bind
+from tests.small_runs import small_digits
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope='module')
 def result():
-  config = digits.get_config()
-  config.encoder.num_latents = 8
-  config.encoder.self_attends_per_block = 1
   return benchmark.benchmark(
-    config, examples=2, repeats=1, plain=True, baseline=None
+    small_digits(), examples=2, repeats=1, plain=True, baseline=None
   )
 
 
@@ -42,11 +40,13 @@ def test_both_forms_are_timed(result):
 
 
 def test_activations_may_be_bfloat16():
-  config = digits.get_config()
-  config.encoder.num_latents = 8
-  config.encoder.self_attends_per_block = 1
   result = benchmark.benchmark(
-    config, examples=2, repeats=1, plain=False, baseline=None, dtype='bfloat16'
+    small_digits(),
+    examples=2,
+    repeats=1,
+    plain=False,
+    baseline=None,
+    dtype='bfloat16',
   )
   assert set(result['rows']) == {'ours forward', 'ours update'}
   assert 'bfloat16' in benchmark.render(result)
@@ -87,10 +87,7 @@ def test_published_models_are_those_of_the_papers(result):
 
 
 def test_operations_are_those_of_all_examples(result):
-  config = digits.get_config()
-  config.encoder.num_latents = 8
-  config.encoder.self_attends_per_block = 1
-  one = forward_operations(bind(config, None).task)
+  one = forward_operations(bind(small_digits(), None).task)
   assert result['operations_forward'] == 2 * one
 
 
