@@ -3,8 +3,6 @@
 import ast
 import re
 
-import pytest
-
 from tests import shell_lines
 from tests.documents import DOCUMENTS, ROOT, read
 from tests.experiments.test_fuzz import run_all
@@ -24,7 +22,9 @@ def shown():
       yield from found(document.name, text)
   for path in sorted((ROOT / 'experiments').rglob('*.py')):
     text = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))) or ''
-    commands = re.findall(rf'^  {_MODULE}.*(?:\\\n.*)*$', text, re.M)
+    commands = re.findall(
+      rf'^  {_MODULE}[^\\\n]*(?:\\\n[^\\\n]*)*$', text, re.M
+    )
     for command in commands:
       yield from found(path.relative_to(ROOT).as_posix(), command)
 
@@ -49,30 +49,23 @@ def file_of(flag):
   return flag.partition('=')[2].partition(':')[0]
 
 
-@pytest.fixture(scope='module')
-def commands():
-  return [
-    (name, words, flags)
+def test_flags_of_configs_are_read_as_they_stand():
+  places = {
+    tuple(flags): f'{name}: {" ".join(words)}'
     for name, words in shown()
     if (flags := flags_of(words)) is not None
-  ]
-
-
-def test_flags_of_configs_are_read_as_they_stand(commands):
+  }
+  assert len(places) > 20
+  assert any(len(flags) > 1 for flags in places)
   cases = [
-    ['parse', [flag.replace('...', 'x') for flag in flags]]
-    for _, _, flags in commands
+    ['parse', [flag.replace('...', 'x') for flag in flags]] for flags in places
   ]
-  assert len(cases) > 40
-  assert any(len(flags) > 1 for _, _, flags in commands)
-  wrong = [
-    f'{name}: {words}: {errors}'
-    for (name, words, _), (code, _, errors) in zip(
-      commands, run_all(cases), strict=True
-    )
+  outcomes = run_all(cases)
+  assert [
+    f'{place}: {errors}'
+    for place, (code, _, errors) in zip(places.values(), outcomes, strict=True)
     if code
-  ]
-  assert wrong == []
+  ] == []
 
 
 OPEN = {
