@@ -4,9 +4,11 @@ import statistics
 
 from experiments.handing_on.markdown import items, options_of
 from experiments.reporting.history import (
+  best_evaluation,
   best_metric,
   evaluation_of,
   read_history,
+  tested,
 )
 from experiments.runs.trained import TrainedRun
 
@@ -45,6 +47,11 @@ def result_notes(run: TrainedRun) -> list[str]:
   measured = rows.get(run.step)
   if not measured:
     return ['Nothing was measured at this step.']
+  best_row = best_evaluation(history, run.config)
+  found = {}
+  if best_row is not None and best_row['step'] == run.step:
+    found = tested(history)  # Of the best checkpoint, once, at the end.
+  measured = found | measured
   table = [
     '| metric of the held-out examples | |',
     '|---|---|',
@@ -54,12 +61,16 @@ def result_notes(run: TrainedRun) -> list[str]:
   kept = 'are the parameters'
   if best.startswith('eval_ema/'):
     kept = 'is the average of the parameters'
+  judged = (
+    'those of `test/...` are of examples that had no part in that.'
+    if found
+    else 'where the best of them was taken, its numbers are a little too good.'
+  )
   return [
     '\n'.join(table),
     f'Exported {kept} at step {run.step:,}. Checkpoints were compared '
     f'by `{best}` in {len(rows)} evaluations of the same held-out '
-    'examples; where the best of them was taken, its numbers are a little too '
-    'good.',
+    f'examples; {judged}',
   ]
 
 
