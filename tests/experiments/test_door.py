@@ -9,9 +9,9 @@ from ml_collections.config_dict import placeholder
 
 from experiments.configs import digits
 from experiments.data import one_at_a_time
+from experiments.files import listing
 from experiments.host.configuration import RUN_DEFAULTS, fill_defaults
 from experiments.host.ranges import check_ranges, range_of
-from experiments.modalities import listing
 from experiments.runs.experiment import (
   bind,
   build_experiment,
