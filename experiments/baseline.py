@@ -15,14 +15,19 @@ _BASELINE = flags.DEFINE_bool(
 )
 
 
-def check() -> None:
-  """Raises a ValueError where --baseline cannot be had; before a run begins."""
+def is_wanted() -> bool:
+  """Returns --baseline.
+
+  Raises:
+    ValueError: it cannot be had.
+  """
   if _BASELINE.value:
     check_installed()
+  return _BASELINE.value
 
 
 def metrics_of(experiment: Experiment) -> dict[str, float]:
-  """Returns `classical/accuracy`, and prints it; nothing without --baseline.
+  """Returns `classical/accuracy`, and prints it.
 
   Args:
     experiment: whose examples have one class each.
@@ -30,8 +35,6 @@ def metrics_of(experiment: Experiment) -> dict[str, float]:
   Raises:
     ValueError: no classical model is known of such examples.
   """
-  if not _BASELINE.value:
-    return {}
   found = classify(experiment.dataset, experiment.task.data.view)
   processes.say(
     f'A cheap classical model, {found.name}: accuracy {found.accuracy:.4f}.'

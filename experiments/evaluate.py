@@ -118,7 +118,7 @@ def main() -> None:
   """Evaluates the checkpoint that --checkpoint names."""
   configure_backend()
   start_keeping()
-  baseline.check()
+  with_baseline = baseline.is_wanted()
   path = chosen_run.save_to(_FILE) if _PREDICTIONS.value else None
   config = command_line.config()
   with untrusted.reading():  # Files of a folder, when they are prepared.
@@ -147,7 +147,7 @@ def main() -> None:
   told = {
     'step': step,
     **{name.replace('eval', split, 1): x for name, x in results.items()},
-    **baseline.metrics_of(experiment),
+    **(baseline.metrics_of(experiment) if with_baseline else {}),
   }
   if path:
     if processes.is_first():

@@ -62,6 +62,8 @@ def train_and_evaluate(
   config: ml_collections.ConfigDict,
   workdir: pathlib.Path,
   data_dir: str | None,
+  *,
+  with_baseline: bool = False,
 ) -> dict[str, float]:
   """Runs an experiment from its last checkpoint, or from the start.
 
@@ -69,6 +71,7 @@ def train_and_evaluate(
     config: of the run.
     workdir: everything that the run writes is under it.
     data_dir: where TFDS keeps prepared data; None for its own default.
+    with_baseline: whether to train a cheap classical model, too.
 
   Returns:
     The metrics of the last step's evaluation, `eval/...`; empty when the run
@@ -116,9 +119,10 @@ def train_and_evaluate(
       checkpoints.finish()
       best_step = checkpoints.best_step()
       if results:
-        tested, test_look = _test(
-          config, experiment, checkpoints, evaluate, watchers
-        )
+        tested, test_look = _test(config, experiment, checkpoints, evaluate)
+        if with_baseline:
+          tested |= baseline.metrics_of(experiment)
+        _add_results(workdir, checkpoints.latest_step(), tested)
         results, look = results | tested, test_look or look
   _report(results, best_step, workdir)
   watchers.report.write(config, experiment, evaluate, look)
@@ -289,27 +293,26 @@ def _test(
   experiment: Experiment,
   checkpoints: Checkpoints,
   evaluate: Evaluation,
-  watchers: _Watchers,
 ) -> tuple[dict[str, float], Look | None]:
-  """Metrics of the best checkpoint on what had no part in choosing it.
-
-  And those of a classical model, with --baseline.
-  """
-  results, look = baseline.metrics_of(experiment), None
-  if experiment.dataset.validation is not None:
-    _, best = checkpoints.restore_chosen('best', experiment.template)
-    tested, look = evaluate.test(
-      experiment.parallelism.place_state(best), compared_parameters(config)
-    )
-    results |= tested
-  if not results:
+  """The best checkpoint on what had no part in choosing it, if there is any."""
+  if experiment.dataset.validation is None:
     return {}, None
-  last = checkpoints.latest_step()
+  _, best = checkpoints.restore_chosen('best', experiment.template)
+  return evaluate.test(
+    experiment.parallelism.place_state(best), compared_parameters(config)
+  )
+
+
+def _add_results(
+  workdir: pathlib.Path, step: int | None, results: dict[str, float]
+) -> None:
+  """Writes what was found after the last step."""
+  if not results:
+    return
   with contextlib.closing(
-    MetricsWriter(watchers.workdir, last, active=processes.is_first())
+    MetricsWriter(workdir, step, active=processes.is_first())
   ) as writer:
-    writer.write(last, results)
-  return results, look
+    writer.write(step, results)
 
 
 def _counts(watchers: _Watchers) -> dict[str, float]:
@@ -379,12 +382,13 @@ def main() -> None:
   """Trains the experiment that --config names."""
   configure_backend()
   start_keeping()
-  baseline.check()
+  with_baseline = baseline.is_wanted()
   with untrusted.reading():  # Files of a folder, when they are prepared.
     train_and_evaluate(
       command_line.config(),
       command_line.workdir(),
       command_line.data_dir(),
+      with_baseline=with_baseline,
     )
 
 
