@@ -273,7 +273,11 @@ class CrossAttend(hk.Module):
       is_training: whether dropout is active in them.
     """
     return self._prepare(
-      byte_array, num_queries=num_queries, uses=uses, is_training=is_training
+      self._attention(),
+      byte_array,
+      num_queries=num_queries,
+      uses=uses,
+      is_training=is_training,
     )
 
   def __call__(
@@ -300,13 +304,15 @@ class CrossAttend(hk.Module):
       ValueError: an array has other axes, or the mask does not fit.
     """
     check_array('queries', queries, 'B, N, E')
+    attention = self._attention()
     if not isinstance(inputs, Prepared):
       inputs = self._prepare(
+        attention,
         as_byte_array(inputs).zero_padding(),
         num_queries=queries.shape[1],
         is_training=is_training,
       )
-    attended = self._attention()(
+    attended = attention(
       self.parts.norm(name='norm')(queries),
       inputs,
       mask=mask,
@@ -320,7 +326,9 @@ class CrossAttend(hk.Module):
     return _add_mlp(self, result, is_training=is_training)
 
   @hk.transparent  # Keeps the method out of the parameters' names.
-  def _prepare(self, byte_array: ByteArray, **settings: Any) -> Prepared:
+  def _prepare(
+    self, attention: hk.Module, byte_array: ByteArray, **settings: Any
+  ) -> Prepared:
     norm = self.parts.norm(name='inputs_norm')
     if isinstance(norm, LayerNorm):  # It may wait until attention needs it.
       scale_offset = norm.parameters(byte_array.num_channels)
@@ -330,7 +338,7 @@ class CrossAttend(hk.Module):
       normalized = NormalizedByteArray(
         ByteArray(features, mask=byte_array.mask)
       )
-    return self._attention().prepare(normalized, **settings)
+    return attention.prepare(normalized, **settings)
 
   @hk.transparent
   def _attention(self) -> hk.Module:
