@@ -311,7 +311,7 @@ class Checkpoints:
     step = choosing.step_of(choice)
     if step is not None:
       return [step]
-    steps = self._steps()
+    steps = choosing.look(self.directory, self._steps, self._reopen)
     if not steps:
       raise ValueError(
         f'{self.directory} has no {choice} checkpoint yet; there are [].'

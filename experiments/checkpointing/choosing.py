@@ -27,6 +27,33 @@ def step_of(choice: str) -> int | None:
   return int(choice)
 
 
+def look(
+  directory: pathlib.Path | BucketPath,
+  steps_of: Callable[[], list[int]],
+  reopen: Callable[[], None],
+) -> list[int]:
+  """Returns the steps of all checkpoints, newest first.
+
+  A run may have removed the only one while Orbax listed them, and have made
+  another: then it is asked again.
+
+  Args:
+    directory: folder of all checkpoints.
+    steps_of: asks Orbax.
+    reopen: has Orbax read the folder anew.
+  """
+  steps, looks = steps_of(), 0
+  while (
+    not steps
+    and looks < _MOST_LOOKS
+    and any(is_step(path.name) for path in directory.glob('*'))
+  ):
+    looks += 1
+    reopen()
+    steps = steps_of()
+  return steps
+
+
 def best_first(
   steps: Sequence[int],
   metrics_of: Callable[[int], Mapping[str, float] | None],
