@@ -94,9 +94,24 @@ def config_of(name, variant):
   return fill_defaults(module.get_config(*([variant] if variant else [])))
 
 
-def changed_flag(rng, keys):
+OF_A_KIND = {
+  int: ('0', '-1', '1', '2', '3', '5', '100', '2147483648', '4294967296'),
+  float: ('0', '-1', '0.5', '1', '1.5', '1e-30', '1e30', 'nan', '-inf'),
+  tuple: ('()', '(0,)', '(1,)', '(2,)', '(3,3)', '(1,1,1,1)', "('a','b')"),
+  bool: ('True', 'False'),
+  str: ('', 'x', 'none', 'fourier', 'min', 'None', '3'),
+}
+
+
+def changed_flag(rng, config):
   """A flag of a key that is there, or nearly, with any value."""
-  path = rng.choice(keys)
+  path = rng.choice(sorted(leaves(config)))
+  *sections, key = path.split('.')
+  for section in sections:
+    config = config[section]
+  if rng.random() < 0.5:
+    values = OF_A_KIND.get(config.get_type(key), VALUES)
+    return f'--config.{path}={rng.choice(values)}'
   how = rng.randrange(6)
   if how == 0:
     path = f'{path}.{rng.choice(NAMES)}'
@@ -127,8 +142,8 @@ def command_lines(rng, count, folder):
           'nowhere.py',
         ]
       )
-    keys = sorted(leaves(config_of(name, variant)))
-    flags = [changed_flag(rng, keys) for _ in range(rng.randint(1, 2))]
+    config = config_of(name, variant)
+    flags = [changed_flag(rng, config) for _ in range(rng.randint(1, 2))]
     if rng.random() < 0.1:
       flags.append(
         rng.choice(['--seed=1', '--', '--config', 'x', '--heartbeat_seconds=x'])
