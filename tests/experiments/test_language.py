@@ -183,7 +183,7 @@ def predictions(task, batch_size=2):
 @pytest.mark.parametrize(
   ('variant', 'names'),
   [
-    ('language', {'loss', 'accuracy'}),
+    ('language', {'loss', 'accuracy', 'top_5_accuracy'}),
     ('mlm', {'loss', 'bits_per_byte', 'accuracy'}),
   ],
 )
