@@ -80,12 +80,12 @@ def folder_data(
   root: str,
   classes: Sequence[str],
   skip_unreadable: bool,
-  validation_share: float,
-  validation_seed: int,
   data_dir: str | None,
   chosen: Mapping[str, Any],
   note: str,
-  num_train: int | None,
+  validation_share: float = 0.0,
+  validation_seed: int = 0,
+  num_train: int | None = None,
 ) -> DataSpec:
   """Returns the data of a folder; it need not be there until it is loaded.
 
@@ -95,11 +95,11 @@ def folder_data(
     root: of the files.
     classes: names.
     skip_unreadable: whether damaged files are left out.
-    validation_share: see `with_validation`.
-    validation_seed: see `with_validation`.
     data_dir: where TFDS keeps prepared data; None for its own default.
     chosen: see `DataSpec`, without the classes.
     note: see `DataSpec`.
+    validation_share: see `with_validation`.
+    validation_seed: see `with_validation`.
     num_train: see `DataSpec`.
   """
 

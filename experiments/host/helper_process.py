@@ -90,7 +90,7 @@ def resident_bytes(pid: int) -> int:
   told = subprocess.run(
     ['ps', '-o', 'rss=', '-p', str(pid)],
     capture_output=True,
-    text=True,
+    encoding='utf-8',
     check=False,
   )
   return 1024 * int(told.stdout.strip() or 0)

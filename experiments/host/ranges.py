@@ -73,6 +73,7 @@ _RANGES = {
   'data_workers': Range(0, 1024),
   # Random keys are made of 32 bits.
   'seed': Range(0, 2**32 - 1),
+  '*_seed': Range(0, 2**32 - 1),
   # Optimizers and schedules.
   'learning_rate': _NOT_NEGATIVE,
   'boundaries': _SHARE,
@@ -92,6 +93,7 @@ _RANGES = {
   'label_smoothing': _SHARE,
   'dropout_rate': _BELOW_ONE,
   'mask_rate*': _SHARE,
+  'drop_rate': _BELOW_ONE,
   'drop_rates': _SHARE,
   '*_probability': _SHARE,
   '*_share': _SHARE,
@@ -159,6 +161,8 @@ _RANGES = {
   'microbatches': _COUNT,
   'shards': _COUNT,
   'train_steps': _COUNT,
+  'duration.*': _COUNT,
+  'ngrams': Range(2, 64),
   'width': _COUNT,
   'window': _COUNT,
 }

@@ -99,7 +99,10 @@ def stand_in(config: ml_collections.ConfigDict) -> StandIn | None:
   spec = choose('data', folders, data, None)
   return StandIn(
     _filled(config, paths, spec._replace(num_train=_TYPICAL_FILES)),
-    fits=all(path in paths or path.startswith('data.') for path in spec.chosen),
+    fits=all(
+      path in paths or path.startswith('data.') or not _has(config, path)
+      for path in spec.chosen
+    ),
   )
 
 
@@ -138,6 +141,16 @@ def _open_paths(config: ml_collections.ConfigDict) -> list[str]:
       for path in _open_below(config[section], section)
     ),
   ]
+
+
+def _has(config: ml_collections.ConfigDict, path: str) -> bool:
+  """Whether there is such a key; folders choose values for several parts."""
+  section, _, key = path.rpartition('.')
+  for name in filter(None, section.split('.')):
+    config = config.get(name)
+    if not isinstance(config, ml_collections.ConfigDict):
+      return False
+  return key in config
 
 
 def _open_below(value: Any, path: str) -> Iterator[str]:

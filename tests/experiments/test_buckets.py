@@ -227,7 +227,7 @@ def test_metrics_wait_for_a_bucket_that_fails(folder, monkeypatch, capsys):
     writer.write(2, {'train/loss': 1.0})
   assert metrics_of(folder) == [1, 2]
   first, second = capsys.readouterr().out.splitlines()
-  assert 'cannot be written, and wait' in first and 'again' in second
+  assert 'Metrics wait, and training goes on' in first and 'again' in second
 
 
 def _unreachable(path, data):

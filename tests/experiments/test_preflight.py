@@ -257,7 +257,8 @@ def test_an_evaluation_has_all_outputs_where_a_step_has_some():
     for program in (programs.update, programs.evaluation)
   )
   assert len(update) > len(evaluation)
-  _, kept = programs.evaluation.out_info
+  _, found = programs.evaluation.out_info
+  kept = found.kept['metrics']
   # An error of each example, over all its pixels.
   assert kept['image'].shape[-1] == 2
 
@@ -267,7 +268,8 @@ def test_an_evaluation_knows_the_recordings_of_its_clips():
   config.batch_size = 2
   config.encoder.self_attends_per_block = 1
   programs = lower(config, jax.devices()[:1])
-  _, kept = programs.evaluation.out_info
+  _, found = programs.evaluation.out_info
+  kept = found.kept['metrics']
   assert kept['recording'].shape[-1] == 2
 
 

@@ -90,7 +90,7 @@ def test_permuted_pixels_are_the_same_set_in_another_order():
 @pytest.mark.parametrize(
   ('byte_array', 'message'),
   [
-    (ByteArray(jnp.ones((2, 4, 4, 3))), r'must be \[B, M, Cf\]'),
+    (ByteArray(jnp.ones((2, 4, 4, 3))), r'must be \[B, M, C\]'),
     (ByteArray(jnp.ones((2, 5, 3)), jnp.ones((4, 8))), r'got \(4, 8\)'),
     (ByteArray(jnp.ones((2, 5, 3)), jnp.ones((3, 5, 8))), r'got \(3, 5, 8\)'),
     (

@@ -536,11 +536,13 @@ def test_strides_must_fit_the_grid(strides):
     run(lambda: Pixels(positions=None, strides=strides), {}, IMAGES)
 
 
-def test_a_model_without_preprocessor_takes_byte_arrays_only():
+def test_a_model_without_preprocessor_takes_inputs_as_they_are():
   byte_array = ByteArray(normal(0, 2, 5, 3))
   assert preprocess(None, byte_array, is_training=False) is byte_array
-  with pytest.raises(ValueError, match='takes a ByteArray, got ndarray'):
-    preprocess(None, byte_array.features, is_training=False)
+  made = preprocess(None, byte_array.features, is_training=False)
+  assert made.features is byte_array.features and made.mask is None
+  with pytest.raises(ValueError, match=r'must be \[B, M, C\]'):
+    preprocess(None, byte_array.features[0], is_training=False)
 
 
 def test_a_token_outside_the_vocabulary_is_not_the_last_one():
