@@ -117,8 +117,8 @@ def test_what_stands_in_for_open_values_makes_a_model(variant):
 
 
 def test_shapes_of_ones_own_are_left_to_the_data(tmp_path):
-  """Patches of 5 pixels do not divide what stands in for the images."""
-  config = config_of('folder', 'image', inputs__image__patch_shape=(5, 5))
+  """Cells of 5 pixels do not divide what stands in for the images."""
+  config = config_of('folder', 'image', inputs__image__cell=5)
   assert not stand_in(config).fits
   with pytest.raises(FileNotFoundError, match='/there/is/none'):
     settled(config, str(tmp_path))
