@@ -159,7 +159,7 @@ def test_digits_that_are_no_step(tmp_path, step):
   ('command', 'arguments', 'why'),
   [
     ('evaluate', [b'--workdir=W/caf\xe9'], r'W/caf\udce9 is no UTF-8'),
-    ('train', [b'--config=W'], 'There is no file W'),
+    ('train', [b'--config=W'], '--config=W is a folder. Name a file in it.'),
     ('train', [b'--config=W/caf\xe9.py'], r'There is no file W/caf\udce9.py'),
     ('report', [b'--workdir=W/list'], 'it holds a list'),
     ('evaluate', [b'--workdir=W/list'], 'it holds a list'),
