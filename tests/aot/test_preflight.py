@@ -159,7 +159,8 @@ def test_the_least_memory_is_known_before_the_end(topology, tmp_path):
   early, whole = it.memory(update, 'early'), it.whole(update, 'whole')
   # Told that there are 16 MiB, it computes again what else it would keep.
   assert 2**24 < early.peak < 1.2 * whole.peak
-  assert early.seconds < whole.seconds
+  # It ends before there is a program.
+  assert whole.text and not early.text
 
 
 @pytest.mark.parametrize('topology', ['h100:8'], indirect=True)
