@@ -193,9 +193,7 @@ def _train(
   train_state, position, seen = start
   early_stop = construct('early_stop', EarlyStop, config.early_stop)
   first_step, last_step = int(train_state.step), config.train_steps
-  # What a report is of: examples that had no part in choosing the checkpoint.
-  is_tested = experiment.dataset.validation is not None
-  prefix = '' if is_tested else compared_parameters(config)
+  prefix = compared_parameters(config)
   if first_step >= last_step:
     processes.say(f'Step {first_step} was the last: only evaluating.')
     return evaluate.look(train_state, prefix)

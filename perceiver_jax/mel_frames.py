@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from perceiver_jax.byte_array import ByteArray
 from perceiver_jax.position_encoding import PositionEncoding
 from perceiver_jax.preprocessors import grid_byte_array
-from perceiver_jax.spectrogram import log_mel_spectrogram, mask_spectrogram
+from perceiver_jax.spectrogram import log_mel_spectrogram, spec_augment
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -77,15 +77,8 @@ class MelFrames(hk.Module):
       num_mels=self.num_mels,
       floor=self.floor,
     )
-    if is_training and (self.time_masks or self.frequency_masks):
-      spectrogram = mask_spectrogram(
-        spectrogram,
-        hk.next_rng_key(),
-        time_masks=self.time_masks,
-        max_masked_frames=self.max_masked_frames,
-        frequency_masks=self.frequency_masks,
-        max_masked_bands=self.max_masked_bands,
-      )
+    if is_training:
+      spectrogram = spec_augment(self, spectrogram)
     frames = self.scale * spectrogram
     missing = -frames.shape[1] % self.frames_per_input
     padded = jnp.pad(frames, ((0, 0), (1, 1 + missing), (0, 0)), mode='edge')

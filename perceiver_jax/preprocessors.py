@@ -29,7 +29,7 @@ from perceiver_jax.position_encoding import (
 )
 from perceiver_jax.spectrogram import (
   log_mel_spectrogram,
-  mask_spectrogram,
+  spec_augment,
 )
 
 
@@ -273,15 +273,8 @@ class MelSpectrogram(hk.Module):
       min_frequency=self.min_frequency,
       max_frequency=self.max_frequency,
     )
-    if is_training and (self.time_masks or self.frequency_masks):
-      spectrogram = mask_spectrogram(
-        spectrogram,
-        hk.next_rng_key(),
-        time_masks=self.time_masks,
-        max_masked_frames=self.max_masked_frames,
-        frequency_masks=self.frequency_masks,
-        max_masked_bands=self.max_masked_bands,
-      )
+    if is_training:
+      spectrogram = spec_augment(self, spectrogram)
     return grid_byte_array(self.scale * spectrogram[..., None], self.positions)
 
 

@@ -4,7 +4,9 @@ Shapes: B batch, T samples, F frames, W samples of a window, m mel bands.
 """
 
 import functools
+from typing import Protocol
 
+import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -166,6 +168,36 @@ def mask_spectrogram(
   mean = spectrogram.mean(axis=(1, 2), keepdims=True)
   masked = in_time[:, :, None] | in_frequency[:, None, :]
   return jnp.where(masked, mean, spectrogram)
+
+
+class HasMasks(Protocol):
+  """What has the settings of `mask_spectrogram` as attributes."""
+
+  time_masks: int
+  max_masked_frames: int
+  frequency_masks: int
+  max_masked_bands: int
+
+
+def spec_augment(settings: HasMasks, spectrogram: jax.Array) -> jax.Array:
+  """Masks parts of `[B, F, m]` with a random key of Haiku's.
+
+  Without masks no key is taken.
+
+  Args:
+    settings: the module whose spectrogram it is.
+    spectrogram: in training.
+  """
+  if not settings.time_masks and not settings.frequency_masks:
+    return spectrogram
+  return mask_spectrogram(
+    spectrogram,
+    hk.next_rng_key(),
+    time_masks=settings.time_masks,
+    max_masked_frames=settings.max_masked_frames,
+    frequency_masks=settings.frequency_masks,
+    max_masked_bands=settings.max_masked_bands,
+  )
 
 
 def _random_runs(

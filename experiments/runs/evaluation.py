@@ -116,11 +116,12 @@ class Evaluation:
     Args:
       train_state: on the devices.
       prefix: 'eval' or 'eval_ema', for whose examples these are; '' keeps none,
-        and there is no look.
+        and there is no look. Nor is there one where a validation split chooses
+        the checkpoint: `test` looks at the others.
     """
     dataset = self._dataset
     if dataset.validation is not None:
-      dataset = dataset._replace(evaluation=dataset.validation)
+      dataset, prefix = dataset._replace(evaluation=dataset.validation), ''
     results, look = {}, None
     for name in ('eval', 'eval_ema'):
       if _parameters(train_state, name) is None:
