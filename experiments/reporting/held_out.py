@@ -78,7 +78,10 @@ def look_at(
   faults = DataFaults(lambda line: None, bad_examples=total)
   evaluate = Evaluation(
     run.task,
-    dataset._replace(evaluation=Chosen(dataset.evaluation, numbers)),
+    # Nothing is chosen here: the look is at the held-out examples.
+    dataset._replace(
+      evaluation=Chosen(dataset.evaluation, numbers), validation=None
+    ),
     parallelism,
     devices * min(MOST_AT_ONCE, -(-len(numbers) // devices)),
     faults,

@@ -261,6 +261,17 @@ def test_a_part_of_the_examples_is_said_to_be_one(run, dataset, seen, workdir):
   assert 'Of 16 of the 72 held-out examples, at step 7' in page
 
 
+def test_a_validation_split_leaves_the_look_at_the_held_out_examples(
+  run, dataset, seen
+):
+  chosen_by = dataset._replace(validation=dataset.evaluation[:8])
+  _, look = look_at(run, chosen_by)
+  assert look.total == NUM
+  np.testing.assert_allclose(
+    look.each.metrics['loss'], seen.look.each.metrics['loss'], rtol=1e-5
+  )
+
+
 class Counting:
   """Counts how often each example is read."""
 
