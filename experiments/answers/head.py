@@ -93,9 +93,7 @@ class Head(NamedTuple):
   columns: Callable[[Kept], Mapping[str, Sequence[Any]]]
   baselines: Callable[[Kept], Sequence[tuple[str, str, float]]] = lambda _: ()
   split: (
-    Callable[
-      [Example, np.random.Generator | None], tuple[Example, Example]
-    ]
+    Callable[[Example, np.random.Generator | None], tuple[Example, Example]]
     | None
   ) = None
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 
@@ -21,3 +22,8 @@ def array_feature(
   return tfds.features.Tensor(
     shape=shape, dtype=dtype, encoding=tfds.features.Encoding.BYTES
   )
+
+
+def bytes_feature() -> tfds.features.Tensor:
+  """Returns the feature of bytes, of any number."""
+  return tfds.features.Tensor(shape=(), dtype=np.object_)

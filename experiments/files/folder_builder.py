@@ -8,11 +8,13 @@ TensorFlow even to list the files, and has no random access.)
 """
 
 import hashlib
+import inspect
 import json
 import os
 import pathlib
+import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -27,81 +29,98 @@ from experiments.data.dataset import (
   Source,
   array_spec,
 )
-from experiments.data.modality import View
 from experiments.data.validation import hold_out
+from experiments.files.kind import FileKind
 from experiments.files.listing import (
   VALIDATION,
   Folder,
   LabelledFile,
+  files_note,
   list_folder,
   nothing_read,
   read_files,
   report_skipped,
+  survey,
 )
 
 # Larger data sets stay on the disk.
 _MOST_BYTES_IN_MEMORY = 2**29
 
-_Mix = Callable[[int, Example, np.random.Generator], Example]
 
+def folder_of(
+  files_of: Callable[..., FileKind], extensions: Sequence[str]
+) -> Callable[..., DataSpec]:
+  """Returns the data set of folders of a kind of files.
 
-class FileKind(NamedTuple):
-  """Files of a kind, and what they come to. Examples have no `label` here.
+  Args:
+    files_of: takes a survey of the training files and, by keyword, options of
+      the kind; those that are None are chosen from the files.
+    extensions: of the files, such as '.png'.
 
-  Attributes:
-    extensions: of the files.
-    read: a file to what is kept of it.
-    features: TFDS features of that.
-    options: that decide on how files are read, with the name of the kind.
-    augment: what is kept of a file, and random generator, to a training
-      example.
-    prepare: what is kept of a file to an evaluation example.
-    view: see `DataSpec`.
-    parts: what is kept of a file to evaluation examples of all of it, in order;
-      None where it is one.
-    mix: see `Dataset`.
+  Returns:
+    A function of the folder of prepared data and, by keyword, of these options
+    and of those that all folders have, see `folder_data`.
   """
 
-  extensions: Sequence[str]
-  read: Callable[[pathlib.Path], Example]
-  features: Mapping[str, Any]
-  options: Mapping[str, Any]
-  augment: Callable[[Example, np.random.Generator], Example]
-  prepare: Callable[[Example], Example]
-  view: Callable[[Example], Mapping[str, View]]
-  parts: Callable[[Example], Sequence[Example]] | None = None
-  mix: _Mix | None = None
+  def folder(data_dir: str | None, **options: Any) -> DataSpec:
+    shared = {key: options.pop(key) for key in _SHARED if key in options}
+    return folder_data(data_dir, files_of, options, extensions, **shared)
+
+  own = [
+    parameter
+    for parameter in inspect.signature(files_of).parameters.values()
+    if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+  ]
+  # What configs are checked against.
+  place = inspect.Parameter('data_dir', inspect.Parameter.POSITIONAL_ONLY)
+  folder.__signature__ = inspect.Signature([place, *_SHARED.values(), *own])
+  folder.__annotations__ = {
+    **typing.get_type_hints(folder_data),
+    **typing.get_type_hints(files_of),
+  }
+  return folder
 
 
 def folder_data(
-  kind: FileKind,
-  *,
-  example: Mapping[str, Any],
-  root: str,
-  classes: Sequence[str],
-  skip_unreadable: bool,
   data_dir: str | None,
-  chosen: Mapping[str, Any],
-  note: str,
+  files_of: Callable[..., FileKind],
+  options: Mapping[str, Any],
+  extensions: Sequence[str],
+  *,
+  root: str,
+  classes: Sequence[str] | None,
+  skip_unreadable: bool,
   validation_share: float = 0.0,
   validation_seed: int = 0,
-  num_train: int | None = None,
 ) -> DataSpec:
-  """Returns the data of a folder; it need not be there until it is loaded.
+  """Returns the data of a folder; prepared on first use.
+
+  It need not be there until it is loaded, where nothing is open.
 
   Args:
-    kind: of the files.
-    example: see `DataSpec`, without `label`.
-    root: of the files.
-    classes: names.
-    skip_unreadable: whether damaged files are left out.
     data_dir: where TFDS keeps prepared data; None for its own default.
-    chosen: see `DataSpec`, without the classes.
-    note: see `DataSpec`.
+    files_of: see `folder_of`.
+    options: of the kind.
+    extensions: of the files.
+    root: has train/CLASS/FILE and test/CLASS/FILE.
+    classes: names; None for the folders in train/.
+    skip_unreadable: whether damaged files are left out.
     validation_share: see `with_validation`.
     validation_seed: see `with_validation`.
-    num_train: see `DataSpec`.
+
+  Returns:
+    The examples of the kind with `label` int32.
   """
+  listed = None
+  if classes is None or None in options.values():
+    listed = list_folder(root, extensions, classes)
+    classes = listed.classes
+
+  def some_of(read: Callable[[pathlib.Path], Any]) -> list[Any]:
+    files = listed.files['train']
+    return survey(files, read, skip_unreadable=skip_unreadable)
+
+  kind = files_of(some_of, **options)
 
   def label(example: Example) -> Example:
     return {'label': np.int32(example['label'])}
@@ -112,7 +131,7 @@ def folder_data(
 
   def load() -> Dataset:
     sources = open_folder(
-      list_folder(root, kind.extensions, classes),
+      list_folder(root, extensions, classes),
       kind.read,
       kind.features,
       options=kind.options,
@@ -130,16 +149,23 @@ def folder_data(
     return with_validation(dataset, validation_share, validation_seed)
 
   return DataSpec(
-    example={**example, 'label': array_spec(dtype=np.int32)},
+    example={**kind.example, 'label': array_spec(dtype=np.int32)},
     num_classes=len(classes),
     load=load,
-    chosen={'data.classes': tuple(classes), **chosen},
-    note=note,
+    chosen={'data.classes': tuple(classes), **kind.chosen},
+    note='' if listed is None else kind.note + files_note(listed),
     class_names=tuple(classes),
-    files=Files(kind.extensions, read),
+    files=Files(extensions, read),
     view=kind.view,
-    num_train=num_train,
+    num_train=None if listed is None else len(listed.files['train']),
   )
+
+
+_SHARED = {
+  name: parameter
+  for name, parameter in inspect.signature(folder_data).parameters.items()
+  if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+}
 
 
 def with_validation(dataset: Dataset, share: float, seed: int) -> Dataset:

@@ -1,4 +1,4 @@
-"""Your own images: ROOT/{train,test}/CLASS/FILE."""
+"""Your own images: how they are kept, and become examples."""
 
 import functools
 from collections.abc import Sequence
@@ -7,20 +7,12 @@ from typing import NamedTuple
 import numpy as np
 import PIL.Image
 
-from experiments.data.dataset import DataSpec, Example, array_spec
+from experiments.data.dataset import Example, array_spec
 from experiments.files.features import array_feature
-from experiments.files.folder_builder import FileKind, folder_data
-from experiments.files.listing import (
-  Folder,
-  check_patches,
-  files_note,
-  list_folder,
-  rounded,
-  survey,
-  whole_patches,
-)
+from experiments.files.kind import FileKind, Survey
+from experiments.files.listing import check_patches, rounded, whole_patches
 from experiments.modalities.images.augmentation import random_affine
-from experiments.modalities.images.files import EXTENSIONS, read_image
+from experiments.modalities.images.files import read_image
 from experiments.modalities.images.mixing import mix_pair
 from experiments.modalities.images.view import Image, to_pixels
 
@@ -42,11 +34,9 @@ def patch_side(image_size: int) -> int:
   return -(-image_size // _MOST_PATCHES)
 
 
-def image_folder(
-  data_dir: str | None,
+def image_files(
+  survey: Survey,
   *,
-  root: str,
-  classes: Sequence[str] | None,
   image_size: int | None,
   max_image_size: int,
   mean: Sequence[float] | None,
@@ -56,18 +46,13 @@ def image_folder(
   max_scale: float,
   max_shift: float,
   mirror_probability: float,
-  skip_unreadable: bool,
   mixup_alpha: float = 0.0,
   cutmix: bool = False,
-  validation_share: float = 0.0,
-  validation_seed: int = 0,
-) -> DataSpec:
-  """Images of folders; prepared on first use, in their final size.
+) -> FileKind:
+  """Images, kept in their final size.
 
   Args:
-    data_dir: where TFDS keeps prepared data; None for its own default.
-    root: has train/CLASS/FILE and test/CLASS/FILE.
-    classes: names; None for the folders in train/.
+    survey: of the training files, for what is None.
     image_size: side of the images in pixels, whatever their aspect was; None
       for the median of the short sides, in whole patches.
     max_image_size: that is chosen at most.
@@ -78,26 +63,19 @@ def image_folder(
     max_scale: of training images; 0.1 is from 0.9 to 1.1 times the size.
     max_shift: of training images, as a share of the side.
     mirror_probability: of exchanging left and right in training images.
-    skip_unreadable: whether damaged files are left out.
     mixup_alpha: see `mix_pair`.
     cutmix: see `mix_pair`; with neither, training images are whole.
-    validation_share: see `with_validation`.
-    validation_seed: see `with_validation`.
 
   Returns:
     Examples with `image` float32 `[image_size, image_size, 3]` of about zero
-    mean and unit variance, and `label` int32.
+    mean and unit variance.
   """
   if not 0.0 <= max_scale < 1.0:
     raise ValueError(f'data.max_scale must be in [0, 1), got {max_scale}.')
-  note, num_train = '', None
-  if None in (classes, image_size, mean, stddev):
-    folder = list_folder(root, EXTENSIONS, classes)
-    suited = _suited(folder, max_image_size, skip_unreadable)
-    classes, num_train = folder.classes, len(folder.files['train'])
+  if None in (image_size, mean, stddev):
+    suited = _suited(survey, max_image_size)
     image_size = image_size or suited.image_size
     mean, stddev = mean or suited.mean, stddev or suited.stddev
-    note = _note(image_size) + files_note(folder)
   check_patches('image_size', image_size, patch_side(image_size))
   offset, scale = (np.array(x, np.float32) for x in (mean, stddev))
   augment = functools.partial(
@@ -122,28 +100,19 @@ def image_folder(
     return normalised(image)
 
   shape, side = (image_size, image_size, 3), patch_side(image_size)
-  return folder_data(
-    FileKind(
-      EXTENSIONS,
-      read=lambda path: {
-        'image': squash(read_image(path, _SPARE * image_size), image_size)
-      },
-      features={'image': array_feature(shape, np.uint8)},
-      options={'kind': 'images', 'image_size': image_size},
-      augment=train_example,
-      prepare=lambda example: normalised(example['image']),
-      view=lambda example: {
-        'image': Image(to_pixels(example['image'] * scale + offset))
-      },
-      mix=mix,
-    ),
+  return FileKind(
+    read=lambda path: {
+      'image': squash(read_image(path, _SPARE * image_size), image_size)
+    },
+    features={'image': array_feature(shape, np.uint8)},
+    options={'kind': 'images', 'image_size': image_size},
     example={'image': array_spec(*shape)},
-    root=root,
-    classes=classes,
-    skip_unreadable=skip_unreadable,
-    validation_share=validation_share,
-    validation_seed=validation_seed,
-    data_dir=data_dir,
+    augment=train_example,
+    prepare=lambda example: normalised(example['image']),
+    view=lambda example: {
+      'image': Image(to_pixels(example['image'] * scale + offset))
+    },
+    mix=mix,
     chosen={
       'data.image_size': image_size,
       'data.mean': mean,
@@ -153,8 +122,7 @@ def image_folder(
       'inputs.image.positions.max_resolution': (max(2, image_size // side),)
       * 2,
     },
-    note=note,
-    num_train=num_train,
+    note=_note(image_size),
   )
 
 
@@ -164,16 +132,12 @@ class _Suited(NamedTuple):
   stddev: tuple[float, ...]
 
 
-def _suited(
-  folder: Folder, max_image_size: int, skip_unreadable: bool
-) -> _Suited:
+def _suited(survey: Survey, max_image_size: int) -> _Suited:
   """What suits the training images."""
   surveyed = survey(
-    folder.files['train'],
     lambda path: _measure(
       read_image(path, _SPARE * max_image_size), max_image_size
-    ),
-    skip_unreadable=skip_unreadable,
+    )
   )
   sides, pixels = zip(*surveyed, strict=True)
   colours = np.concatenate([each.reshape(-1, 3) for each in pixels]) / 255.0

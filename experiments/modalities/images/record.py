@@ -1,9 +1,11 @@
 """Images as a sense."""
 
 from experiments.data.modality import Modality
+from experiments.files.folder_builder import folder_of
 from experiments.modalities.images.attention import OVER_IMAGES
 from experiments.modalities.images.classical import GRADIENTS
-from experiments.modalities.images.folder import image_folder
+from experiments.modalities.images.files import EXTENSIONS
+from experiments.modalities.images.folder import image_files
 from experiments.modalities.images.view import Image, image_html
 from perceiver_jax.image_windows import ImageWindows
 from perceiver_jax.preprocessors import (
@@ -27,6 +29,6 @@ IMAGES = Modality(
     'patches': Patches,
     'image_windows': ImageWindows,
   },
-  folders={'image_folder': image_folder},
+  folders={'image_folder': folder_of(image_files, EXTENSIONS)},
   classical=GRADIENTS,
 )

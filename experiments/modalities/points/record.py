@@ -1,9 +1,11 @@
 """Points and meshes as a sense."""
 
 from experiments.data.modality import Modality
+from experiments.files.folder_builder import folder_of
 from experiments.modalities.points.attention import OVER_POINTS
 from experiments.modalities.points.classical import HISTOGRAMS
-from experiments.modalities.points.folder import point_folder
+from experiments.modalities.points.files import EXTENSIONS
+from experiments.modalities.points.folder import point_files
 from experiments.modalities.points.view import Points, points_html
 from perceiver_jax import preprocessors
 from perceiver_jax.point_neighbourhoods import PointNeighbourhoods
@@ -17,6 +19,6 @@ POINTS = Modality(
     'points': preprocessors.Points,
     'point_neighbourhoods': PointNeighbourhoods,
   },
-  folders={'point_folder': point_folder},
+  folders={'point_folder': folder_of(point_files, EXTENSIONS)},
   classical=HISTOGRAMS,
 )

@@ -1,4 +1,4 @@
-"""Your own measurements over time: ROOT/{train,test}/CLASS/FILE.
+"""Your own measurements over time: how they are kept, and become examples.
 
 See `files.series` for what is read.
 """
@@ -10,25 +10,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.data.dataset import DataSpec, Example, array_spec
+from experiments.data.dataset import Example, array_spec
 from experiments.data.modality import View
 from experiments.files.features import array_feature
-from experiments.files.folder_builder import FileKind, folder_data
+from experiments.files.kind import FileKind, Survey
 from experiments.files.listing import (
-  Folder,
   check_patches,
-  files_note,
-  list_folder,
   quantile,
   rounded,
   rounded_by,
-  survey,
   whole_patches,
 )
 from experiments.files.windows import window_starts
 from experiments.modalities.series.augmentation import augment_series, window
 from experiments.modalities.series.files import (
-  EXTENSIONS,
   Measurements,
   arranged,
   read_measurements,
@@ -47,11 +42,9 @@ _LEAST_SPREAD = 1e-12
 _WHOLE_SHARE = 0.95
 
 
-def series_folder(
-  data_dir: str | None,
+def series_files(
+  survey: Survey,
   *,
-  root: str,
-  classes: Sequence[str] | None,
   num_steps: int | None,
   max_steps: int,
   num_channels: int | None,
@@ -61,16 +54,11 @@ def series_folder(
   max_speed_change: float,
   max_scale: float,
   noise: float,
-  skip_unreadable: bool,
-  validation_share: float = 0.0,
-  validation_seed: int = 0,
-) -> DataSpec:
-  """Measurements of folders; prepared on first use.
+) -> FileKind:
+  """Measurements, kept in standard deviations.
 
   Args:
-    data_dir: where TFDS keeps prepared data; None for its own default.
-    root: has train/CLASS/FILE and test/CLASS/FILE.
-    classes: names; None for the folders in train/.
+    survey: of the training files, for what is None.
     num_steps: of an example: of a longer file any window in training, the
       middle in evaluation. None for what 95 of 100 files fit into, in whole
       patches.
@@ -84,32 +72,24 @@ def series_folder(
     max_speed_change: see `augment_series`, like those that follow.
     max_scale: of training examples.
     noise: of training examples, in standard deviations.
-    skip_unreadable: whether damaged files are left out.
-    validation_share: see `with_validation`.
-    validation_seed: see `with_validation`.
 
   Returns:
     Examples with `series` float32 `[num_steps, num_channels]` of about zero
-    mean and unit variance, `input_mask` bool, False for patches past the end of
-    the file, and `label` int32.
+    mean and unit variance, and `input_mask` bool, False for patches past the
+    end of the file.
   """
   if not 0.0 <= max_speed_change < 1.0:
     raise ValueError(
       f'data.max_speed_change must be in [0, 1), got {max_speed_change}.'
     )
-  note, num_train = '', None
-  if None in (
-    *(classes, num_steps, num_channels, channels),
-    *(mean, stddev),
-  ):
-    folder = list_folder(root, EXTENSIONS, classes)
-    suited = _suited(folder, max_steps, skip_unreadable)
-    classes, num_train = folder.classes, len(folder.files['train'])
+  lengths: Sequence[int] = ()
+  if None in (num_steps, num_channels, channels, mean, stddev):
+    suited = _suited(survey, max_steps)
+    lengths = suited.lengths
     num_steps = num_steps or suited.num_steps
     num_channels = num_channels or suited.num_channels
     channels = suited.channels if channels is None else channels
     mean, stddev = mean or suited.mean, stddev or suited.stddev
-    note = _note(num_steps, num_channels, suited.lengths) + files_note(folder)
   kept = _Format(num_steps, num_channels, tuple(channels), mean, stddev)
   augment = functools.partial(
     augment_series,
@@ -122,36 +102,26 @@ def series_folder(
   def train_example(example: Example, rng: np.random.Generator) -> Example:
     return kept.masked(*augment(example['series'], rng))
 
-  return folder_data(
-    FileKind(
-      EXTENSIONS,
-      read=kept.read,
-      features={'series': array_feature((None, num_channels), np.float32)},
-      options={
-        'kind': 'series',
-        'num_channels': num_channels,
-        'channels': list(kept.channels),
-        'mean': [float(value) for value in mean],
-        'stddev': [float(value) for value in stddev],
-      },
-      augment=train_example,
-      prepare=kept.prepare,
-      view=kept.view,
-      parts=kept.parts,
-    ),
+  return FileKind(
+    read=kept.read,
+    features={'series': array_feature((None, num_channels), np.float32)},
+    options={
+      'kind': 'series',
+      'num_channels': num_channels,
+      'channels': list(kept.channels),
+      'mean': [float(value) for value in mean],
+      'stddev': [float(value) for value in stddev],
+    },
     example={
       'series': array_spec(num_steps, num_channels),
       'input_mask': array_spec(num_steps // kept.patch, dtype=np.bool_),
     },
-    root=root,
-    classes=classes,
-    skip_unreadable=skip_unreadable,
-    validation_share=validation_share,
-    validation_seed=validation_seed,
-    data_dir=data_dir,
+    augment=train_example,
+    prepare=kept.prepare,
+    view=kept.view,
+    parts=kept.parts,
     chosen=kept.chosen(),
-    note=note,
-    num_train=num_train,
+    note=_note(num_steps, num_channels, lengths),
   )
 
 
@@ -231,13 +201,9 @@ class _Suited(NamedTuple):
   lengths: list[int]
 
 
-def _suited(folder: Folder, max_steps: int, skip_unreadable: bool) -> _Suited:
+def _suited(survey: Survey, max_steps: int) -> _Suited:
   """What suits the training files, and their lengths."""
-  files = survey(
-    folder.files['train'],
-    lambda path: (path, read_measurements(path)),
-    skip_unreadable=skip_unreadable,
-  )
+  files = survey(lambda path: (path, read_measurements(path)))
   num_channels, channels = _common_channels(files)
   series = [arranged(path, found, channels) for path, found in files]
   steps = np.concatenate(series)
@@ -275,8 +241,10 @@ def _common_channels(
 
 def _note(num_steps: int, num_channels: int, lengths: Sequence[int]) -> str:
   patch = patch_steps(num_steps)
+  found = ''
+  if lengths:
+    found = f' (files have {min(lengths):,} to {max(lengths):,})'
   return (
-    f'series: {num_channels} channels, {num_steps:,} steps (files have '
-    f'{min(lengths):,} to {max(lengths):,}), {num_steps // patch} patches of '
-    f'{patch}, '
+    f'series: {num_channels} channels, {num_steps:,} steps{found}, '
+    f'{num_steps // patch} patches of {patch}, '
   )

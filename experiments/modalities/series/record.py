@@ -1,9 +1,11 @@
 """Measurements over time as a sense. Its patches are those of images."""
 
 from experiments.data.modality import Modality
+from experiments.files.folder_builder import folder_of
 from experiments.modalities.series.attention import OVER_SERIES
 from experiments.modalities.series.classical import STATISTICS
-from experiments.modalities.series.folder import series_folder
+from experiments.modalities.series.files import EXTENSIONS
+from experiments.modalities.series.folder import series_files
 from experiments.modalities.series.view import Series, series_html
 from perceiver_jax.series_windows import SeriesWindows
 
@@ -12,6 +14,6 @@ SERIES = Modality(
   html=series_html,
   attention=OVER_SERIES,
   preprocessors={'series_windows': SeriesWindows},
-  folders={'series_folder': series_folder},
+  folders={'series_folder': folder_of(series_files, EXTENSIONS)},
   classical=STATISTICS,
 )

@@ -1,4 +1,4 @@
-"""Your own sounds: ROOT/{train,test}/CLASS/FILE."""
+"""Your own sounds: how they are kept, and become examples."""
 
 import math
 import pathlib
@@ -8,24 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.data.dataset import DataSpec, Example, array_spec
+from experiments.data.dataset import Example, array_spec
 from experiments.data.modality import View
 from experiments.files.features import array_feature
-from experiments.files.folder_builder import FileKind, folder_data
-from experiments.files.listing import (
-  Folder,
-  check_patches,
-  files_note,
-  list_folder,
-  quantile,
-  survey,
-  whole_patches,
-)
-from experiments.files.media import (
-  SOUND_EXTENSIONS,
-  decode_audio,
-  read_header,
-)
+from experiments.files.kind import FileKind, Survey
+from experiments.files.listing import check_patches, quantile, whole_patches
+from experiments.files.media import decode_audio, read_header
 from experiments.files.windows import window_starts
 from experiments.modalities.sound.augmentation import (
   add_noise,
@@ -96,11 +84,9 @@ def patch_samples(num_samples: int) -> int:
   return patch
 
 
-def sound_folder(
-  data_dir: str | None,
+def sound_files(
+  survey: Survey,
   *,
-  root: str,
-  classes: Sequence[str] | None,
   sample_rate: int | None,
   max_sample_rate: int,
   num_samples: int | None,
@@ -112,16 +98,11 @@ def sound_folder(
   rotate_phase: bool,
   max_gain_decibels: float,
   max_noise: float,
-  skip_unreadable: bool,
-  validation_share: float = 0.0,
-  validation_seed: int = 0,
-) -> DataSpec:
-  """Sounds of folders; prepared on first use.
+) -> FileKind:
+  """Sounds, kept at their final rate.
 
   Args:
-    data_dir: where TFDS keeps prepared data; None for its own default.
-    root: has train/CLASS/FILE and test/CLASS/FILE.
-    classes: names; None for the folders in train/.
+    survey: of the training files, for what is None.
     sample_rate: in Hz; None for that of most training files.
     max_sample_rate: that is chosen at most.
     num_samples: of an example: of a longer file any part in training, the
@@ -136,25 +117,17 @@ def sound_folder(
     max_gain_decibels: by which training sounds are louder or softer.
     max_noise: largest standard deviation of the noise in training sounds, in
       standard deviations of all sounds.
-    skip_unreadable: whether damaged files are left out.
-    validation_share: see `with_validation`.
-    validation_seed: see `with_validation`.
 
   Returns:
-    Examples with `audio` float32 `[num_samples]` of about unit variance, and
-    `label` int32.
+    Examples with `audio` float32 `[num_samples]` of about unit variance.
   """
-  note, num_train = '', None
-  if None in (classes, sample_rate, num_samples, stddev):
-    folder = list_folder(root, SOUND_EXTENSIONS, classes)
-    suited = _suited(folder, max_seconds, skip_unreadable)
-    classes, num_train = folder.classes, len(folder.files['train'])
+  if None in (sample_rate, num_samples, stddev):
+    suited = _suited(survey, max_seconds)
     sample_rate = sample_rate or min(suited.rate, max_sample_rate)
     num_samples = num_samples or whole_patches(
       round(suited.seconds * sample_rate), patch_samples
     )
     stddev = stddev or suited.stddev
-    note = _note(sample_rate, num_samples) + files_note(folder)
   kept = _Format(sample_rate, num_samples, stddev)
 
   def train_example(example: Example, rng: np.random.Generator) -> Example:
@@ -175,27 +148,17 @@ def sound_folder(
     audio = add_noise(audio, rng, max_stddev=stddev * max_noise)
     return kept.normalise(audio)
 
-  return folder_data(
-    FileKind(
-      SOUND_EXTENSIONS,
-      read=kept.read,
-      features={'audio': array_feature((None,), np.int16)},
-      options={'kind': 'sounds', 'sample_rate': sample_rate},
-      augment=train_example,
-      prepare=lambda example: kept.part(example['audio']),
-      view=kept.view,
-      parts=kept.parts,
-    ),
+  return FileKind(
+    read=kept.read,
+    features={'audio': array_feature((None,), np.int16)},
+    options={'kind': 'sounds', 'sample_rate': sample_rate},
     example={'audio': array_spec(num_samples)},
-    root=root,
-    classes=classes,
-    skip_unreadable=skip_unreadable,
-    validation_share=validation_share,
-    validation_seed=validation_seed,
-    data_dir=data_dir,
+    augment=train_example,
+    prepare=lambda example: kept.part(example['audio']),
+    view=kept.view,
+    parts=kept.parts,
     chosen=kept.chosen(),
-    note=note,
-    num_train=num_train,
+    note=_note(sample_rate, num_samples),
   )
 
 
@@ -253,15 +216,9 @@ class _Suited(NamedTuple):
   stddev: float
 
 
-def _suited(
-  folder: Folder, max_seconds: float, skip_unreadable: bool
-) -> _Suited:
+def _suited(survey: Survey, max_seconds: float) -> _Suited:
   """What suits the training sounds."""
-  sounds = survey(
-    folder.files['train'],
-    lambda path: _measure(path, max_seconds),
-    skip_unreadable=skip_unreadable,
-  )
+  sounds = survey(lambda path: _measure(path, max_seconds))
   return _Suited(
     statistics.mode(sound.rate for sound in sounds),
     quantile([each.samples.size / each.rate for each in sounds], _WHOLE_SHARE),

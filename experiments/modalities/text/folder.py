@@ -7,7 +7,8 @@ cells in quotes are without them.
 
 import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,9 @@ from experiments.data.dataset import (
   Example,
   array_spec,
 )
+from experiments.files.features import bytes_feature
 from experiments.files.folder_builder import with_validation
+from experiments.files.kind import FileKind, Survey
 from experiments.files.listing import (
   SPLITS,
   VALIDATION,
@@ -100,6 +103,74 @@ def _unquoted(cell: bytes) -> bytes:
   return inner.replace(b'""', b'"')
 
 
+def text_files(
+  survey: Survey,
+  *,
+  length: int | None,
+  max_length: int,
+  min_share: float,
+  mix_probability: float = 0.0,
+) -> FileKind:
+  """Texts, kept as bytes of UTF-8.
+
+  Args:
+    survey: of the training texts, for what is None.
+    length: bytes of an example; held-out texts are cut there. None for what 95
+      of 100 texts fit into.
+    max_length: that is chosen at most.
+    min_share: training takes any part of a text, of this share of `length` to
+      all of it.
+    mix_probability: see `mix_texts`; above 0 each training example is made of
+      two texts.
+
+  Returns:
+    Examples with `tokens` int32 `[length]` and `mask` bool `[length]`, False
+    for padding.
+  """
+  if not 0.0 < min_share <= 1.0:
+    raise ValueError(f'data.min_share must be in (0, 1], got {min_share}.')
+  if length is None:
+    lengths = survey(lambda text: len(_bytes_of(text)))
+    length = max(
+      _SHORTEST, min(int(quantile(lengths, _WHOLE_SHARE)), max_length)
+    )
+
+  def train_example(example: Example, rng: np.random.Generator) -> Example:
+    shortest = max(1, int(min_share * length))
+    size = int(rng.integers(shortest, length + 1))
+    return token_example(random_crop(example['text'], size, rng), length)
+
+  mix = None
+  if mix_probability:
+    mix = functools.partial(mix_texts, probability=mix_probability)
+  return FileKind(
+    read=lambda text: {'text': _bytes_of(text)},
+    features={'text': bytes_feature()},
+    options={'kind': 'texts'},
+    example={
+      'tokens': array_spec(length, dtype=np.int32),
+      'mask': array_spec(length, dtype=np.bool_),
+    },
+    augment=train_example,
+    prepare=lambda example: token_example(
+      crop(example['text'], 0, length), length
+    ),
+    view=view_text,
+    chosen={'data.length': length, 'embedding.max_length': length},
+    note=f'text: {length} bytes of each, ',
+    mix=mix,
+  )
+
+
+def _bytes_of(text: str | bytes | pathlib.Path) -> bytes:
+  """Returns the UTF-8 of a text, or of a file."""
+  if isinstance(text, pathlib.Path):
+    return read_text(text)
+  if isinstance(text, str):
+    text = text.encode()
+  return clean_text(text, 'The text')
+
+
 def text_folder(
   data_dir: str | None,
   *,
@@ -119,95 +190,83 @@ def text_folder(
     data_dir: not read: nothing is prepared.
     root: has train/CLASS/FILE and test/CLASS/FILE, or train.tsv and test.tsv.
     classes: names; None for those of training.
-    length: bytes of an example; held-out texts are cut there. None for what 95
-      of 100 texts fit into.
-    max_length: that is chosen at most.
-    min_share: training takes any part of a text, of this share of `length` to
-      all of it.
+    length: see `text_files`, like those that follow.
+    max_length: of examples.
+    min_share: of texts.
     skip_unreadable: whether texts that are empty or no UTF-8 are left out.
-    mix_probability: see `mix_texts`; above 0 each training example is made of
-      two texts.
+    mix_probability: of examples.
     validation_share: see `with_validation`.
     validation_seed: see `with_validation`.
 
   Returns:
-    Examples with `tokens` int32 `[length]`, `mask` bool `[length]`, False for
-    padding, and `label` int32.
+    The examples of `text_files` with `label` int32.
   """
   del data_dir
-  if not 0.0 < min_share <= 1.0:
-    raise ValueError(f'data.min_share must be in (0, 1], got {min_share}.')
-  note, num_train = '', None
+  counts, num_train, survey = '', None, None
   if None in (classes, length):
     classes, texts = _read(root, classes, skip_unreadable)
-    lengths = [len(text) for text, _ in texts['train']]
-    num_train = len(lengths)
-    length = length or max(
-      _SHORTEST, min(int(quantile(lengths, _WHOLE_SHARE)), max_length)
-    )
-    counts = ' + '.join(f'{len(found):,}' for found in texts.values())
-    note = '; '.join(
-      [
-        f'text: {length} bytes of each, {len(classes)} classes, {counts} texts',
-        *lone_classes([label for _, label in texts['train']]),
-      ]
-    )
+    num_train = len(texts['train'])
+    counts = _counts(classes, texts)
 
-  def example_of(text: bytes, example: Example) -> Example:
-    return {
-      **token_example(text, length),
-      'label': np.int32(example['label']),
-    }
+    def survey(read: Callable[[bytes], Any]) -> list[Any]:
+      return [read(text) for text, _ in texts['train']]
 
-  def train_example(example: Example, rng: np.random.Generator) -> Example:
-    shortest = max(1, int(min_share * length))
-    size = int(rng.integers(shortest, length + 1))
-    return example_of(random_crop(example['text'], size, rng), example)
-
-  mix = None
-  if mix_probability:
-    mix = functools.partial(mix_texts, probability=mix_probability)
+  kind = text_files(
+    survey,
+    length=length,
+    max_length=max_length,
+    min_share=min_share,
+    mix_probability=mix_probability,
+  )
+  classes = tuple(classes)
 
   def load() -> Dataset:
     _, texts = _read(root, classes, skip_unreadable, report=True)
     examples = {
       split: [
-        {'text': text, 'label': classes.index(label)} for text, label in found
+        {'text': text, 'label': np.int32(classes.index(label))}
+        for text, label in found
       ]
       for split, found in texts.items()
     }
+
+    def labelled(example: Example, kept: Example) -> Example:
+      return {**example, 'label': kept['label']}
+
     dataset = Dataset(
       train=examples['train'],
-      augment=train_example,
+      augment=lambda kept, rng: labelled(kind.augment(kept, rng), kept),
       evaluation=examples['test'],
-      prepare=lambda example: example_of(
-        crop(example['text'], 0, length), example
-      ),
-      mix=mix,
+      prepare=lambda kept: labelled(kind.prepare(kept), kept),
+      mix=kind.mix,
       validation=examples.get(VALIDATION),
     )
     return with_validation(dataset, validation_share, validation_seed)
 
-  classes = tuple(classes)
   return DataSpec(
-    example={
-      'tokens': array_spec(length, dtype=np.int32),
-      'mask': array_spec(length, dtype=np.bool_),
-      'label': array_spec(dtype=np.int32),
-    },
+    example={**kind.example, 'label': array_spec(dtype=np.int32)},
     num_classes=len(classes),
     load=load,
     chosen={
       'data.classes': classes,
-      'data.length': length,
       'labels.label': len(classes),
-      'embedding.max_length': length,
+      **kind.chosen,
     },
-    note=note,
+    note=counts and kind.note + counts,
     class_names=classes,
-    files=whole_files(length),
-    view=view_text,
+    files=whole_files(kind.chosen['data.length']),
+    view=kind.view,
     num_train=num_train,
+  )
+
+
+def _counts(classes: Sequence[str], texts: Mapping[str, Sequence]) -> str:
+  counts = ' + '.join(f'{len(found):,}' for found in texts.values())
+  return '; '.join(
+    [
+      f'{len(classes)} classes, {counts} texts',
+      *lone_classes([label for _, label in texts['train']]),
+    ]
   )
 
 

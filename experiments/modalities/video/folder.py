@@ -1,4 +1,4 @@
-"""Your own videos, their frames: ROOT/{train,test}/CLASS/FILE."""
+"""Your own videos, their frames: how they are kept, and become examples."""
 
 import pathlib
 from collections.abc import Sequence
@@ -6,24 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.data.dataset import DataSpec, Example, array_spec
+from experiments.data.dataset import Example, array_spec
 from experiments.data.modality import View
 from experiments.files.features import array_feature
-from experiments.files.folder_builder import FileKind, folder_data
-from experiments.files.listing import (
-  Folder,
-  check_patches,
-  files_note,
-  list_folder,
-  rounded,
-  survey,
-  whole_patches,
-)
-from experiments.files.media import (
-  VIDEO_EXTENSIONS,
-  decode_frames,
-  read_header,
-)
+from experiments.files.kind import FileKind, Survey
+from experiments.files.listing import check_patches, rounded, whole_patches
+from experiments.files.media import decode_frames, read_header
 from experiments.files.windows import window_starts
 from experiments.modalities.images.augmentation import Box
 from experiments.modalities.images.view import to_pixels
@@ -60,11 +48,9 @@ def clip(frames: np.ndarray, start: int, num_frames: int) -> np.ndarray:
   return frames[numbers]
 
 
-def video_folder(
-  data_dir: str | None,
+def video_files(
+  survey: Survey,
   *,
-  root: str,
-  classes: Sequence[str] | None,
   num_frames: int,
   frame_rate: float | None,
   image_size: int | None,
@@ -77,16 +63,11 @@ def video_folder(
   max_saturation: float,
   max_hue: float,
   mirror_probability: float,
-  skip_unreadable: bool,
-  validation_share: float = 0.0,
-  validation_seed: int = 0,
-) -> DataSpec:
-  """Videos of folders; prepared on first use, in their final size.
+) -> FileKind:
+  """Videos, kept at their final rate and size.
 
   Args:
-    data_dir: where TFDS keeps prepared data; None for its own default.
-    root: has train/CLASS/FILE and test/CLASS/FILE.
-    classes: names; None for the folders in train/.
+    survey: of the training files, for what is None.
     num_frames: of an example, an even number: of a longer video any part in
       training, the middle in evaluation.
     frame_rate: in Hz; None for the one at which `num_frames` take as long as
@@ -103,26 +84,19 @@ def video_folder(
     max_saturation: of training clips.
     max_hue: of training clips.
     mirror_probability: of exchanging left and right in training clips.
-    skip_unreadable: whether damaged files are left out.
-    validation_share: see `with_validation`.
-    validation_seed: see `with_validation`.
 
   Returns:
     Examples with `video` float32 `[num_frames, image_size, image_size, 3]` of
-    about zero mean and unit variance, and `label` int32.
+    about zero mean and unit variance.
   """
   check_patches('num_frames', num_frames, _PATCH_FRAMES)
   if not 0.0 < min_crop <= 1.0:
     raise ValueError(f'data.min_crop must be in (0, 1], got {min_crop}.')
-  note, num_train = '', None
-  if None in (classes, frame_rate, image_size, mean, stddev):
-    folder = list_folder(root, VIDEO_EXTENSIONS, classes)
-    suited = _suited(folder, num_frames, max_image_size, skip_unreadable)
-    classes, num_train = folder.classes, len(folder.files['train'])
+  if None in (frame_rate, image_size, mean, stddev):
+    suited = _suited(survey, num_frames, max_image_size)
     frame_rate = frame_rate or suited.frame_rate
     image_size = image_size or suited.image_size
     mean, stddev = mean or suited.mean, stddev or suited.stddev
-    note = _note(num_frames, frame_rate, image_size) + files_note(folder)
   kept = _Format(num_frames, frame_rate, image_size, mean, stddev)
 
   def train_example(example: Example, rng: np.random.Generator) -> Example:
@@ -142,31 +116,21 @@ def video_folder(
     )
     return kept.normalise(recolour(frames, matrix))
 
-  return folder_data(
-    FileKind(
-      VIDEO_EXTENSIONS,
-      read=kept.read,
-      features={'video': array_feature((None, None, None, 3), np.uint8)},
-      options={
-        'kind': 'videos',
-        'frame_rate': frame_rate,
-        'image_size': image_size,
-      },
-      augment=train_example,
-      prepare=kept.prepare,
-      view=kept.view,
-      parts=kept.parts,
-    ),
+  return FileKind(
+    read=kept.read,
+    features={'video': array_feature((None, None, None, 3), np.uint8)},
+    options={
+      'kind': 'videos',
+      'frame_rate': frame_rate,
+      'image_size': image_size,
+    },
     example={'video': array_spec(num_frames, image_size, image_size, 3)},
-    root=root,
-    classes=classes,
-    skip_unreadable=skip_unreadable,
-    validation_share=validation_share,
-    validation_seed=validation_seed,
-    data_dir=data_dir,
+    augment=train_example,
+    prepare=kept.prepare,
+    view=kept.view,
+    parts=kept.parts,
     chosen=kept.chosen(),
-    note=note,
-    num_train=num_train,
+    note=_note(num_frames, frame_rate, image_size),
   )
 
 
@@ -230,15 +194,9 @@ class _Suited(NamedTuple):
   stddev: tuple[float, ...]
 
 
-def _suited(
-  folder: Folder, num_frames: int, max_image_size: int, skip_unreadable: bool
-) -> _Suited:
+def _suited(survey: Survey, num_frames: int, max_image_size: int) -> _Suited:
   """What suits the training videos."""
-  videos = survey(
-    folder.files['train'],
-    lambda path: _measure(path, max_image_size),
-    skip_unreadable=skip_unreadable,
-  )
+  videos = survey(lambda path: _measure(path, max_image_size))
   side = int(np.median([video.short_side for video in videos]))
   colours = np.concatenate([video.colours.reshape(-1, 3) for video in videos])
   return _Suited(

@@ -1,9 +1,11 @@
 """Video as a sense. Its patches are those of images."""
 
 from experiments.data.modality import Modality
+from experiments.files.folder_builder import folder_of
+from experiments.files.media import VIDEO_EXTENSIONS
 from experiments.modalities.video.attention import OVER_VIDEOS
 from experiments.modalities.video.classical import CHANGES
-from experiments.modalities.video.folder import video_folder
+from experiments.modalities.video.folder import video_files
 from experiments.modalities.video.view import Video, video_html
 
 VIDEOS = Modality(
@@ -11,6 +13,6 @@ VIDEOS = Modality(
   html=video_html,
   attention=OVER_VIDEOS,
   is_small=True,
-  folders={'video_folder': video_folder},
+  folders={'video_folder': folder_of(video_files, VIDEO_EXTENSIONS)},
   classical=CHANGES,
 )

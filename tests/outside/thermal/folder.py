@@ -1,14 +1,11 @@
 """Thermal pictures of people's own: ROOT/{train,test}/CLASS/FILE.png."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import PIL.Image
 
-from experiments.data.dataset import DataSpec, Example, array_spec
+from experiments.data.dataset import Example, array_spec
 from experiments.files.features import array_feature
-from experiments.files.folder_builder import FileKind, folder_data
-from experiments.files.listing import files_note, list_folder, survey
+from experiments.files.kind import FileKind, Survey
 from tests.outside.thermal.view import Thermal
 
 EXTENSIONS = ('.png',)
@@ -23,25 +20,12 @@ def read_kelvin(path) -> np.ndarray:
   return hundredths.astype(np.float32)[..., None] / 100.0
 
 
-def thermal_folder(
-  data_dir: str | None,
-  *,
-  root: str,
-  classes: Sequence[str] | None,
-  height: int,
-  width: int,
-  mean: float | None,
-  skip_unreadable: bool,
-) -> DataSpec:
+def thermal_files(
+  survey: Survey, *, height: int, width: int, mean: float | None
+) -> FileKind:
   """Thermal pictures of one size; the mean is taken from training files."""
-  note = ''
-  if None in (classes, mean):
-    folder = list_folder(root, EXTENSIONS, classes)
-    kelvin = survey(
-      folder.files['train'], read_kelvin, skip_unreadable=skip_unreadable
-    )
-    classes, mean = folder.classes, round(float(np.mean(kelvin)), 2)
-    note = f'thermal: {mean} K on average, {files_note(folder)}'
+  if mean is None:
+    mean = round(float(np.mean(survey(read_kelvin))), 2)
 
   def example(kept: Example) -> Example:
     return {'thermal': (kept['kelvin'] - np.float32(mean)) / np.float32(10.0)}
@@ -51,23 +35,16 @@ def thermal_folder(
     return example({'kelvin': shifted})
 
   shape = (height, width, 1)
-  return folder_data(
-    FileKind(
-      EXTENSIONS,
-      read=lambda path: {'kelvin': read_kelvin(path)},
-      features={'kelvin': array_feature(shape, np.float32)},
-      options={'kind': 'thermal', 'shape': shape},
-      augment=warmer,
-      prepare=example,
-      view=lambda each: {
-        'thermal': Thermal(each['thermal'][..., 0] * 10.0 + mean)
-      },
-    ),
+  return FileKind(
+    read=lambda path: {'kelvin': read_kelvin(path)},
+    features={'kelvin': array_feature(shape, np.float32)},
+    options={'kind': 'thermal', 'shape': shape},
     example={'thermal': array_spec(*shape)},
-    root=root,
-    classes=classes,
-    skip_unreadable=skip_unreadable,
-    data_dir=data_dir,
+    augment=warmer,
+    prepare=example,
+    view=lambda each: {
+      'thermal': Thermal(each['thermal'][..., 0] * 10.0 + mean)
+    },
     chosen={'data.mean': mean},
-    note=note,
+    note=f'thermal: {mean} K on average, ',
   )

@@ -1,8 +1,9 @@
 """The sense."""
 
 from experiments.data.modality import Modality
+from experiments.files.folder_builder import folder_of
 from tests.outside.thermal.attention import OVER_THERMAL
-from tests.outside.thermal.folder import thermal_folder
+from tests.outside.thermal.folder import EXTENSIONS, thermal_files
 from tests.outside.thermal.preprocessor import WarmColumns
 from tests.outside.thermal.view import Thermal, thermal_html
 
@@ -12,5 +13,5 @@ THERMAL = Modality(
   attention=OVER_THERMAL,
   is_small=True,
   preprocessors={'warm_columns': WarmColumns},
-  folders={'thermal_folder': thermal_folder},
+  folders={'thermal_folder': folder_of(thermal_files, EXTENSIONS)},
 )
