@@ -36,10 +36,12 @@ from perceiver_jax.layers import LayerNorm
 from perceiver_jax.masks import causal_mask
 from perceiver_jax.mel_frames import MelFrames
 from perceiver_jax.models import (
+  AnyToAny,
   EntityEncoder,
   MaskedLanguageModel,
   MultimodalAutoencoder,
   OpticalFlow,
+  Output,
   PerceiverClassifier,
   PerceiverIOClassifier,
   TextClassifier,
@@ -99,6 +101,7 @@ from perceiver_jax.variants import (
 
 __all__ = [
   'MLP',
+  'AnyToAny',
   'Attention',
   'AudioPatches',
   'AudioSamples',
@@ -135,6 +138,7 @@ __all__ = [
   'NgramEmbedding',
   'OneHot',
   'OpticalFlow',
+  'Output',
   'Parts',
   'Patches',
   'PerceiverClassifier',

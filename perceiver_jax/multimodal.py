@@ -124,6 +124,22 @@ class Multimodal(hk.Module):
     Raises:
       ValueError: modalities are missing or unknown.
     """
+    byte_arrays = self.byte_arrays(raw, is_training=is_training)
+    return self.pack(byte_arrays, is_training=is_training)
+
+  @hk.transparent
+  def byte_arrays(
+    self, raw: Mapping[str, jax.Array], *, is_training: bool
+  ) -> dict[str, ByteArray]:
+    """Preprocesses every modality: the first half of a call.
+
+    Args:
+      raw: the raw input of each modality.
+      is_training: whether streams are dropped at random.
+
+    Raises:
+      ValueError: modalities are missing or unknown.
+    """
     check_modalities(raw, self.preprocessors)
     byte_arrays = {}
     for name, preprocessor in sorted(self.preprocessors.items()):
@@ -133,6 +149,18 @@ class Multimodal(hk.Module):
       if is_training and rate > 0.0:
         byte_array = _drop_streams(byte_array, rate)
       byte_arrays[name] = byte_array
+    return byte_arrays
+
+  @hk.transparent
+  def pack(
+    self, byte_arrays: Mapping[str, ByteArray], *, is_training: bool
+  ) -> ByteArray:
+    """Packs byte arrays of all modalities: the second half of a call.
+
+    Args:
+      byte_arrays: of each modality; their masks are joined.
+      is_training: whether elements are masked at random.
+    """
     packing = ModalityPacking(min_padding=self.min_padding, name='packing')
     packed = packing({n: x.concatenate() for n, x in byte_arrays.items()})
     features = [

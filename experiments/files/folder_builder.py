@@ -1,19 +1,16 @@
 """Files in folders as a data set of their own.
 
-Files are read once, in their final size, and kept as a TFDS data set: decoding
-a video or sampling a mesh again for each epoch costs more than training. What
-is kept belongs to the names, sizes and times of the files: when one of them
-changes, the data set is prepared anew. (TFDS's own `ImageFolder` needs
+What is kept belongs to the names, sizes and times of the files: when one of
+them changes, the data set is prepared anew. (TFDS's own `ImageFolder` needs
 TensorFlow even to list the files, and has no random access.)
 """
 
-import hashlib
+import functools
 import inspect
-import json
 import os
 import pathlib
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +22,6 @@ from experiments.data.dataset import (
   DataSpec,
   Example,
   Files,
-  InMemory,
   Source,
   array_spec,
 )
@@ -42,9 +38,7 @@ from experiments.files.listing import (
   report_skipped,
   survey,
 )
-
-# Larger data sets stay on the disk.
-_MOST_BYTES_IN_MEMORY = 2**29
+from experiments.files.prepared import Named, key_of, known_by, prepared
 
 
 def folder_of(
@@ -192,88 +186,19 @@ def with_validation(dataset: Dataset, share: float, seed: int) -> Dataset:
   )
 
 
-class Folders(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-  """Files of folders, decoded.
-
-  Args:
-    key: of the content; see `content_key`.
-    folder: to read.
-    read: a file to what is kept of it.
-    features: TFDS features of that.
-    skip_unreadable: see `read_files`.
-    data_dir: where TFDS keeps prepared data; None for its own default.
-  """
-
-  # Of what the readers of files make of them.
-  VERSION = tfds.core.Version('1.1.0')
-
-  def __init__(
-    self,
-    key: str,
-    folder: Folder,
-    read: Callable[[pathlib.Path], Example],
-    features: Mapping[str, Any],
-    *,
-    skip_unreadable: bool,
-    data_dir: str | None,
-  ):
-    self._folder, self._read = folder, read
-    self._kept = features
-    self._skip_unreadable = skip_unreadable
-    super().__init__(
-      config=tfds.core.BuilderConfig(name=key, description=str(folder.root)),
-      data_dir=data_dir,
-      file_format='array_record',
-    )
-
-  def _info(self) -> tfds.core.DatasetInfo:
-    label = tfds.features.ClassLabel(names=self._folder.classes)
-    return self.dataset_info_from_configs(
-      features=tfds.features.FeaturesDict({**self._kept, 'label': label}),
-      description=self.__doc__,
-    )
-
-  def _split_generators(self, dl_manager):
-    del dl_manager
-    return {
-      split: self._generate_examples(files)
-      for split, files in self._folder.files.items()
-    }
-
-  def _generate_examples(self, files: Sequence[LabelledFile]):
-    read = 0
-    for file, content in read_files(
-      files, self._read, skip_unreadable=self._skip_unreadable
-    ):
-      read += 1
-      # Bytes, since not all names are text.
-      name = os.fsencode(file.path.relative_to(self._folder.root))
-      yield name, {**content, 'label': file.label}
-    if not read:
-      raise ValueError(nothing_read(files))
-
-
 def content_key(folder: Folder, options: Mapping[str, Any]) -> str:
   """Returns 16 hexadecimal digits that change with what would be prepared.
-
-  A file is known by its name, size and time of change, so that large data sets
-  need not be read to find out that they are the same.
 
   Args:
     folder: of the files.
     options: that decide on how they are read.
   """
   stats = [
-    (
-      file.path.relative_to(folder.root).as_posix(),
-      file.path.stat().st_size,
-      file.path.stat().st_mtime_ns,
-    )
+    known_by(file.path, folder.root)
     for files in folder.files.values()
     for file in files
   ]
-  text = json.dumps([folder.classes, options, stats], sort_keys=True)
-  return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+  return key_of([folder.classes, options, stats])
 
 
 def open_folder(
@@ -295,25 +220,31 @@ def open_folder(
     skip_unreadable: see `read_files`.
     data_dir: where TFDS keeps prepared data; None for its own default.
   """
-  key = content_key(folder, {**options, 'skip_unreadable': skip_unreadable})
-  builder = Folders(
-    key,
-    folder,
-    read,
-    features,
-    skip_unreadable=skip_unreadable,
+
+  def examples(files: Sequence[LabelledFile]) -> Iterator[Named]:
+    read_count = 0
+    for file, content in read_files(
+      files, read, skip_unreadable=skip_unreadable
+    ):
+      read_count += 1
+      # Bytes, since not all names are text.
+      name = os.fsencode(file.path.relative_to(folder.root))
+      yield name, {**content, 'label': file.label}
+    if not read_count:
+      raise ValueError(nothing_read(files))
+
+  label = tfds.features.ClassLabel(names=folder.classes)
+  sources = prepared(
+    content_key(folder, {**options, 'skip_unreadable': skip_unreadable}),
+    folder.root,
+    {
+      split: functools.partial(examples, files)
+      for split, files in folder.files.items()
+    },
+    {**features, 'label': label},
+    counted=f'{sum(map(len, folder.files.values())):,} files',
     data_dir=data_dir,
   )
-  total = sum(map(len, folder.files.values()))
-  if not pathlib.Path(builder.data_dir).exists():
-    print(f'Preparing {total:,} files in {builder.data_dir}.', flush=True)
-  builder.download_and_prepare()
-  in_memory = builder.info.dataset_size <= _MOST_BYTES_IN_MEMORY
-  # Unlike ours, this builder holds no functions: it goes to worker processes.
-  reader = tfds.builder_from_directory(builder.data_path)
-  sources = {}
   for split, files in folder.files.items():
-    source = reader.as_data_source(split)
-    report_skipped(split, len(files), len(source))
-    sources[split] = InMemory(source) if in_memory else source
+    report_skipped(split, len(files), len(sources[split]))
   return sources
