@@ -129,6 +129,26 @@ def cannot_draw(attended: Attended) -> ValueError:
   )
 
 
+class ColumnKind(NamedTuple):
+  """Cells of a table that are inputs of a sense.
+
+  Attributes:
+    files: takes a survey of the training cells and options, by keyword, to the
+      `files.kind.FileKind` of the column; cells are paths of files, or what the
+      table has where there are no `extensions`.
+    array: what the preprocessor takes of an example.
+    mask: which elements of an example there are, bool `[M]`; '' for all.
+    extensions: of the files.
+    is_text: whether the cells may also be the contents of files.
+  """
+
+  files: Callable[..., Any]
+  array: str
+  mask: str = ''
+  extensions: Sequence[str] = ()
+  is_text: bool = False
+
+
 class Modality(NamedTuple):
   """A sense.
 
@@ -142,6 +162,7 @@ class Modality(NamedTuple):
       that configs give them.
     folders: data sets of people's own files, by the names that configs give
       them; see `files.folder_builder`.
+    columns: kinds of columns of a table, by the names that people give them.
     classical: a cheap model to compare with; None where none is known.
   """
 
@@ -151,4 +172,5 @@ class Modality(NamedTuple):
   is_small: bool = False
   preprocessors: Mapping[str, Callable[..., Any]] = types.MappingProxyType({})
   folders: Mapping[str, Callable[..., Any]] = types.MappingProxyType({})
+  columns: Mapping[str, ColumnKind] = types.MappingProxyType({})
   classical: Classical | None = None

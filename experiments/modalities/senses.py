@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from experiments.data.modality import Modality, View
+from experiments.data.modality import ColumnKind, Modality, View
 from experiments.modalities.images.record import IMAGES
 from experiments.modalities.points.record import POINTS
 from experiments.modalities.series.record import SERIES
@@ -21,13 +21,15 @@ def register(sense: Modality) -> None:
     sense: its record.
 
   Raises:
-    ValueError: a view, a preprocessor or a folder of that name is there.
+    ValueError: a view, a preprocessor, a folder or a kind of columns of that
+      name is there.
   """
   if any(sense.view is each.view for each in _senses):
     raise ValueError(f'There is a sense of {sense.view.__name__} already.')
   for kind, known in (
     ('preprocessors', preprocessors()),
     ('folders', folders()),
+    ('columns', columns()),
   ):
     taken = sorted(getattr(sense, kind).keys() & known.keys())
     if taken:
@@ -70,4 +72,11 @@ def folders() -> dict[str, Callable[..., Any]]:
   """Returns data sets of people's own files by the names that configs give."""
   return {
     name: each for sense in _senses for name, each in sense.folders.items()
+  }
+
+
+def columns() -> dict[str, ColumnKind]:
+  """Returns kinds of columns of a table by the names that people give them."""
+  return {
+    name: each for sense in _senses for name, each in sense.columns.items()
   }

@@ -1,6 +1,6 @@
 """Images as a sense."""
 
-from experiments.data.modality import Modality
+from experiments.data.modality import ColumnKind, Modality
 from experiments.files.folder_builder import folder_of
 from experiments.modalities.images.attention import OVER_IMAGES
 from experiments.modalities.images.classical import GRADIENTS
@@ -30,5 +30,6 @@ IMAGES = Modality(
     'image_windows': ImageWindows,
   },
   folders={'image_folder': folder_of(image_files, EXTENSIONS)},
+  columns={'images': ColumnKind(image_files, 'image', extensions=EXTENSIONS)},
   classical=GRADIENTS,
 )

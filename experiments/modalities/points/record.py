@@ -1,6 +1,6 @@
 """Points and meshes as a sense."""
 
-from experiments.data.modality import Modality
+from experiments.data.modality import ColumnKind, Modality
 from experiments.files.folder_builder import folder_of
 from experiments.modalities.points.attention import OVER_POINTS
 from experiments.modalities.points.classical import HISTOGRAMS
@@ -20,5 +20,6 @@ POINTS = Modality(
     'point_neighbourhoods': PointNeighbourhoods,
   },
   folders={'point_folder': folder_of(point_files, EXTENSIONS)},
+  columns={'points': ColumnKind(point_files, 'points', extensions=EXTENSIONS)},
   classical=HISTOGRAMS,
 )

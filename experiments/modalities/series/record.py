@@ -1,6 +1,6 @@
 """Measurements over time as a sense. Its patches are those of images."""
 
-from experiments.data.modality import Modality
+from experiments.data.modality import ColumnKind, Modality
 from experiments.files.folder_builder import folder_of
 from experiments.modalities.series.attention import OVER_SERIES
 from experiments.modalities.series.classical import STATISTICS
@@ -15,5 +15,10 @@ SERIES = Modality(
   attention=OVER_SERIES,
   preprocessors={'series_windows': SeriesWindows},
   folders={'series_folder': folder_of(series_files, EXTENSIONS)},
+  columns={
+    'series': ColumnKind(
+      series_files, 'series', mask='input_mask', extensions=EXTENSIONS
+    )
+  },
   classical=STATISTICS,
 )

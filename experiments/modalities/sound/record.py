@@ -1,6 +1,6 @@
 """Sound as a sense."""
 
-from experiments.data.modality import Modality
+from experiments.data.modality import ColumnKind, Modality
 from experiments.files.folder_builder import folder_of
 from experiments.files.media import SOUND_EXTENSIONS
 from experiments.modalities.sound.attention import OVER_SOUNDS
@@ -23,5 +23,8 @@ SOUNDS = Modality(
     'mel_frames': MelFrames,
   },
   folders={'sound_folder': folder_of(sound_files, SOUND_EXTENSIONS)},
+  columns={
+    'audio': ColumnKind(sound_files, 'audio', extensions=SOUND_EXTENSIONS)
+  },
   classical=CEPSTRAL,
 )

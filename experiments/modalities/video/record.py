@@ -1,6 +1,6 @@
 """Video as a sense. Its patches are those of images."""
 
-from experiments.data.modality import Modality
+from experiments.data.modality import ColumnKind, Modality
 from experiments.files.folder_builder import folder_of
 from experiments.files.media import VIDEO_EXTENSIONS
 from experiments.modalities.video.attention import OVER_VIDEOS
@@ -14,5 +14,8 @@ VIDEOS = Modality(
   attention=OVER_VIDEOS,
   is_small=True,
   folders={'video_folder': folder_of(video_files, VIDEO_EXTENSIONS)},
+  columns={
+    'video': ColumnKind(video_files, 'video', extensions=VIDEO_EXTENSIONS)
+  },
   classical=CHANGES,
 )
