@@ -9,6 +9,7 @@ from experiments.answers.filled_text.record import FILLED_TEXT
 from experiments.answers.flow.record import FLOW
 from experiments.answers.judgements.record import JUDGEMENTS
 from experiments.answers.reconstruction.record import RECONSTRUCTION
+from experiments.answers.rows.record import ROWS
 from experiments.host.configuration import check_keys
 from experiments.tasks import (
   autoencoding,
@@ -18,6 +19,7 @@ from experiments.tasks import (
   language,
   optical_flow,
 )
+from experiments.tasks.table import task as table_task
 from experiments.tasks.task import Task, TaskKind
 
 _TASKS = {
@@ -39,6 +41,7 @@ _TASKS = {
   'autoencoding': TaskKind(
     autoencoding.sections, autoencoding.make_task, RECONSTRUCTION
   ),
+  'table': TaskKind(table_task.sections, table_task.make_task, ROWS),
   'entity_encoding': TaskKind(
     entity_encoding.sections, entity_encoding.make_task, EMBEDDINGS
   ),

@@ -6,7 +6,7 @@ what comes later sees the same numbers, whatever becomes of the files.
 """
 
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import ml_collections
@@ -15,9 +15,12 @@ from experiments.data.dataset import DataSpec
 from experiments.host.configuration import OPEN_KEYS, choose, construct
 from experiments.modalities import senses
 from experiments.stepping.duration import Duration
+from experiments.tasks.table.data import table
 
 # Elsewhere None is a value like others.
 _SECTIONS = ('data', 'inputs', 'embedding', 'labels')
+# What is open there is chosen for each column of a table by itself.
+_FOR_COLUMNS = 'data.senses'
 # Of data like many. A config is checked with them before files are looked at;
 # where one number is asked for, it is the first.
 _TYPICAL = {
@@ -57,8 +60,13 @@ def settle(
   paths = _open_paths(config)
   if not paths:
     return config, ''
-  spec = choose('data', senses.folders(), config.data, data_dir)
+  spec = choose('data', _peoples_own(), config.data, data_dir)
   return _filled(config, paths, spec), spec.note
+
+
+def _peoples_own() -> Mapping[str, Callable[..., DataSpec]]:
+  """Data sets of people's own files: these can be asked what suits them."""
+  return {**senses.folders(), 'table': table}
 
 
 class StandIn(NamedTuple):
@@ -91,7 +99,7 @@ def stand_in(config: ml_collections.ConfigDict) -> StandIn | None:
   missing = [key for key in data if data[key] is None]
   if not paths or not set(missing) <= set(_TYPICAL):
     return None
-  folders = senses.folders()
+  folders = _peoples_own()
   hints = typing.get_type_hints(folders[data['name']])
   for key in missing:
     one = isinstance(_TYPICAL[key], tuple) and hints.get(key) == float | None
@@ -130,7 +138,7 @@ def _open_paths(config: ml_collections.ConfigDict) -> list[str]:
   data = config.get('data')
   if not isinstance(data, ml_collections.ConfigDict):
     return []
-  if not isinstance(data.get('name'), str) or data.name not in senses.folders():
+  if not isinstance(data.get('name'), str) or data.name not in _peoples_own():
     return []
   return [
     *(key for key in OPEN_KEYS if config.get(key, 0) is None),
@@ -154,6 +162,8 @@ def _has(config: ml_collections.ConfigDict, path: str) -> bool:
 
 
 def _open_below(value: Any, path: str) -> Iterator[str]:
+  if path == _FOR_COLUMNS:
+    return
   if value is None:
     yield path
   elif isinstance(value, Mapping | ml_collections.ConfigDict):

@@ -1,0 +1,1 @@
+"""Several answers to each row of a table."""

@@ -1,0 +1,1 @@
+"""A table of inputs and answers as a task."""

@@ -1,0 +1,210 @@
+"""Rows of a table as examples.
+
+An example has for each input `inputs/KEY`: the arrays of its sense, and `there`
+bool, whether the row has it; and for each answer `answers/KEY`: its target
+arrays, and `there` likewise. Of what is not there arrays are zeros. What is
+kept of a row has the same form, with what senses keep of files.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.answers.rows.value import Answered
+from experiments.data.dataset import Example, array_spec
+from experiments.files.features import array_feature
+from experiments.table.cells import is_empty
+from experiments.table.rows import Rows
+from experiments.tasks.table.columns import Input, answer_cell, cell_of
+
+_THERE = array_spec(dtype=np.bool_)
+
+
+class RowExamples:
+  """Reads rows of a table, and makes examples of what is kept of them.
+
+  Args:
+    inputs: columns of inputs.
+    answers: columns of answers.
+    drop_rate: see `augment`.
+  """
+
+  def __init__(
+    self,
+    inputs: Sequence[Input],
+    answers: Sequence[Answered],
+    drop_rate: float,
+  ):
+    self._inputs, self._answers = inputs, answers
+    self._drop_rate = drop_rate
+    # Answers that are part of their input, by its key.
+    self._split = {
+      each.asks: each for each in answers if each.head.split is not None
+    }
+
+  @property
+  def spec(self) -> dict[str, Any]:
+    """Shape and dtype of each array of an example."""
+    return {
+      'inputs': {
+        each.key: {**each.files.example, 'there': _THERE}
+        for each in self._inputs
+      },
+      'answers': {
+        each.key: {**each.head.target, 'there': _THERE}
+        for each in self._answers
+      },
+    }
+
+  @property
+  def features(self) -> dict[str, Any]:
+    """TFDS features of what is kept of a row."""
+    there = array_feature((), np.bool_)
+    return {
+      'inputs': {
+        each.key: {**each.files.features, 'there': there}
+        for each in self._inputs
+      },
+      'answers': {
+        each.key: {
+          **{
+            name: array_feature(spec.shape, spec.dtype)
+            for name, spec in each.head.target.items()
+          },
+          'there': there,
+        }
+        for each in self._answers
+      },
+    }
+
+  def keep(
+    self, rows: Rows, row: int, unreadable: Callable[[str], None] | None
+  ) -> Example:
+    """Reads a row.
+
+    Args:
+      rows: of the table.
+      row: number of the row.
+      unreadable: takes what is wrong with a cell that cannot be read, which
+        then counts as empty; None raises it.
+
+    Raises:
+      ValueError: a cell cannot be read; it says which.
+    """
+
+    def read(name: str, reader: Callable[[], Example], blank: Any) -> Example:
+      cells = rows.columns.get(name)
+      if cells is not None and not is_empty(cells[row]):
+        try:
+          return {**reader(), 'there': np.bool_(True)}
+        except (ValueError, OSError) as error:
+          where = f'{rows.place(row)}, column {name!r}'
+          told = str(error)
+          told = told if str(rows.path) in told else f'{where}: {told}'
+          if unreadable is None:
+            raise ValueError(told) from error
+          unreadable(told)
+      return {**blank(), 'there': np.bool_(False)}
+
+    return {
+      'inputs': {
+        each.key: read(
+          each.name,
+          lambda each=each: each.files.read(
+            cell_of(each.kind, rows, each.name, row)
+          ),
+          lambda each=each: _blank_kept(each.files.features),
+        )
+        for each in self._inputs
+      },
+      'answers': {
+        each.key: read(
+          each.name,
+          lambda each=each: self._target(each, rows, row),
+          lambda each=each: _blank(each.head.target),
+        )
+        for each in self._answers
+      },
+    }
+
+  def _target(self, answer: Answered, rows: Rows, row: int) -> Example:
+    if answer.head.split is not None:
+      return _blank(answer.head.target)  # It is made with the input.
+    return answer.head.read(answer_cell(rows, answer.name, row))
+
+  def augment(self, kept: Example, rng: np.random.Generator) -> Example:
+    """Makes a training example.
+
+    Each input that is there is left out at the rate `drop_rate`, but for one.
+
+    Args:
+      kept: of a row.
+      rng: of all that is random.
+    """
+    keys = [x.key for x in self._inputs if kept['inputs'][x.key]['there']]
+    if self._drop_rate and len(keys) > 1:
+      stays = rng.integers(len(keys))
+      leaves = rng.random(len(keys)) < self._drop_rate
+      leaves[stays] = False
+      keys = [key for key, out in zip(keys, leaves, strict=True) if not out]
+    return self._example(kept, set(keys), rng)
+
+  def prepare(self, kept: Example) -> Example:
+    """Makes an evaluation example of what is kept of a row."""
+    keys = {x.key for x in self._inputs if kept['inputs'][x.key]['there']}
+    return self._example(kept, keys, None)
+
+  def ask(self, kept: Example) -> Example:
+    """Makes an example of a row whose answers are wanted: it has inputs."""
+    inputs = {}
+    for each in self._inputs:
+      own = dict(kept['inputs'][each.key])
+      has = bool(own.pop('there'))
+      inputs[each.key] = _input_example(each, own if has else None, None)
+    return {'inputs': inputs}
+
+  def _example(
+    self, kept: Example, keys: set[str], rng: np.random.Generator | None
+  ) -> Example:
+    answers = {key: dict(x) for key, x in kept['answers'].items()}
+    inputs = {}
+    for each in self._inputs:
+      own = dict(kept['inputs'][each.key])
+      has = bool(own.pop('there'))
+      split = self._split.get(each.key)
+      if split is not None and has:
+        own, target = split.head.split(own, rng)
+        answers[split.key] = {**target, 'there': np.bool_(True)}
+      inputs[each.key] = _input_example(
+        each, own if each.key in keys else None, rng
+      )
+    return {'inputs': inputs, 'answers': answers}
+
+
+def _input_example(
+  column: Input, kept: Example | None, rng: np.random.Generator | None
+) -> dict[str, Any]:
+  """Arrays of an input, and whether it is there."""
+  if kept is None:
+    return {**_blank(column.files.example), 'there': np.bool_(False)}
+  if rng is None:
+    made = column.files.prepare(kept)
+  else:
+    made = column.files.augment(kept, rng)
+  return {**made, 'there': np.bool_(True)}
+
+
+def _blank(spec: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, np.ndarray]:
+  return {name: np.zeros(x.shape, x.dtype) for name, x in spec.items()}
+
+
+def _blank_kept(features: Mapping[str, Any]) -> dict[str, Any]:
+  """What is kept of a file that is not there."""
+  return {
+    name: b''
+    if feature.np_dtype == np.object_
+    else np.zeros([size or 0 for size in feature.shape], feature.np_dtype)
+    for name, feature in features.items()
+  }
