@@ -48,6 +48,7 @@ LEVELS = (
     'experiments/answers/embeddings',
     'experiments/answers/filled_text',
     'experiments/answers/flow',
+    'experiments/answers/numbers',
     'experiments/datasets/flow',
   ),
   # With classes among the rest.

@@ -116,8 +116,8 @@ def check_classes(
     )
     if others:
       raise ValueError(
-        f'{root} has classes that the run does not know: {_some(others)}. It '
-        f'knows {_some(classes)}. Train on other data in another --workdir.'
+        f'{root} has classes that the run does not know: {some(others)}. It '
+        f'knows {some(classes)}. Train on other data in another --workdir.'
       )
     return tuple(classes)
   for split, names in found.items():
@@ -125,7 +125,7 @@ def check_classes(
     if others:
       raise ValueError(
         f'{root} has classes in {split} that are not in train: '
-        f'{_some(others)}. Those of train are {_some(found["train"])}.'
+        f'{some(others)}. Those of train are {some(found["train"])}.'
       )
   if len(found['train']) < 2:
     raise ValueError(
@@ -142,7 +142,7 @@ def _list_split(
   if not folder.is_dir():
     there = sorted(each.name for each in _visible(root))
     raise FileNotFoundError(
-      f'{root} has no folder {split}/, only {_some(there)}. Expected are '
+      f'{root} has no folder {split}/, only {some(there)}. Expected are '
       'train/CLASS/FILE and test/CLASS/FILE.'
     )
   files, unknown = [], []
@@ -158,7 +158,7 @@ def _list_split(
   if unknown:
     raise ValueError(
       f'{folder} has {len(unknown)} files that are not read: '
-      f'{_some([str(file.path) for file in unknown])}. Read are '
+      f'{some([str(file.path) for file in unknown])}. Read are '
       f'{", ".join(extensions)}.'
     )
   if not files:
@@ -212,7 +212,7 @@ def _remarks(
     if _label(entry) not in labels[split]
   ]
   if empty:
-    remarks.append(f'without files: {_some(empty)}')
+    remarks.append(f'without files: {some(empty)}')
   return [*remarks, *lone_classes(labels['train'])]
 
 
@@ -220,7 +220,7 @@ def lone_classes(labels: Sequence[str]) -> list[str]:
   """Says in words which classes have a single example, if any."""
   counts = collections.Counter(labels)
   lone = sorted(label for label, count in counts.items() if count == 1)
-  return [f'a single example of {_some(lone)}'] if lone else []
+  return [f'a single example of {some(lone)}'] if lone else []
 
 
 def _visible(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -231,8 +231,8 @@ def _is_hidden(name: str) -> bool:
   return name.startswith('.') or name.lower() in _IGNORED
 
 
-def _some(names: Sequence[str]) -> str:
-  """The first few names."""
+def some(names: Sequence[str]) -> str:
+  """Returns the first few names, in quotes, and how many more there are."""
   more = len(names) - _MOST_NAMED
   shown = ', '.join(map(repr, names[:_MOST_NAMED])) or 'nothing'
   return f'{shown} and {more} more' if more > 0 else shown

@@ -97,10 +97,20 @@ def columns(
     first = {'recording': np.unique(kept['recording'])}
   else:
     first = {'example': numbers}
-  kept = average_recordings(kept)
+  return {**first, **answer_columns(names, average_recordings(kept))}
+
+
+def answer_columns(
+  names: tuple[str, ...], kept: Kept
+) -> Mapping[str, Sequence[Any]]:
+  """Returns the same without what numbers the rows.
+
+  Args:
+    names: of the classes.
+    kept: of the examples, which are no clips.
+  """
   has, says = found(kept['scores'], kept['labels'])
   return {
-    **first,
     'true': [_names_of(names, row) for row in has],
     'predicted': [_names_of(names, row) for row in says],
     **{f'p({name})': kept['scores'][:, i] for i, name in enumerate(names)},

@@ -77,7 +77,7 @@ CLASSES = Answer(
   lines=lines_of,
   json=json_of,
   panels=panels_of,
-  higher=('accuracy', 'precision'),
+  higher=('accuracy', 'precision', 'auc', 'f1_micro', 'f1_macro'),
   said=said_of,
   note=note_of,
 )

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.answers.classes.metrics import average_precision
+from experiments.answers.correlations import ranks
 
 # Where an example has any number of classes, a model finds those above it.
 THRESHOLD = 0.5
@@ -129,6 +130,39 @@ def class_scores(
     else ClassScore(name, np.nan, np.nan, np.nan, np.nan, 0)
     for i, name in enumerate(names)
   ]
+
+
+def balanced_accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
+  """Returns the mean recall of the classes that examples have.
+
+  Args:
+    scores: `[n, C]`.
+    labels: `[n]` int.
+  """
+  counts = confusion_matrix(scores, labels)
+  there = counts.sum(axis=1)
+  recalls = np.diag(counts)[there > 0] / there[there > 0]
+  return float(recalls.mean())
+
+
+def area_under_roc(scores: np.ndarray, positive: np.ndarray) -> float:
+  """Returns how often a positive scores above a negative; a tie is a half.
+
+  That is the area under the curve of the receiver operating characteristic.
+
+  Args:
+    scores: `[n]`.
+    positive: bool `[n]`.
+
+  Returns:
+    NaN where all are positive, or none.
+  """
+  above = int(positive.sum())
+  below = len(positive) - above
+  if not above or not below:
+    return float('nan')
+  beaten = ranks(scores)[positive].sum() - above * (above + 1) / 2
+  return float(beaten / (above * below))
 
 
 def mean_scores(classes: list[ClassScore]) -> ClassScore:

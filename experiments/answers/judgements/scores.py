@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from experiments.answers.correlations import pearson, spearman
 from experiments.datasets.glue import PARTS, task_of
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
@@ -32,21 +33,6 @@ def matthews(predictions: np.ndarray, labels: np.ndarray) -> float:
   It is Pearson's of the classes as numbers.
   """
   return pearson(predictions, labels)
-
-
-def pearson(predictions: np.ndarray, labels: np.ndarray) -> float:
-  """Returns Pearson's correlation of values `[n]`; 0 where one is constant."""
-  x, y = (
-    np.asarray(values, np.float64) - np.mean(values, dtype=np.float64)
-    for values in (predictions, labels)
-  )
-  scale = np.sqrt((x @ x) * (y @ y))
-  return float(x @ y / scale) if scale else 0.0
-
-
-def spearman(predictions: np.ndarray, labels: np.ndarray) -> float:
-  """Returns Spearman's correlation of values `[n]`: Pearson's of ranks."""
-  return pearson(_ranks(predictions), _ranks(labels))
 
 
 # The metrics of each part; the first counts for the score.
@@ -90,11 +76,3 @@ def glue_scores(examples: Mapping[str, np.ndarray]) -> dict[str, float]:
     of_tasks.setdefault(task_of(part), []).append(values[0][1])
   means = [np.mean(values) for values in of_tasks.values()]
   return {'score': float(np.mean(means)), **scores}
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-  """Ranks `[n]`, from 1; equal values share the mean of theirs."""
-  _, inverse, counts = np.unique(
-    values, return_inverse=True, return_counts=True
-  )
-  return (counts.cumsum() - (counts - 1) / 2)[inverse]
