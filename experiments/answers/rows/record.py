@@ -23,7 +23,9 @@ ROWS = Answer(
 )
 
 
-def answer_of_rows(columns: Sequence[Answered], inputs: Sequence[str]) -> Answer:
+def answer_of_rows(
+  columns: Sequence[Answered], inputs: Sequence[str]
+) -> Answer:
   """Returns the record of several answers to each row.
 
   Args:

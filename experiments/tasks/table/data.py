@@ -16,7 +16,7 @@ from experiments.data.dataset import (
 from experiments.data.modality import View
 from experiments.files.prepared import Named, key_of, known_by, prepared
 from experiments.host import addresses
-from experiments.modalities import senses
+from experiments.modalities.senses import columns as kinds_of_columns
 from experiments.table.asked import Asked, check_columns, parse_columns
 from experiments.table.cells import is_empty
 from experiments.table.kinds import guess_answer, guess_inputs, guess_kind
@@ -156,7 +156,7 @@ def _asked(
   """Returns inputs and answers with their kinds, guessed where not given."""
   extensions = {
     name: kind.extensions
-    for name, kind in senses.columns().items()
+    for name, kind in kinds_of_columns().items()
     if kind.extensions
   }
   folder = rows.path.parent
@@ -171,7 +171,7 @@ def _asked(
   else:
     besides = {*(each.name for each in wanted), *apart}
     guess = guess_inputs(rows, folder, besides, extensions)
-    given = [Asked(name, kind, {}) for name, kind in guess.inputs.items()]
+    given = [Asked(name, kind, {}) for name, kind in guess.kinds.items()]
     for remark in guess.remarks:
       print(remark, flush=True)
   check_columns(given, wanted, rows.names)
@@ -252,7 +252,10 @@ def _sources(
     sources = prepared(
       key_of([key, content, stats, skip_unreadable]),
       rows.path,
-      {name: lambda found=found: named(found) for name, found in numbers.items()},
+      {
+        name: lambda found=found: named(found)
+        for name, found in numbers.items()
+      },
       examples.features,
       counted=f'{rows.num_rows:,} rows with {len(files):,} files',
       data_dir=data_dir,

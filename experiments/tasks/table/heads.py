@@ -1,8 +1,9 @@
-"""Kinds of answers that stand in columns, by the names that people give them."""
+"""Kinds of answers that stand in columns, by the names that people give."""
 
 from collections.abc import Mapping
 
 from experiments.answers.classes.column import CLASS
 from experiments.answers.head import HeadKind
+from experiments.answers.numbers.column import NUMBER
 
-HEADS: Mapping[str, HeadKind] = {'class': CLASS}
+HEADS: Mapping[str, HeadKind] = {'class': CLASS, 'number': NUMBER}

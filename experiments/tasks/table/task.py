@@ -68,7 +68,8 @@ class Balance:
     """
     if balance not in ('uncertainty', 'equal'):
       raise ValueError(
-        f"config.loss.balance must be 'uncertainty' or 'equal', got {balance!r}."
+        "config.loss.balance must be 'uncertainty' or 'equal', got "
+        f'{balance!r}.'
       )
     self.is_learned = balance == 'uncertainty'
 
