@@ -79,6 +79,7 @@ setuptools.setup(
     'optax>=0.2.8,<0.3',
     'orbax-checkpoint>=0.11.33,<0.13',
     'pillow>=11,<14',
+    'pyarrow>=17',  # Reads tables; TFDS needs it too.
     'safetensors>=0.5,<0.9',
     'scipy>=1.13,<2',  # Mixes the pixels of resized images.
     'tensorboardX>=2.6.2,<3',

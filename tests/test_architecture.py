@@ -29,6 +29,7 @@ LEVELS = (
   ),
   ('experiments/data', 'experiments/stepping'),
   ('experiments/checkpointing', 'experiments/files'),
+  ('experiments/table',),
   # What a sense is.
   (
     'experiments/modalities/images',
@@ -82,6 +83,7 @@ ONLY_IN = {
   'matplotlib': ['experiments/attention'],
   'orbax': ['experiments/checkpointing'],
   'PIL': ['experiments/modalities/images', 'experiments/pages'],
+  'pyarrow': ['experiments/table'],
   'safetensors': ['experiments/handing_on'],
   'sklearn': ['experiments/data'],
   'starlette': ['experiments/serving'],
