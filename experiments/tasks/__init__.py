@@ -18,8 +18,8 @@ from experiments.tasks import (
   glue,
   language,
   optical_flow,
+  table_rows,
 )
-from experiments.tasks.table import task as table_task
 from experiments.tasks.task import Task, TaskKind
 
 _TASKS = {
@@ -41,7 +41,7 @@ _TASKS = {
   'autoencoding': TaskKind(
     autoencoding.sections, autoencoding.make_task, RECONSTRUCTION
   ),
-  'table': TaskKind(table_task.sections, table_task.make_task, ROWS),
+  'table': TaskKind(table_rows.sections, table_rows.make_task, ROWS),
   'entity_encoding': TaskKind(
     entity_encoding.sections, entity_encoding.make_task, EMBEDDINGS
   ),

@@ -156,7 +156,7 @@ def _sections(
 
 
 def _answers_table(columns: Sequence[Answered], kept: Kept) -> Html:
-  """A row for each metric of each answer, beside those of trivial predictors."""
+  """The metrics of each answer, beside those of trivial predictors."""
   rows = []
   for column in columns:
     own = kept_of(column, kept)

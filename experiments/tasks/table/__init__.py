@@ -1,1 +1,1 @@
-"""A table of inputs and answers as a task."""
+"""Columns and rows of a table, as a task takes them."""
