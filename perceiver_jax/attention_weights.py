@@ -152,6 +152,10 @@ class _Recorder:
       return query, inputs
     if method != '__call__':
       return next_method(*args, **kwargs)
+    several = getattr(module, 'preprocessor', None)
+    if isinstance(several, Multimodal):
+      # A model may take its two halves apart.
+      self._names = tuple(sorted(several.preprocessors))
     if isinstance(module, Encoder):
       self._encoders, self._in_encoder = self._encoders + 1, True
       result = next_method(*args, **kwargs)

@@ -127,7 +127,8 @@ def inputs_of(
 ) -> dict[str, jax.ShapeDtypeStruct]:
   """Returns shapes and dtypes of the arrays that predictions depend on.
 
-  An example has others too: labels, and what metrics need.
+  An example has others too: labels, and what metrics need. Of arrays in dicts
+  the names are joined, such as 'inputs.scan.image'.
 
   Args:
     task: of the model.
@@ -137,15 +138,13 @@ def inputs_of(
   example = all_outputs(task.data.example)
   predict = _predict(task)
   exported = export.export(
-    jax.jit(lambda inputs, table: predict(table, inputs))
+    jax.jit(lambda inputs, table: predict(table, _flat(inputs)))
   )(batch_spec(example, 1), _shapes(to_table(params, state)))
-  leaves = jax.tree_util.tree_leaves_with_path(example)
-  read = {
-    path[0].key
-    for i, (path, _) in enumerate(leaves)
+  return {
+    name: spec
+    for i, (name, spec) in enumerate(_flat(example).items())
     if i in exported.module_kept_var_idx
   }
-  return {name: spec for name, spec in example.items() if name in read}
 
 
 def _predict(task: Task) -> Callable[[Arrays, Arrays], Arrays]:
@@ -158,14 +157,25 @@ def _predict(task: Task) -> Callable[[Arrays, Arrays], Arrays]:
     blank = jax.tree.map(
       lambda x: jnp.zeros((batch_size, *x.shape), x.dtype), example
     )
+    batch = jax.tree.unflatten(
+      jax.tree.structure(blank), list({**_flat(blank), **inputs}.values())
+    )
     predictions, _ = task.model.apply(
-      *from_table(weights), None, {**blank, **inputs}, is_training=False
+      *from_table(weights), None, batch, is_training=False
     )
     if isinstance(predictions, Mapping):
-      return dict(predictions)
+      return _flat(predictions)
     return {OUTPUT: predictions}
 
   return predict
+
+
+def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the arrays of dicts in dicts by their joined names."""
+  return {
+    '.'.join(str(key.key) for key in path): leaf
+    for path, leaf in jax.tree_util.tree_leaves_with_path(dict(tree))
+  }
 
 
 def _shapes(tree: Any) -> Any:
