@@ -5,8 +5,9 @@
 What is listed here is the interface. In the order in which data flows:
 
 - What comes in: `ByteArray`, features `[B, M, Cf]`, positions and a mask. A
-  `Preprocessor` makes one of images, sound, video, points, text, or of several
-  (`Multimodal`); a `PositionEncoding` says where the inputs are.
+  `Preprocessor` makes one of images, sound, video, points, text, cells of a
+  table, or of several (`Multimodal`); a `PositionEncoding` says where the
+  inputs are.
 - `Encoder`: a byte array, or a plain array `[B, M, C]`, to latents `[B, N, D]`.
 - What it is made of, for models of your own: `CrossAttend`, `LatentBlock`,
   `SelfAttend`, `Attention`, `MLP`, `dot_product_attention`.
@@ -26,6 +27,7 @@ from perceiver_jax import huggingface, pretrained, published
 from perceiver_jax.attention import Attention
 from perceiver_jax.attention_weights import Lookups, with_lookups
 from perceiver_jax.byte_array import ByteArray
+from perceiver_jax.cells import CellEmbedding, CellFeatures
 from perceiver_jax.convolutions import ConvexUpsample
 from perceiver_jax.decoder import AveragePool, Decoder
 from perceiver_jax.dot_product import dot_product_attention
@@ -108,6 +110,8 @@ __all__ = [
   'AveragePool',
   'ByteArray',
   'ByteTokenizer',
+  'CellEmbedding',
+  'CellFeatures',
   'ClassLogits',
   'Conv1x1',
   'ConvStem',

@@ -32,6 +32,7 @@ LEVELS = (
   ('experiments/table',),
   # What a sense is.
   (
+    'experiments/modalities/cells',
     'experiments/modalities/images',
     'experiments/modalities/points',
     'experiments/modalities/series',

@@ -1,0 +1,1 @@
+"""Cells of a table as a sense: numbers, categories, dates, lists."""
