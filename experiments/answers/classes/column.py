@@ -31,7 +31,7 @@ from experiments.answers.classes.scores import (
   area_under_roc,
   balanced_accuracy,
 )
-from experiments.answers.classes.value import Classes
+from experiments.answers.classes.value import Classes, chances
 from experiments.answers.head import Column, Head, HeadKind, Options
 from experiments.data.dataset import Example, array_spec
 
@@ -103,15 +103,6 @@ def make(options: Options, asks: Options) -> Head:
     columns=lambda kept: answer_columns(names, kept),
     baselines=lambda kept: _baselines(numbers[options['most_frequent']], kept),
   )
-
-
-def chances(value: Classes) -> dict[str, float]:
-  """Returns cells of the probabilities of all classes."""
-  probabilities = value.probabilities.tolist()
-  return {
-    f' p({name})': chance
-    for name, chance in zip(value.names, probabilities, strict=True)
-  }
 
 
 def _collect(

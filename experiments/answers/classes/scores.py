@@ -165,6 +165,33 @@ def area_under_roc(scores: np.ndarray, positive: np.ndarray) -> float:
   return float(beaten / (above * below))
 
 
+def f1_micro(scores: np.ndarray, labels: np.ndarray) -> float:
+  """Returns F1 of all classes of all examples together; 0 where none is there.
+
+  Args:
+    scores: `[n, C]`.
+    labels: see `found`.
+  """
+  has, says = found(scores, labels)
+  named = int(has.sum() + says.sum())
+  return float(2 * (has & says).sum() / named) if named else 0.0
+
+
+def f1_macro(scores: np.ndarray, labels: np.ndarray) -> float:
+  """Returns the mean F1 of the classes that examples have; NaN without any.
+
+  Args:
+    scores: `[n, C]`.
+    labels: see `found`.
+  """
+  has, says = found(scores, labels)
+  there = has.sum(axis=0)
+  scored = (
+    2 * (has & says).sum(axis=0) / np.maximum(there + says.sum(axis=0), 1)
+  )
+  return float(scored[there > 0].mean()) if there.any() else float('nan')
+
+
 def mean_scores(classes: list[ClassScore]) -> ClassScore:
   """Returns the means over the classes that an example has.
 

@@ -25,6 +25,15 @@ class Classes(NamedTuple):
     return [(self.names[i], float(self.probabilities[i])) for i in order]
 
 
+def chances(value: Classes) -> dict[str, float]:
+  """Returns cells of a table with the probability of each class."""
+  probabilities = value.probabilities.tolist()
+  return {
+    f' p({name})': chance
+    for name, chance in zip(value.names, probabilities, strict=True)
+  }
+
+
 def class_names(data: DataSpec) -> tuple[str, ...]:
   """Returns the names of the classes; their numbers where they have none."""
   return tuple(data.class_names) or tuple(map(str, range(data.num_classes)))
