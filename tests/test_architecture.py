@@ -50,6 +50,7 @@ LEVELS = (
     'experiments/answers/embeddings',
     'experiments/answers/filled_text',
     'experiments/answers/flow',
+    'experiments/answers/masks',
     'experiments/answers/rows',
     'experiments/answers/numbers',
     'experiments/datasets/flow',

@@ -9,6 +9,7 @@ Shapes: B examples, O outputs asked of each, F channels of an output, n
 examples that have the answer.
 """
 
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -73,6 +74,14 @@ class Head(NamedTuple):
     split: for answers that are part of their input: what is kept of an input
       and a random generator, or None in evaluation, to what remains of it and
       the target arrays. None for others.
+    align: for answers about the elements of an input, which move as it does:
+      what is kept of the input, the arrays of `read`, and a random generator,
+      or None in evaluation, to what remains of the input and the target arrays.
+      What remains is for the `prepare` of its sense, in training too: all that
+      `augment` would change is changed here. Generators of one state change the
+      input alike, whatever the answer. None for others.
+    keeps: shape and dtype of each array of `read`, where they become those of
+      `target` only by `align`; an axis of any length is None.
   """
 
   answer: Answer
@@ -96,6 +105,13 @@ class Head(NamedTuple):
     Callable[[Example, np.random.Generator | None], tuple[Example, Example]]
     | None
   ) = None
+  align: (
+    Callable[
+      [Example, Example, np.random.Generator | None], tuple[Example, Example]
+    ]
+    | None
+  ) = None
+  keeps: Mapping[str, jax.ShapeDtypeStruct] = types.MappingProxyType({})
 
 
 class HeadKind(NamedTuple):

@@ -292,6 +292,39 @@ def random_affine(
   Returns:
     A new image of the same shape and dtype.
   """
+  matrix = random_matrix(
+    image.shape[:2],
+    rng,
+    max_rotation=max_rotation,
+    max_shear=max_shear,
+    scale=scale,
+    max_shift=max_shift,
+  )
+  return moved(image, matrix)
+
+
+def random_matrix(
+  shape: tuple[int, int],
+  rng: np.random.Generator,
+  *,
+  max_rotation: float,
+  max_shear: float,
+  scale: tuple[float, float],
+  max_shift: float,
+) -> np.ndarray:
+  """Draws what `random_affine` does, for images and what belongs to them.
+
+  Args:
+    shape: height and width of the images.
+    rng: source of randomness.
+    max_rotation: see `random_affine`, like those that follow.
+    max_shear: of the images.
+    scale: of the images.
+    max_shift: of the images.
+
+  Returns:
+    float64 `[2, 3]`: where a pixel x, y goes, its product with x, y, 1.
+  """
   angle, shear, shift_x, shift_y = rng.uniform(-1, 1, size=4) * (
     math.radians(max_rotation),
     max_shear,
@@ -302,13 +335,42 @@ def random_affine(
   cos, sin = factor * math.cos(angle), factor * math.sin(angle)
   # Where a source point goes, relative to the centre: rotation @ shear.
   a, b, c, d = cos, cos * shear - sin, sin, sin * shear + cos
-  height, width = image.shape[:2]
+  height, width = shape
   x, y = (width - 1) / 2, (height - 1) / 2
-  matrix = np.array(
+  return np.array(
     [
       [a, b, x + shift_x - a * x - b * y],
       [c, d, y + shift_y - c * x - d * y],
     ]
   )
-  warped = cv2.warpAffine(image, matrix, (width, height))
+
+
+def moved(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+  """Moves the pixels of an image; bilinear, with zeros beyond its border.
+
+  Args:
+    image: see `random_affine`.
+    matrix: see `random_matrix`.
+  """
+  warped = cv2.warpAffine(image, matrix, image.shape[1::-1])
   return warped.reshape(image.shape)  # OpenCV drops a channel axis of one
+
+
+def moved_numbers(
+  numbers: np.ndarray, matrix: np.ndarray, outside: int
+) -> np.ndarray:
+  """Moves the numbers of an image's pixels; each new one is the nearest.
+
+  Args:
+    numbers: int `[H, W]` from -2^15 to below 2^15, such as a mask.
+    matrix: see `random_matrix`.
+    outside: number of what comes from beyond the border.
+  """
+  result = cv2.warpAffine(
+    numbers.astype(np.int16),
+    matrix,
+    numbers.shape[::-1],
+    flags=cv2.INTER_NEAREST,
+    borderValue=outside,
+  )
+  return result.astype(numbers.dtype)

@@ -1,0 +1,1 @@
+"""Answers that are the class of each pixel of an image."""
