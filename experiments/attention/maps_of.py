@@ -75,7 +75,12 @@ class AttentionOf:
     batch = jax.tree.map(lambda x: np.asarray(x)[None], dict(example))
     lookups = self._lookups(self._run.params, self._run.state, batch)
     views = _views_by_layout(self._run.task.data.view(example), lookups)
-    collector = _Collector(lookups, views, example)
+    part = self._run.task.data.part or (lambda example, _: example)
+    collector = _Collector(
+      lookups,
+      views,
+      {key: part(example, name) for key, (name, _) in views.items()},
+    )
     for depth in range(len(lookups.queries)):
       for start in range(0, lookups.num_latents, _LATENTS_AT_ONCE):
         end = min(start + _LATENTS_AT_ONCE, lookups.num_latents)
@@ -127,12 +132,13 @@ class _Collector:
     self,
     lookups: Lookups,
     views: Mapping[str, tuple[str, View]],
-    example: Example,
+    examples: Mapping[str, Example],
   ):
     self._lookups, self._views = lookups, views
-    self._num_inputs = lookups.num_inputs
-    if lookups.mask is not None:
-      self._num_inputs = int(np.asarray(lookups.mask[0]).sum())
+    self._counts = _counts(lookups)
+    self._num_inputs = sum(self._counts.values())
+    if not self._num_inputs:
+      raise ValueError('The example has no inputs that latents could look at.')
     self._shape = len(lookups.queries), lookups.num_latents
     self._entropy, self._coverage = np.zeros(self._shape), np.zeros(self._shape)
     self._total = np.zeros((self._shape[0], lookups.num_inputs))
@@ -141,7 +147,7 @@ class _Collector:
     }
     self._cells: dict[str, Cells] = {
       name: sense_of(view).attention.cells(
-        lookups.layouts[name].grid_shape, example, self._num_inputs
+        lookups.layouts[name].grid_shape, examples[name], self._counts[name]
       )
       for name, (_, view) in views.items()
     }
@@ -190,7 +196,20 @@ class _Collector:
     return Attended(
       view=self._views[key][1],
       weights=self._weights[key],
-      num_inputs=min(math.prod(layout.grid_shape), self._num_inputs),
+      num_inputs=self._counts[key],
       values=None if values is None else np.asarray(values[0]),
       labels=self._cells[key].labels,
     )
+
+
+def _counts(lookups: Lookups) -> dict[str, int]:
+  """Returns the elements of each modality, without padding."""
+  counts, start = {}, 0
+  for name, layout in lookups.layouts.items():
+    size = math.prod(layout.grid_shape)
+    counts[name] = size
+    if lookups.mask is not None:
+      mask = np.asarray(lookups.mask[0, start : start + size])
+      counts[name] = int(mask.sum())
+    start += size
+  return counts

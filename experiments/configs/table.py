@@ -68,6 +68,7 @@ def get_config() -> ml_collections.ConfigDict:
     senses={
       **{kind: _files(variant) for kind, variant in _FOLDERS.items()},
       'text': _text(),
+      **_cells(num_channels=64),
     },
   )
   config.packing = dict(min_padding=4)
@@ -105,4 +106,16 @@ def _text() -> dict[str, Any]:
     max_length=config.data.max_length,
     min_share=config.data.min_share,
     elements=config.embedding.to_dict(),
+  )
+
+
+def _cells(num_channels: int) -> dict[str, Any]:
+  """Numbers, categories, dates and lists: an element each."""
+  features = dict(name='cell_features', num_channels=num_channels)
+  rows = dict(name='cell_embedding', num_rows=None, num_channels=num_channels)
+  return dict(
+    number=dict(bins=16, noise=0.0, elements=features),
+    category=dict(max_names=1000, other_rate=0.02, elements=rows),
+    date=dict(bins=16, elements=features),
+    list=dict(bins=16, max_names=1000, elements=features),
   )

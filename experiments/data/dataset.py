@@ -80,6 +80,8 @@ class DataSpec(NamedTuple):
       none.
     files: how a person's files become examples.
     view: what a person sees or hears of an example, by modality.
+    part: example and name of a modality to the arrays of that alone; None where
+      modalities have no arrays of one name.
     has_recordings: whether held-out examples are clips of recordings: each has
       `recording`, the number of its own, and predictions of a recording's clips
       are averaged.
@@ -96,6 +98,7 @@ class DataSpec(NamedTuple):
   class_names: Sequence[str] = ()
   files: Files | None = None
   view: Callable[[Example], Mapping[str, View]] | None = None
+  part: Callable[[Example, str], Example] | None = None
   has_recordings: bool = False
   besides: Callable[[], Mapping[str, Example]] = dict
   num_train: int | None = None

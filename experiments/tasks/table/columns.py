@@ -386,7 +386,12 @@ def _take(
   first, *parts = path.split('.')
   if first == 'inputs':
     parts = parts[1:]
-  section = options if first == 'data' else elements
+  if first == 'data':
+    (option,) = parts
+    if options.get(option) is None:
+      options[option] = value
+    return
+  section = elements
   for part in parts[:-1]:
     section = section.get(part, {})
   if section.get(parts[-1], 0) is None:

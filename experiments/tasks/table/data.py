@@ -137,6 +137,7 @@ def table(
     note=note,
     files=Files(EXTENSIONS, read),
     view=lambda example: _view(of_inputs, example),
+    part=lambda example, key: example['inputs'][key],
     num_train=num_train,
   )
 

@@ -39,10 +39,6 @@ class RowExamples:
   ):
     self._inputs, self._answers = inputs, answers
     self._drop_rate = drop_rate
-    # Answers that are part of their input, by its key.
-    self._split = {
-      each.asks: each for each in answers if each.head.split is not None
-    }
 
   @property
   def spec(self) -> dict[str, Any]:
@@ -71,7 +67,7 @@ class RowExamples:
         each.key: {
           **{
             name: array_feature(spec.shape, spec.dtype)
-            for name, spec in each.head.target.items()
+            for name, spec in _kept_of(each).items()
           },
           'there': there,
         }
@@ -123,7 +119,7 @@ class RowExamples:
         each.key: read(
           each.name,
           lambda each=each: self._target(each, rows, row),
-          lambda each=each: _blank(each.head.target),
+          lambda each=each: _blank(_kept_of(each)),
         )
         for each in self._answers
       },
@@ -172,15 +168,59 @@ class RowExamples:
     inputs = {}
     for each in self._inputs:
       own = dict(kept['inputs'][each.key])
-      has = bool(own.pop('there'))
-      split = self._split.get(each.key)
-      if split is not None and has:
-        own, target = split.head.split(own, rng)
-        answers[split.key] = {**target, 'there': np.bool_(True)}
-      inputs[each.key] = _input_example(
-        each, own if each.key in keys else None, rng
-      )
+      own.pop('there')
+      about = [x for x in self._answers if x.asks == each.key]
+      if each.key not in keys:
+        # Nothing is asked about what is not there.
+        answers |= {x.key: _no_answer(x) for x in about}
+        inputs[each.key] = _input_example(each, None, None)
+        continue
+      is_moved = False
+      seed = rng.integers(2**63) if rng is not None else None
+      for answer in about:
+        own, target, moves = _with_target(
+          answer, own, answers[answer.key], seed
+        )
+        answers[answer.key] = target
+        is_moved |= moves
+      inputs[each.key] = _input_example(each, own, None if is_moved else rng)
     return {'inputs': inputs, 'answers': answers}
+
+
+def _with_target(
+  answer: Answered, kept: Example, found: Example, seed: int | None
+) -> tuple[Example, dict[str, Any], bool]:
+  """Makes the target of an answer about an input.
+
+  Args:
+    answer: about the input.
+    kept: of the input.
+    found: what was read of the answer.
+    seed: of what is random, the same for all answers; None in evaluation.
+
+  Returns:
+    What remains of the input, the target arrays with `there`, and whether the
+    input has been augmented with them.
+  """
+  head = answer.head
+  rng = None if seed is None else np.random.default_rng(seed)
+  if head.split is not None:
+    kept, target = head.split(kept, rng)
+    return kept, {**target, 'there': np.bool_(True)}, False
+  if head.align is None or not found['there']:
+    return kept, found if found['there'] else _no_answer(answer), False
+  arrays = {name: x for name, x in found.items() if name != 'there'}
+  moved, target = head.align(kept, arrays, rng)
+  return moved, {**target, 'there': np.bool_(True)}, rng is not None
+
+
+def _no_answer(answer: Answered) -> dict[str, Any]:
+  return {**_blank(answer.head.target), 'there': np.bool_(False)}
+
+
+def _kept_of(answer: Answered) -> Mapping[str, jax.ShapeDtypeStruct]:
+  """Shapes of what is kept of an answer's cell."""
+  return answer.head.keeps or answer.head.target
 
 
 def _input_example(
@@ -197,7 +237,10 @@ def _input_example(
 
 
 def _blank(spec: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, np.ndarray]:
-  return {name: np.zeros(x.shape, x.dtype) for name, x in spec.items()}
+  return {
+    name: np.zeros([size or 0 for size in x.shape], x.dtype)
+    for name, x in spec.items()
+  }
 
 
 def _blank_kept(features: Mapping[str, Any]) -> dict[str, Any]:

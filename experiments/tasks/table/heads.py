@@ -3,7 +3,14 @@
 from collections.abc import Mapping
 
 from experiments.answers.classes.column import CLASS
+from experiments.answers.classes.labels import LABELS
 from experiments.answers.head import HeadKind
+from experiments.answers.masks.column import MASK
 from experiments.answers.numbers.column import NUMBER
 
-HEADS: Mapping[str, HeadKind] = {'class': CLASS, 'number': NUMBER}
+HEADS: Mapping[str, HeadKind] = {
+  'class': CLASS,
+  'labels': LABELS,
+  'number': NUMBER,
+  'mask': MASK,
+}
