@@ -23,6 +23,7 @@ What is None here is chosen from the training rows, once, when the run begins,
 and stands in the run's config.json.
 """  # noqa: E501
 
+import copy
 from typing import Any
 
 import ml_collections
@@ -35,6 +36,7 @@ _NOT_OF_COLUMNS = (
   *('name', 'root', 'classes', 'skip_unreadable', 'validation_share'),
   *('validation_seed', 'mixup_alpha', 'mix_probability'),
 )
+_CELL_CHANNELS = 64
 _FOLDERS = {
   'images': 'image',
   'audio': 'audio',
@@ -68,7 +70,7 @@ def get_config() -> ml_collections.ConfigDict:
     senses={
       **{kind: _files(variant) for kind, variant in _FOLDERS.items()},
       'text': _text(),
-      **_cells(num_channels=64),
+      **_cells(),
     },
   )
   config.packing = dict(min_padding=4)
@@ -109,13 +111,27 @@ def _text() -> dict[str, Any]:
   )
 
 
-def _cells(num_channels: int) -> dict[str, Any]:
-  """Numbers, categories, dates and lists: an element each."""
-  features = dict(name='cell_features', num_channels=num_channels)
-  rows = dict(name='cell_embedding', num_rows=None, num_channels=num_channels)
-  return dict(
-    number=dict(bins=16, noise=0.0, elements=features),
-    category=dict(max_names=1000, other_rate=0.02, elements=rows),
-    date=dict(bins=16, elements=features),
-    list=dict(bins=16, max_names=1000, elements=features),
+def _cells() -> dict[str, Any]:
+  """Returns what becomes of cells that name no files."""
+  numbers = dict(
+    bins=16,
+    center=None,
+    spread=None,
+    edges=None,
+    elements=dict(name='cell_features', num_channels=_CELL_CHANNELS),
   )
+  return {
+    'number': dict(**copy.deepcopy(numbers), noise=0.0),
+    'category': dict(
+      names=None,
+      max_names=1000,
+      other_rate=0.02,
+      elements=dict(
+        name='cell_embedding', num_rows=None, num_channels=_CELL_CHANNELS
+      ),
+    ),
+    'date': dict(**copy.deepcopy(numbers), day_first=None, has_times=None),
+    'list': dict(
+      **copy.deepcopy(numbers), noise=0.0, names=None, max_names=1000
+    ),
+  }
