@@ -1,7 +1,8 @@
 """What the answers of all held-out rows come to: metrics, report, table.
 
 Of each answer the rows that have it count. What is kept of an answer's rows is
-named `KEY/...`, with `KEY/there`; `inputs/KEY` says which rows have an input.
+named `KEY/...`, with `KEY/there`; `inputs/KEY` says which rows have an input,
+`row` which these are.
 """
 
 import html
@@ -38,7 +39,7 @@ def held_out_rows(
     collect_rows(columns, inputs),
     caption=lambda kept: _caption(columns, kept),
     sections=lambda kept, note: _sections(columns, inputs, kept, note),
-    columns=lambda numbers, kept: _columns(columns, numbers, kept),
+    columns=lambda numbers, kept: _columns(columns, kept),
   )
 
 
@@ -47,6 +48,7 @@ def collect_rows(columns: Sequence[Answered], inputs: Sequence[str]) -> Collect:
 
   def collect(predictions: Any, batch: Batch) -> dict[str, jax.Array]:
     kept = {f'inputs/{key}': batch['inputs'][key]['there'] for key in inputs}
+    kept['row'] = batch['row']
     for column in columns:
       target = column.target(batch)
       found = column.head.collect(predictions['outputs'][column.key], target)
@@ -207,17 +209,20 @@ def _by_inputs(
 
 
 def _columns(
-  columns: Sequence[Answered], numbers: np.ndarray, kept: Kept
+  columns: Sequence[Answered], kept: Kept
 ) -> Mapping[str, Sequence[Any]]:
-  """True and predicted values of each answer; '' where a row has none."""
-  result: dict[str, Sequence[Any]] = {'example': numbers}
+  """True and predicted values of each answer; '' where a row has none.
+
+  Rows are numbered from 1, without the names of the columns.
+  """
+  result: dict[str, Sequence[Any]] = {'row': kept['row'] + 1}
   for column in columns:
     own = kept_of(column, kept)
     if own is None:
       continue
     there = np.flatnonzero(kept[f'{column.key}/there'])
     for name, values in column.head.columns(own).items():
-      cells: list[Any] = [''] * len(numbers)
+      cells: list[Any] = [''] * len(kept['row'])
       for row, value in zip(there, values, strict=True):
         cells[row] = value
       result[f'{column.name} {name}'] = cells

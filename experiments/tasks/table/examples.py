@@ -1,9 +1,10 @@
 """Rows of a table as examples.
 
-An example has for each input `inputs/KEY`: the arrays of its sense, and `there`
-bool, whether the row has it; and for each answer `answers/KEY`: its target
-arrays, and `there` likewise. Of what is not there arrays are zeros. What is
-kept of a row has the same form, with what senses keep of files.
+An example has `row` int32, its number in the table, from 0; for each input
+`inputs/KEY`: the arrays of its sense, and `there` bool, whether the row has it;
+and for each answer `answers/KEY`: its target arrays, and `there` likewise. Of
+what is not there arrays are zeros. What is kept of a row has the same form,
+with what senses keep of files.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -44,6 +45,7 @@ class RowExamples:
   def spec(self) -> dict[str, Any]:
     """Shape and dtype of each array of an example."""
     return {
+      'row': array_spec(dtype=np.int32),
       'inputs': {
         each.key: {**each.files.example, 'there': _THERE}
         for each in self._inputs
@@ -59,6 +61,7 @@ class RowExamples:
     """TFDS features of what is kept of a row."""
     there = array_feature((), np.bool_)
     return {
+      'row': array_feature((), np.int32),
       'inputs': {
         each.key: {**each.files.features, 'there': there}
         for each in self._inputs
@@ -105,6 +108,7 @@ class RowExamples:
       return {**blank(), 'there': np.bool_(False)}
 
     return {
+      'row': np.int32(row),
       'inputs': {
         each.key: read(
           each.name,
@@ -184,7 +188,7 @@ class RowExamples:
         answers[answer.key] = target
         is_moved |= moves
       inputs[each.key] = _input_example(each, own, None if is_moved else rng)
-    return {'inputs': inputs, 'answers': answers}
+    return {'row': kept['row'], 'inputs': inputs, 'answers': answers}
 
 
 def _with_target(
