@@ -13,7 +13,7 @@ from experiments.data.modality import (
 )
 from experiments.pages.attention_colours import marker
 
-_SIZE = 2.4, 0.4  # In inches.
+_SIZE = 3.4, 0.4  # In inches.
 _MOST_LETTERS = 30
 
 

@@ -62,13 +62,13 @@ def date_cells(
     day_first, remark = order
   is_first = bool(day_first)
 
-  def read(cell: Any) -> Example:
+  def parts(cell: Any) -> np.ndarray:
     if is_empty(cell):
       raise ValueError('a cell without a date is no date')
-    return {'date': _parts(to_date(cell, is_first))}
+    return _parts(to_date(cell, is_first))
 
   if None in (has_times, center, spread, edges):
-    dates = np.stack(survey(lambda cell: read(cell)['date']))
+    dates = np.stack(survey(parts))
     fitted = fit_scale(_days(dates), bins)
     if has_times is None:
       has_times = len(np.unique(dates[:, 1])) > 1
@@ -77,21 +77,26 @@ def date_cells(
     edges = fitted.edges if edges is None else edges
   scale = Scale(float(center), float(spread), tuple(map(float, edges)))
   has_times = bool(has_times)
+  num_features = scale.num_features + 4 + 2 * has_times
 
-  def prepare(kept: Example) -> Example:
-    features = date_features(kept['date'], scale, has_times=has_times)
-    return {'cell': features, 'date': kept['date']}
+  def read(cell: Any) -> Example:
+    date = parts(cell)
+    features = date_features(date, scale, has_times=has_times)
+    return {'cell': features, 'date': date}
 
   return FileKind(
     read=read,
-    features={'date': array_feature((2,), np.int32)},
+    features={
+      'cell': array_feature((num_features,), np.float32),
+      'date': array_feature((2,), np.int32),
+    },
     options={'kind': 'date', 'day_first': is_first},
     example={
-      'cell': array_spec(scale.num_features + 4 + 2 * has_times),
+      'cell': array_spec(num_features),
       'date': array_spec(2, dtype=np.int32),
     },
-    augment=lambda kept, rng: prepare(kept),
-    prepare=prepare,
+    augment=lambda kept, rng: kept,
+    prepare=lambda kept: kept,
     view=_view,
     chosen={
       'data.day_first': is_first,

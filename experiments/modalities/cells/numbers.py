@@ -211,6 +211,7 @@ def kind_of_numbers(
     noise: see `number_cells`.
   """
   spreads = np.array([scale.spread for scale in scales])
+  num_features = sum(scale.num_features for scale in scales)
 
   def read(cell: Any) -> Example:
     values = numbers_of(cell)
@@ -219,26 +220,22 @@ def kind_of_numbers(
         f'{cell!r} has {len(values)} numbers; those of training have '
         f'{len(scales)}'
       )
-    return {'values': values}
-
-  def prepare(kept: Example) -> Example:
-    return {
-      'cell': features(kept['values']),
-      'value': kept['values']
-      .clip(-_MOST_VALUE, _MOST_VALUE)
-      .astype(np.float32),
-    }
+    shown = values.clip(-_MOST_VALUE, _MOST_VALUE).astype(np.float32)
+    return {'cell': features(values), 'value': shown, 'exact': values}
 
   def features(values: np.ndarray) -> np.ndarray:
     return np.concatenate(
       [scale.features(values[i]) for i, scale in enumerate(scales)]
     )
 
+  def prepare(kept: Example) -> Example:
+    return {'cell': kept['cell'], 'value': kept['value']}
+
   def augment(kept: Example, rng: np.random.Generator) -> Example:
     if not noise:
       return prepare(kept)
     change = noise * spreads * rng.standard_normal(len(spreads))
-    return {**prepare(kept), 'cell': features(kept['values'] + change)}
+    return {**prepare(kept), 'cell': features(kept['exact'] + change)}
 
   def view(example: Example) -> dict[str, View]:
     texts = [
@@ -250,10 +247,14 @@ def kind_of_numbers(
   more = ' + ...' if len(scales) > 4 else ''
   return FileKind(
     read=read,
-    features={'values': array_feature((len(scales),), np.float64)},
+    features={
+      'cell': array_feature((num_features,), np.float32),
+      'value': array_feature((len(scales),), np.float32),
+      'exact': array_feature((len(scales),), np.float64),
+    },
     options={'kind': name, 'count': len(scales)},
     example={
-      'cell': array_spec(sum(scale.num_features for scale in scales)),
+      'cell': array_spec(num_features),
       'value': array_spec(len(scales)),
     },
     augment=augment,
