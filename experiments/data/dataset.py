@@ -46,6 +46,36 @@ class Dataset(NamedTuple):
   validation: Source | None = None
 
 
+class FormCell(NamedTuple):
+  """A part of an input that a person fills in.
+
+  Attributes:
+    name: of it.
+    extensions: of a file, in lower case; () of what is typed.
+    choices: what it is one of, as far as that is known.
+    is_long: whether it is a text of several lines.
+  """
+
+  name: str
+  extensions: Sequence[str] = ()
+  choices: Sequence[str] = ()
+  is_long: bool = False
+
+
+class Form(NamedTuple):
+  """An input of several parts, any of which may be left out.
+
+  Attributes:
+    cells: the parts.
+    read: texts, numbers, lists or, of files, paths, by the names of their
+      cells, to examples. Raises a ValueError or an OSError that says which
+      cannot be read.
+  """
+
+  cells: Sequence[FormCell]
+  read: Callable[[Mapping[str, Any]], Sequence[Example]]
+
+
 class Files(NamedTuple):
   """How a person's files become examples as held-out ones are, without labels.
 
@@ -56,12 +86,15 @@ class Files(NamedTuple):
       the file.
     count: files that make up one input.
     from_text: UTF-8 to examples; None where the model takes no text.
+    form: how a person fills in an input; the files are tables of such inputs
+      then, and may name others. None where inputs are files.
   """
 
   extensions: Sequence[str]
   read: Callable[..., Sequence[Example]]
   count: int = 1
   from_text: Callable[[bytes], Sequence[Example]] | None = None
+  form: Form | None = None
 
 
 class DataSpec(NamedTuple):

@@ -44,6 +44,10 @@ async function introduce() {
   byId('about').title = about.classes.slice(0, 100).join(', ');
   byId('typed').hidden = !about.text;
   byId('text-hint').textContent = 'Ctrl + Enter asks, too.';
+  if (about.cells.length) {
+    layOut(about.cells);
+    return;
+  }
   chooser.accept = about.extensions.join(',');
   chooser.multiple = about.files > 1;
   byId('kinds').textContent =
@@ -53,8 +57,44 @@ async function introduce() {
   invite([]);
 }
 
+// A form of parts, in place of a file or a text.
+function layOut(cells) {
+  byId('cell-list').replaceChildren(...cells.map(cellField));
+  byId('cells').hidden = false;
+  byId('drop').hidden = true;
+  chooser.disabled = text.disabled = true;
+  byId('example').textContent = example();
+}
+
+function cellField(cell, i) {
+  const field = element(cell.long ? 'textarea' : 'input', '', {
+    id: `cell-${i}`,
+    name: cell.name,
+    autocomplete: 'off',
+  });
+  const parts = [element('label', cell.name, { for: field.id }), field];
+  if (cell.extensions.length) {
+    field.type = 'file';
+    field.accept = cell.extensions.join(',');
+  } else if (cell.choices.length) {
+    field.setAttribute('list', `choices-${i}`);
+    const choices = cell.choices.map((each) =>
+      element('option', '', { value: each }),
+    );
+    parts.push(element('datalist', choices, { id: `choices-${i}` }));
+  }
+  return element('div', parts, { class: 'cell' });
+}
+
 function example() {
   const address = `${location.origin}/api/predict`;
+  if (about.cells.length) {
+    const parts = about.cells.map(({ name, extensions }) => {
+      const value = extensions.length ? `@a${extensions[0]}` : '…';
+      return `-F ${JSON.stringify(`${name}=${value}`)}`;
+    });
+    return `curl ${parts.join(' ')} ${address}`;
+  }
   if (about.text) {
     return `curl --json '{"text": "…"}' ${address}`;
   }
@@ -86,7 +126,7 @@ function invite(held) {
 let held = []; // Files of an input that is not complete.
 
 function take(files) {
-  if (!files.length || !about) {
+  if (!files.length || !about || about.cells.length) {
     return;
   }
   held = files.length >= about.files ? [...files] : [...held, ...files];
@@ -107,6 +147,10 @@ function take(files) {
   const body = new FormData();
   chosen.forEach((file) => body.append('file', file));
   ask(chosen, body, {});
+}
+
+function askCells() {
+  ask(null, new FormData(form), {});
 }
 
 function askText() {
@@ -219,11 +263,14 @@ function offerParts(count) {
 form.addEventListener('submit', (event) => {
   if (event.submitter !== byId('look')) {
     event.preventDefault();
-    askText();
+    about.cells.length ? askCells() : askText();
     return;
   }
   // The browser itself sends what was asked last, and opens the page.
   event.submitter.formAction = `/api/attention?part=${byId('part').value}`;
+  if (about.cells.length) {
+    return;
+  }
   if (asked) {
     const transfer = new DataTransfer();
     asked.forEach((file) => transfer.items.add(file));

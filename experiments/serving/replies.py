@@ -62,6 +62,15 @@ class Replies:
       'extensions': list(self.files.extensions),
       'files': self.files.count,
       'text': self.files.from_text is not None,
+      'cells': [
+        {
+          'name': cell.name,
+          'extensions': list(cell.extensions),
+          'choices': list(cell.choices),
+          'long': cell.is_long,
+        }
+        for cell in (self.files.form.cells if self.files.form else ())
+      ],
       'attention': self._look is not None,
       'max_megabytes': limits.most_bytes / MEGABYTE,
     }

@@ -1,11 +1,11 @@
-"""What a request brings: files in a private folder, or a text."""
+"""What a request brings: files in a private folder, a text, or a form."""
 
 import contextlib
 import pathlib
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Sequence
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
@@ -21,6 +21,11 @@ _MOST_TEXT_BYTES = 1_000_000
 # Beyond what is used, for a message that says how many are.
 _MOST_PARTS = 8
 _MOST_NAME = 120
+
+
+# Of runs without a form, and of those that have one.
+_PART = {False: 'file', True: 'value for each cell'}
+_JSON = {False: '{"text": "..."}', True: '{"cells": {"NAME": ...}}'}
 
 
 class Limits(NamedTuple):
@@ -47,16 +52,21 @@ class Upload(NamedTuple):
     paths: where they are, under names of our own; () of a text.
     names: as the sender calls the files, without folders.
     text: UTF-8; None of files.
+    cells: of a form that was filled in, by name; paths of files among them.
+      None of other inputs.
   """
 
   files: Files
   paths: Sequence[pathlib.Path]
   names: Sequence[str]
   text: bytes | None
+  cells: Mapping[str, Any] | None = None
 
   @property
   def name(self) -> str:
     """What to call the input."""
+    if self.cells is not None:
+      return 'row'
     return ' → '.join(self.names) if self.text is None else 'text'
 
   def read(self) -> Sequence[Example]:
@@ -66,6 +76,8 @@ class Upload(NamedTuple):
       Unreadable: it is damaged, or no input of the model.
     """
     try:
+      if self.cells is not None:
+        return self.files.form.read(self.cells)
       if self.text is not None:
         return self.files.from_text(self.text)
       return list(self.files.read(*self.paths))
@@ -87,7 +99,8 @@ async def received(
 
   Args:
     request: multipart/form-data with a `file` for each file of an input, or a
-      `text`; or JSON {"text": ...}.
+      `text`; or JSON {"text": ...}. Where the run has a form, its cells by
+      their names, or JSON {"cells": {...}} of those that are no files.
     limits: of what it may bring.
     places: of which it has one as long as it is sent.
 
@@ -110,30 +123,93 @@ async def _take(
   is_json = kind.lower() == 'application/json'
   if kind.lower() != 'multipart/form-data' and not is_json:
     raise HTTPException(
-      415, 'Send multipart/form-data with a file, or JSON: {"text": "..."}.'
+      415,
+      f'Send multipart/form-data with a {_PART[_has_form(limits)]}, or JSON: '
+      f'{_JSON[_has_form(limits)]}.',
     )
   most_text = min(limits.most_bytes, _MOST_TEXT_BYTES)
   most = most_text if is_json else limits.most_bytes
   receive = Counted(request.receive, most, sending.came)
   await receive.check(request.headers.get('content-length', ''))
   request = Request(request.scope, receive)
+  if is_json and _has_form(limits):
+    return _cells(await _of_json(request, 'cells', dict), (), (), limits)
   if is_json:
-    return _text(await _json_text(request), limits)
+    return _text(await _of_json(request, 'text', str), limits)
+  cells = len(limits.files.form.cells) if _has_form(limits) else 0
   form = request.form(
-    max_files=_MOST_PARTS, max_fields=_MOST_PARTS, max_part_size=most_text
+    max_files=_MOST_PARTS + cells,
+    max_fields=_MOST_PARTS + cells,
+    max_part_size=most_text,
   )
   async with form as parts:
+    if cells:
+      return await _from_cells(parts, limits, folder)
     return await _from_form(parts, limits, folder)
 
 
-async def _json_text(request: Request) -> str:
+async def _of_json(request: Request, name: str, kind: type) -> Any:
   try:
-    text = (await request.json())['text']
+    found = (await request.json())[name]
   except (ValueError, TypeError, KeyError, RecursionError):
-    text = None
-  if not isinstance(text, str):
-    raise HTTPException(400, 'Expected JSON with a text: {"text": "..."}.')
-  return text
+    found = None
+  if not isinstance(found, kind):
+    raise HTTPException(
+      400, f'Expected JSON with a {name}: {_JSON[name == "cells"]}.'
+    )
+  return found
+
+
+async def _from_cells(
+  parts: FormData, limits: Limits, folder: pathlib.Path
+) -> Upload:
+  """Takes a form that was filled in; cells that are empty are left out."""
+  cells: dict[str, Any] = {}
+  paths, names = [], []
+  for name, part in parts.multi_items():
+    if isinstance(part, str):
+      cells[name] = part
+      continue
+    if not part.filename and not part.size:
+      continue
+    shown = _shown(part.filename or '')
+    if not part.size:
+      raise HTTPException(422, f'{shown} is empty.')
+    names.append(shown)
+    # What has no ending of ours is refused below, by the cell's own.
+    paths.append(folder / f'upload-{len(paths)}{_suffix(shown)}')
+    await _write(part, paths[-1])
+    cells[name] = paths[-1]
+  return _cells(cells, paths, names, limits)
+
+
+def _cells(
+  cells: Mapping[str, Any],
+  paths: Sequence[pathlib.Path],
+  names: Sequence[str],
+  limits: Limits,
+) -> Upload:
+  known = {cell.name: cell for cell in limits.files.form.cells}
+  for name, value in cells.items():
+    if name not in known:
+      raise HTTPException(
+        400, f'There is no cell {name!r}: they are {", ".join(known)}.'
+      )
+    cell, is_file = known[name], isinstance(value, pathlib.Path)
+    if is_file and value.suffix not in cell.extensions:
+      wanted = ', '.join(cell.extensions) or 'no file'
+      raise HTTPException(415, f'{name} is {wanted}.')
+    if not is_file and cell.extensions and value not in ('', None):
+      raise HTTPException(415, f'{name} is a file: send it as one.')
+  given = {name: x for name, x in cells.items() if x not in ('', None)}
+  if not given:
+    raise HTTPException(400, 'All cells are empty: fill in at least one.')
+  return Upload(limits.files, paths, names, None, given)
+
+
+async def _write(part: UploadFile, path: pathlib.Path) -> None:
+  with path.open('wb') as file:
+    await run_in_threadpool(shutil.copyfileobj, part.file, file)
 
 
 async def _from_form(
@@ -155,6 +231,10 @@ async def _from_form(
   if text:
     return _text(text, limits)
   return await _store(sent, limits, folder)
+
+
+def _has_form(limits: Limits) -> bool:
+  return limits.files.form is not None
 
 
 def _text(text: str, limits: Limits) -> Upload:
@@ -190,8 +270,7 @@ async def _store(
     folder / f'upload-{i}{_suffix(name)}' for i, name in enumerate(names)
   ]
   for part, path in zip(sent, paths, strict=True):
-    with path.open('wb') as file:
-      await run_in_threadpool(shutil.copyfileobj, part.file, file)
+    await _write(part, path)
   return Upload(limits.files, paths, names, None)
 
 

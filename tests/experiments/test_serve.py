@@ -231,6 +231,7 @@ def test_what_the_run_is(client):
     'extensions': list(EXTENSIONS),
     'files': 1,
     'text': False,
+    'cells': [],
     'attention': True,
     'max_megabytes': 1.0,
   }

@@ -11,6 +11,8 @@ from experiments.data.dataset import (
   DataSpec,
   Example,
   Files,
+  Form,
+  FormCell,
   Source,
 )
 from experiments.data.modality import View
@@ -23,7 +25,11 @@ from experiments.table.kinds import guess_answer, guess_inputs, guess_kind
 from experiments.table.rows import Rows, read_rows
 from experiments.table.splits import Splits, split_rows
 from experiments.tasks.table.columns import Chooser, Input, cell_of, made
-from experiments.tasks.table.examples import RowExamples
+from experiments.tasks.table.examples import (
+  FormRow,
+  RowExamples,
+  TableRow,
+)
 
 EXTENSIONS = ('.csv', '.tsv', '.jsonl', '.ndjson', '.parquet')
 _MOST_NAMED = 3
@@ -125,9 +131,12 @@ def table(
       names = ', '.join(each.name for each in of_inputs)
       raise ValueError(f'{path} has none of the columns {names}.')
     return [
-      examples.ask(examples.keep(rows, row, None))
-      for row in range(rows.num_rows)
+      examples.ask(examples.keep(TableRow(rows, number)))
+      for number in range(rows.num_rows)
     ]
+
+  def read_form(cells: Mapping[str, Any]) -> Sequence[Example]:
+    return [examples.ask(examples.keep(FormRow(cells)))]
 
   return DataSpec(
     example=examples.spec,
@@ -135,7 +144,9 @@ def table(
     load=load,
     chosen=chosen,
     note=note,
-    files=Files(EXTENSIONS, read),
+    files=Files(
+      EXTENSIONS, read, form=Form(tuple(map(_cell, of_inputs)), read_form)
+    ),
     view=lambda example: _view(of_inputs, example),
     part=lambda example, key: example['inputs'][key],
     num_train=num_train,
@@ -242,7 +253,9 @@ def _sources(
   files = _files(rows, inputs, unreadable)
 
   def keep(found: np.ndarray) -> list[Example]:
-    return [examples.keep(rows, int(row), unreadable) for row in found]
+    return [
+      examples.keep(TableRow(rows, int(row)), unreadable) for row in found
+    ]
 
   def named(found: np.ndarray) -> Sequence[Named]:
     return zip((str(row).encode() for row in found), keep(found), strict=True)
@@ -299,6 +312,16 @@ def _files(
       + '\nSuch cells count as empty with --config.data.skip_unreadable=True.'
     )
   return found
+
+
+def _cell(column: Input) -> FormCell:
+  kind = column.kind
+  return FormCell(
+    column.name,
+    () if kind.is_text else tuple(kind.extensions),
+    column.files.chosen.get('data.names', ()),
+    kind.is_text,
+  )
 
 
 def _view(inputs: Sequence[Input], example: Example) -> dict[str, View]:

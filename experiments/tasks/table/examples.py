@@ -8,7 +8,7 @@ with what senses keep of files.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -21,6 +21,84 @@ from experiments.table.rows import Rows
 from experiments.tasks.table.columns import Input, answer_cell, cell_of
 
 _THERE = array_spec(dtype=np.bool_)
+
+
+class Row(Protocol):
+  """A row, to be read."""
+
+  number: int
+
+  def input(self, column: Input) -> Any:
+    """Returns what the sense of a column reads; None of an empty cell.
+
+    Raises:
+      ValueError: the cell names a file that is not there.
+    """
+
+  def answer(self, column: Answered) -> Any:
+    """Returns what the head of a column reads; None of an empty cell."""
+
+  def place(self, name: str) -> str:
+    """Returns where the cell of a column is, for messages."""
+
+
+class TableRow:
+  """A row of a table; its cells may name files.
+
+  Args:
+    rows: of the table.
+    number: of the row, from 0.
+  """
+
+  def __init__(self, rows: Rows, number: int):
+    self.number = number
+    self._rows = rows
+
+  def input(self, column: Input) -> Any:
+    """See `Row`."""
+    if not self._has(column.name):
+      return None
+    return cell_of(column.kind, self._rows, column.name, self.number)
+
+  def answer(self, column: Answered) -> Any:
+    """See `Row`."""
+    if not self._has(column.name):
+      return None
+    return answer_cell(self._rows, column.name, self.number)
+
+  def place(self, name: str) -> str:
+    """See `Row`."""
+    return f'{self._rows.place(self.number)}, column {name!r}'
+
+  def _has(self, name: str) -> bool:
+    cells = self._rows.columns.get(name)
+    return cells is not None and not is_empty(cells[self.number])
+
+
+class FormRow:
+  """A row that a person filled in; a cell is a file only where it is a path.
+
+  Args:
+    cells: by the names of their columns.
+  """
+
+  number = 0
+
+  def __init__(self, cells: Mapping[str, Any]):
+    self._cells = cells
+
+  def input(self, column: Input) -> Any:
+    """See `Row`."""
+    cell = self._cells.get(column.name)
+    return None if is_empty(cell) else cell
+
+  def answer(self, column: Answered) -> Any:
+    """See `Row`."""
+    del column
+
+  def place(self, name: str) -> str:
+    """See `Row`."""
+    return f'column {name!r}'
 
 
 class RowExamples:
@@ -79,13 +157,12 @@ class RowExamples:
     }
 
   def keep(
-    self, rows: Rows, row: int, unreadable: Callable[[str], None] | None
+    self, row: Row, unreadable: Callable[[str], None] | None = None
   ) -> Example:
     """Reads a row.
 
     Args:
-      rows: of the table.
-      row: number of the row.
+      row: to read.
       unreadable: takes what is wrong with a cell that cannot be read, which
         then counts as empty; None raises it.
 
@@ -93,28 +170,32 @@ class RowExamples:
       ValueError: a cell cannot be read; it says which.
     """
 
-    def read(name: str, reader: Callable[[], Example], blank: Any) -> Example:
-      cells = rows.columns.get(name)
-      if cells is not None and not is_empty(cells[row]):
-        try:
-          return {**reader(), 'there': np.bool_(True)}
-        except (ValueError, OSError) as error:
-          where = f'{rows.place(row)}, column {name!r}'
-          told = str(error)
-          told = told if str(rows.path) in told else f'{where}: {told}'
-          if unreadable is None:
-            raise ValueError(told) from error
-          unreadable(told)
+    def read(
+      name: str,
+      cell: Callable[[], Any],
+      reader: Callable[[Any], Example],
+      blank: Callable[[], Example],
+    ) -> Example:
+      try:
+        found = cell()
+        if found is not None:
+          return {**reader(found), 'there': np.bool_(True)}
+      except (ValueError, OSError) as error:
+        told = str(error)
+        where = row.place(name)
+        told = told if where in told else f'{where}: {told}'
+        if unreadable is None:
+          raise ValueError(told) from error
+        unreadable(told)
       return {**blank(), 'there': np.bool_(False)}
 
     return {
-      'row': np.int32(row),
+      'row': np.int32(row.number),
       'inputs': {
         each.key: read(
           each.name,
-          lambda each=each: each.files.read(
-            cell_of(each.kind, rows, each.name, row)
-          ),
+          lambda each=each: row.input(each),
+          each.files.read,
           lambda each=each: _blank_kept(each.files.features),
         )
         for each in self._inputs
@@ -122,17 +203,13 @@ class RowExamples:
       'answers': {
         each.key: read(
           each.name,
-          lambda each=each: self._target(each, rows, row),
+          lambda each=each: row.answer(each),
+          lambda cell, each=each: _target(each, cell),
           lambda each=each: _blank(_kept_of(each)),
         )
         for each in self._answers
       },
     }
-
-  def _target(self, answer: Answered, rows: Rows, row: int) -> Example:
-    if answer.head.split is not None:
-      return _blank(answer.head.target)  # It is made with the input.
-    return answer.head.read(answer_cell(rows, answer.name, row))
 
   def augment(self, kept: Example, rng: np.random.Generator) -> Example:
     """Makes a training example.
@@ -216,6 +293,12 @@ def _with_target(
   arrays = {name: x for name, x in found.items() if name != 'there'}
   moved, target = head.align(kept, arrays, rng)
   return moved, {**target, 'there': np.bool_(True)}, rng is not None
+
+
+def _target(answer: Answered, cell: Any) -> Example:
+  if answer.head.split is not None:
+    return _blank(answer.head.target)  # It is made with the input.
+  return answer.head.read(cell)
 
 
 def _no_answer(answer: Answered) -> dict[str, Any]:
