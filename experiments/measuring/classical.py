@@ -1,11 +1,12 @@
-"""A cheap classical model on the split of a run."""
+"""Cheap classical models on the split of a run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from experiments.data.classical import check_installed
+from experiments.data.classical import Classical, check_installed
+from experiments.data.classical_features import Column, column_features
 from experiments.data.dataset import Dataset, Joined
 from experiments.data.modality import View
 from experiments.data.readings import Example
@@ -55,16 +56,47 @@ def classify(
     for i in range(len(dataset.evaluation))
   ]
   inputs = [[_only(view(example)) for example in x] for x in (train, test)]
-  classical = senses.sense_of(inputs[0][0]).classical
-  if classical is None:
-    raise ValueError(
-      f'No classical model is known of {type(inputs[0][0]).__name__.lower()}.'
-    )
+  classical = _classical_of(inputs[0][0])
   known, asked = ([classical.features(each) for each in x] for x in inputs)
   model = classical.model()
   model.fit(known, [int(example['label']) for example in train])
   labels = [int(example['label']) for example in test]
   return Found(float(model.score(asked, labels)), classical.name)
+
+
+def row_columns(
+  views: Sequence[Mapping[str, View]], keys: Sequence[str]
+) -> list[Column]:
+  """Returns classical features of inputs, for `rivals.best_rival`.
+
+  Args:
+    views: of all rows, those to train on and others, of the inputs that each
+      has.
+    keys: of the inputs.
+
+  Raises:
+    ValueError: nothing classical is known of an input.
+  """
+  return [_described([row.get(key) for row in views]) for key in keys]
+
+
+def _described(views: Sequence[View | None]) -> Column:
+  first = next((view for view in views if view is not None), None)
+  if first is None:
+    return column_features(views)
+  features = _classical_of(first).features
+  return column_features(
+    [None if view is None else features(view) for view in views]
+  )
+
+
+def _classical_of(view: View) -> Classical:
+  classical = senses.sense_of(view).classical
+  if classical is None:
+    raise ValueError(
+      f'No classical model is known of {type(view).__name__.lower()}.'
+    )
+  return classical
 
 
 def _only(views: Mapping[str, View]) -> View:

@@ -29,7 +29,8 @@ from experiments.answers.classes.names import (
 from experiments.answers.classes.record import SEVERAL_CLASSES
 from experiments.answers.classes.scores import THRESHOLD, f1_macro, f1_micro
 from experiments.answers.classes.value import Classes, chances
-from experiments.answers.head import Column, Head, HeadKind, Options
+from experiments.answers.head import Column, Head, HeadKind, Options, Rivals
+from experiments.data.classical_rows import of_labels
 from experiments.data.dataset import Example, array_spec
 
 
@@ -94,6 +95,11 @@ def make(options: Options, asks: Options) -> Head:
     sections=lambda kept, note: sections(names, kept, note),
     columns=lambda kept: answer_columns(names, kept),
     baselines=_baselines,
+    rivals=Rivals(
+      of_labels(len(names)),
+      'labels',
+      lambda scores, labels: {'scores': scores, 'labels': labels > 0.5},
+    ),
   )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.answers.arguments import number_argument, read_arguments
 from experiments.answers.cells import to_list, to_number
-from experiments.answers.head import Column, Head, HeadKind, Options
+from experiments.answers.head import Column, Head, HeadKind, Options, Rivals
 from experiments.answers.numbers import held_out
 from experiments.answers.numbers.losses import in_order, pinball, robust_squares
 from experiments.answers.numbers.record import (
@@ -21,6 +21,7 @@ from experiments.answers.numbers.record import (
   cells_of,
 )
 from experiments.answers.numbers.value import MEDIAN, Scale, numbers_of
+from experiments.data.classical_rows import of_numbers
 from experiments.data.dataset import Example, array_spec
 from experiments.files.listing import rounded, rounded_by
 
@@ -182,6 +183,11 @@ def make(options: Options, asks: Options) -> Head:
     columns=lambda kept: held_out.columns(kind, kept),
     baselines=lambda kept: held_out.baselines(
       kind, constants, options['constants'], kept
+    ),
+    rivals=Rivals(
+      of_numbers(len(scale.centre), levels),
+      'numbers',
+      lambda outputs, numbers: {'outputs': outputs, 'numbers': numbers},
     ),
   )
 
