@@ -13,7 +13,6 @@ import optax
 
 from experiments.answers.answer import Kept
 from experiments.answers.arguments import read_arguments
-from experiments.answers.cells import to_list
 from experiments.answers.classes.held_out import (
   answer_columns,
   caption,
@@ -32,6 +31,7 @@ from experiments.answers.classes.value import Classes, chances
 from experiments.answers.head import Column, Head, HeadKind, Options, Rivals
 from experiments.data.classical_rows import of_labels
 from experiments.data.dataset import Example, array_spec
+from experiments.table.cells import to_list
 
 
 def suited(column: Column, arguments: Mapping[str, str]) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def suited(column: Column, arguments: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _names(cell: Any) -> list[str]:
-  return [class_name(each) for each in to_list(cell)]
+  return [class_name(each) for each in to_list(cell) or []]
 
 
 def make(options: Options, asks: Options) -> Head:
