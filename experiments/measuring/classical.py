@@ -1,12 +1,11 @@
-"""Cheap classical models on the split of a run."""
+"""A cheap classical model on the split of a run."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from experiments.data.classical import Classical, check_installed
-from experiments.data.classical_features import Column, column_features
 from experiments.data.dataset import Dataset, Joined
 from experiments.data.modality import View
 from experiments.data.readings import Example
@@ -56,7 +55,7 @@ def classify(
     for i in range(len(dataset.evaluation))
   ]
   inputs = [[_only(view(example)) for example in x] for x in (train, test)]
-  classical = _classical_of(inputs[0][0])
+  classical = classical_of(inputs[0][0])
   known, asked = ([classical.features(each) for each in x] for x in inputs)
   model = classical.model()
   model.fit(known, [int(example['label']) for example in train])
@@ -64,33 +63,8 @@ def classify(
   return Found(float(model.score(asked, labels)), classical.name)
 
 
-def row_columns(
-  views: Sequence[Mapping[str, View]], keys: Sequence[str]
-) -> list[Column]:
-  """Returns classical features of inputs, for `rivals.best_rival`.
-
-  Args:
-    views: of all rows, those to train on and others, of the inputs that each
-      has.
-    keys: of the inputs.
-
-  Raises:
-    ValueError: nothing classical is known of an input.
-  """
-  return [_described([row.get(key) for row in views]) for key in keys]
-
-
-def _described(views: Sequence[View | None]) -> Column:
-  first = next((view for view in views if view is not None), None)
-  if first is None:
-    return column_features(views)
-  features = _classical_of(first).features
-  return column_features(
-    [None if view is None else features(view) for view in views]
-  )
-
-
-def _classical_of(view: View) -> Classical:
+def classical_of(view: View) -> Classical:
+  """Returns the classical model of a view; a ValueError where none is known."""
   classical = senses.sense_of(view).classical
   if classical is None:
     raise ValueError(

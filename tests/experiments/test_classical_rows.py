@@ -24,8 +24,14 @@ from experiments.data.classical_rows import (
   of_numbers,
   one_thread,
 )
-from experiments.measuring.classical import row_columns
-from experiments.modalities.series.view import Series
+from experiments.data.dataset import Dataset, array_spec
+from experiments.files.kind import FileKind
+from experiments.measuring.classical_rows import rivals_of_rows
+from experiments.modalities.cells.categories import category_cells
+from experiments.modalities.cells.dates import date_cells
+from experiments.modalities.cells.lists import list_cells
+from experiments.modalities.cells.numbers import number_cells
+from experiments.modalities.cells.view import Cell
 from experiments.modalities.text.view import Text
 
 
@@ -279,14 +285,141 @@ def test_metrics_are_those_of_the_head(kind, arguments, cell_of, score):
   )
 
 
-def test_features_of_views():
-  views = [
-    {'walk': Series(rng().normal(size=(20, 2)), None)},
-    {'note': Text(b'a b')},
-    {'walk': Series(rng().normal(size=(30, 2)), None), 'note': Text(b'c')},
+def reads(values):
+  """A survey of the cells of training rows."""
+  return lambda read: [read(value) for value in values]
+
+
+@pytest.mark.parametrize(
+  'kind, cells, features',
+  [
+    (number_cells, [1.0, 2.0, 3.0], [[-0.95], [0.0], [0.95]]),
+    (
+      number_cells,
+      ['1|NA', '3|4', '5|4'],
+      [[-0.95, np.nan], [0, 0], [0.95, 0]],
+    ),
+    (category_cells, ['a', 'b', 'a', 'b'], np.eye(3)[[0, 1, 0, 1]]),
+    (list_cells, ['a|b', 'b', 'a'], [[0.5, 0.5, 0], [0, 1, 0], [1, 0, 0]]),
+  ],
+)
+def test_features_of_cells(kind, cells, features):
+  files = kind(reads(cells))
+  found = [files.classical(files.prepare(files.read(cell))) for cell in cells]
+  np.testing.assert_allclose(found, features, atol=0.01)
+
+
+def test_features_of_dates_tell_the_season():
+  days = [f'2024-{month:02}-15' for month in range(1, 13)]
+  files = date_cells(reads(days))
+  found = np.stack([files.classical(files.read(day)) for day in days])
+  seasons = -np.cos((np.arange(12) + 0.5) * np.pi / 6)
+  best = max(
+    abs(np.corrcoef(column, seasons)[0, 1]) for column in found[:, -4:].T
+  )
+  assert best > 0.99
+
+
+# Of a run.
+
+
+def head_of(kind, cells):
+  return kind.make(kind.suited(Column('y', cells, {}), {}), {})
+
+
+def text_files():
+  """Texts as a sense has them, kept as they are."""
+  example = {'data': array_spec()}
+  return FileKind(
+    read=lambda cell: {'data': np.array(len(cell))},
+    features={},
+    options={},
+    example=example,
+    augment=lambda kept, rng: kept,
+    prepare=lambda kept: kept,
+    view=lambda kept: {'text': Text(b'long ' * int(kept['data']))},
+  )
+
+
+def example_of(files, heads, cells, answers):
+  """A row; None is an empty cell."""
+  return {
+    'inputs': {
+      key: {**kind.read(cells[key]), 'there': True}
+      if cells[key] is not None
+      else {'there': False}
+      for key, kind in files.items()
+    },
+    'answers': {
+      key: {**head.read(answers[key]), 'there': True}
+      if answers[key] is not None
+      else {**head.read(some_answer(key)), 'there': False}
+      for key, head in heads.items()
+    },
+  }
+
+
+def some_answer(key):
+  return 'yes' if key == 'big' else 0.0
+
+
+def dataset_of(files, heads, rows):
+  """Two of three train, every third is asked about; some choose."""
+
+  def examples(numbers):
+    return [example_of(files, heads, *rows[i]) for i in numbers]
+
+  numbers = range(len(rows))
+  return Dataset(
+    train=examples(i for i in numbers if i % 6 not in (0, 3, 4)),
+    augment=None,
+    evaluation=examples(i for i in numbers if i % 3 == 0),
+    prepare=lambda example: example,
+    validation=examples(i for i in numbers if i % 6 == 4),
+  )
+
+
+def test_answers_of_rows():
+  sizes, kinds = rng().normal(size=240), rng(1).choice(['a', 'b', 'c'], 240)
+  files = {
+    'size': number_cells(reads(sizes.tolist())),
+    'kind': category_cells(reads(kinds.tolist())),
+    'note': text_files(),
+  }
+  total = 3 * sizes + np.char.equal(kinds, 'b')
+  heads = {
+    'big': head_of(CLASS, ['yes', 'no']),
+    'total': head_of(NUMBER, total.tolist()),
+    'rare': head_of(NUMBER, [0.0, 1.0]),
+    'mask': head_of(CLASS, ['yes', 'no'])._replace(rivals=None),
+  }
+  rows = [
+    (
+      {
+        'size': float(sizes[i]),
+        'kind': str(kinds[i]) if i % 7 else None,
+        # It says whether a row is big where it is there.
+        'note': ['x', 'xx'][int(sizes[i] > 0)] if i % 5 else None,
+      },
+      {
+        'big': ['no', 'yes'][int(sizes[i] > 0)] if i % 2 else None,
+        'total': float(total[i]),
+        'rare': 1.0 if i < 3 else None,
+        'mask': 'yes',
+      },
+    )
+    for i in range(240)
   ]
-  walks, notes, nothing = row_columns(views, ['walk', 'note', 'scan'])
-  assert walks.shape == (3, 30) and np.isnan(walks[1]).all()
-  assert not np.isnan(walks[[0, 2]]).any()
-  assert notes == [None, 'a b', 'c']
-  assert nothing.shape == (3, 1) and np.isnan(nothing).all()
+  # Hidden answers are wrong: `example_of` has one for all.
+  found = rivals_of_rows(dataset_of(files, heads, rows), files, heads)
+  assert list(found) == ['big', 'total']
+  assert found['big'].metrics['accuracy'] > 0.9
+  assert found['total'].metrics['r2'] > 0.95
+
+
+def test_nothing_is_known_of_a_sense():
+  files = {'note': text_files()._replace(view=lambda _: {'a': Cell('', '')})}
+  heads = {'big': head_of(CLASS, ['yes', 'no'])}
+  rows = [({'note': 'x'}, {'big': 'yes'})] * 12
+  with pytest.raises(ValueError, match='known of cell'):
+    rivals_of_rows(dataset_of(files, heads, rows), files, heads)
