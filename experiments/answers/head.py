@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from experiments.answers.answer import Answer, Kept
+from experiments.data.classical_rows import Candidate
 from experiments.data.dataset import Example
 from experiments.pages.page import Section
 from experiments.pages.tables import Html
@@ -41,6 +42,21 @@ class Column(NamedTuple):
   cells: Sequence[Any]
   asks: Options
   inputs: Sequence[Any] = ()
+
+
+class Rivals(NamedTuple):
+  """Cheap classical models of an answer, to compare with.
+
+  Attributes:
+    candidates: of which the best is taken.
+    target: name of the target array that they are trained on.
+    kept: what they predict of n rows, and that array of these, to what
+      `Head.collect` keeps.
+  """
+
+  candidates: Sequence[Candidate]
+  target: str
+  kept: Callable[[np.ndarray, np.ndarray], Kept]
 
 
 class Head(NamedTuple):
@@ -82,6 +98,7 @@ class Head(NamedTuple):
       input alike, whatever the answer. None for others.
     keeps: shape and dtype of each array of `read`, where they become those of
       `target` only by `align`; an axis of any length is None.
+    rivals: classical models of the answer; None where none are known.
   """
 
   answer: Answer
@@ -112,6 +129,7 @@ class Head(NamedTuple):
     | None
   ) = None
   keeps: Mapping[str, jax.ShapeDtypeStruct] = types.MappingProxyType({})
+  rivals: Rivals | None = None
 
 
 class HeadKind(NamedTuple):

@@ -1,7 +1,8 @@
 """Cheap classical models, of scikit-learn: what a Perceiver should beat.
 
-scikit-learn is an extra, `pip install 'perceiver-haiku[classical]'`: it is
-imported where a model is made.
+Here are those of classes and a single sense; `classical_rows` has those of rows
+with several. scikit-learn is an extra, `pip install
+'perceiver-haiku[classical]'`: it is imported where a model is made.
 """
 
 import importlib.util
@@ -17,8 +18,8 @@ class Classical(NamedTuple):
   Attributes:
     name: of features and model, in words.
     features: view of an example to float `[features]`, as many for all examples
-      of a data set, or to what the model takes instead.
-    model: makes a model, `fit` and `score`.
+      of a data set, or to a text.
+    model: makes a model of classes that has these alone, `fit` and `score`.
   """
 
   name: str

@@ -33,6 +33,8 @@ class FileKind(NamedTuple):
     parts: what is kept of a file to evaluation examples of all of it, in order;
       None where it is one.
     mix: see `Dataset`.
+    classical: an evaluation example to float `[features]` for classical models;
+      None for those of its view, see `Modality.classical`.
   """
 
   read: Callable[[pathlib.Path], Example]
@@ -46,3 +48,4 @@ class FileKind(NamedTuple):
   note: str = ''
   parts: Callable[[Example], Sequence[Example]] | None = None
   mix: Mix | None = None
+  classical: Callable[[Example], np.ndarray] | None = None

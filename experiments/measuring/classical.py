@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.data.classical import check_installed
+from experiments.data.classical import Classical, check_installed
 from experiments.data.dataset import Dataset, Joined
 from experiments.data.modality import View
 from experiments.data.readings import Example
@@ -55,16 +55,22 @@ def classify(
     for i in range(len(dataset.evaluation))
   ]
   inputs = [[_only(view(example)) for example in x] for x in (train, test)]
-  classical = senses.sense_of(inputs[0][0]).classical
-  if classical is None:
-    raise ValueError(
-      f'No classical model is known of {type(inputs[0][0]).__name__.lower()}.'
-    )
+  classical = classical_of(inputs[0][0])
   known, asked = ([classical.features(each) for each in x] for x in inputs)
   model = classical.model()
   model.fit(known, [int(example['label']) for example in train])
   labels = [int(example['label']) for example in test]
   return Found(float(model.score(asked, labels)), classical.name)
+
+
+def classical_of(view: View) -> Classical:
+  """Returns the classical model of a view; a ValueError where none is known."""
+  classical = senses.sense_of(view).classical
+  if classical is None:
+    raise ValueError(
+      f'No classical model is known of {type(view).__name__.lower()}.'
+    )
+  return classical
 
 
 def _only(views: Mapping[str, View]) -> View:

@@ -49,7 +49,7 @@ def test_options():
   [
     ([10, 9, -1, np.int64(9)], ['-1', '9', '10']),
     (['10', '9', 9.0], ['9', '10']),
-    ([True, False, np.bool_(True)], ['false', 'true']),
+    ([True, 'False', np.bool_(True), 'TRUE'], ['false', 'true']),
     (['10', '9', 'x'], ['10', '9', 'x']),
     (['e\u0301', '\xe9 ', 'e'], ['e', '\xe9']),
   ],

@@ -15,7 +15,7 @@ from experiments.answers.numbers.value import shortened, told
 from experiments.pages.scatter import MOST_POINTS, same_scale_scatter
 from tests.pages import Page
 
-CELLS = [1.0, 2, '3', ' 4e0', np.float32(10)]
+CELLS = [1.0, 2, '3', ' 4e0', '10.0']
 
 
 def rng(seed=0):
@@ -127,6 +127,7 @@ def test_what_cannot_be_predicted(cells, arguments, said):
     ([1, 2], 'has 2 numbers, those of training have 1'),
     (-1, 'not positive'),
     ('[1', 'is no list'),
+    ('1|NA', 'lacks some of its numbers'),
   ],
 )
 def test_what_is_no_such_number(cell, said):

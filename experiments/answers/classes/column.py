@@ -32,7 +32,8 @@ from experiments.answers.classes.scores import (
   balanced_accuracy,
 )
 from experiments.answers.classes.value import Classes, chances
-from experiments.answers.head import Column, Head, HeadKind, Options
+from experiments.answers.head import Column, Head, HeadKind, Options, Rivals
+from experiments.data.classical_rows import of_classes
 from experiments.data.dataset import Example, array_spec
 
 # As the configs of folders have it.
@@ -102,6 +103,11 @@ def make(options: Options, asks: Options) -> Head:
     sections=lambda kept, note: sections(names, kept, note),
     columns=lambda kept: answer_columns(names, kept),
     baselines=lambda kept: _baselines(numbers[options['most_frequent']], kept),
+    rivals=Rivals(
+      of_classes(len(names)),
+      'label',
+      lambda scores, labels: {'scores': scores, 'labels': labels},
+    ),
   )
 
 

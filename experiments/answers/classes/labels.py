@@ -13,7 +13,6 @@ import optax
 
 from experiments.answers.answer import Kept
 from experiments.answers.arguments import read_arguments
-from experiments.answers.cells import to_list
 from experiments.answers.classes.held_out import (
   answer_columns,
   caption,
@@ -29,8 +28,10 @@ from experiments.answers.classes.names import (
 from experiments.answers.classes.record import SEVERAL_CLASSES
 from experiments.answers.classes.scores import THRESHOLD, f1_macro, f1_micro
 from experiments.answers.classes.value import Classes, chances
-from experiments.answers.head import Column, Head, HeadKind, Options
+from experiments.answers.head import Column, Head, HeadKind, Options, Rivals
+from experiments.data.classical_rows import of_labels
 from experiments.data.dataset import Example, array_spec
+from experiments.table.cells import to_list
 
 
 def suited(column: Column, arguments: Mapping[str, str]) -> dict[str, Any]:
@@ -52,7 +53,7 @@ def suited(column: Column, arguments: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _names(cell: Any) -> list[str]:
-  return [class_name(each) for each in to_list(cell)]
+  return [class_name(each) for each in to_list(cell) or []]
 
 
 def make(options: Options, asks: Options) -> Head:
@@ -94,6 +95,11 @@ def make(options: Options, asks: Options) -> Head:
     sections=lambda kept, note: sections(names, kept, note),
     columns=lambda kept: answer_columns(names, kept),
     baselines=_baselines,
+    rivals=Rivals(
+      of_labels(len(names)),
+      'labels',
+      lambda scores, labels: {'scores': scores, 'labels': labels > 0.5},
+    ),
   )
 
 

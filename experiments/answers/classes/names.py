@@ -30,7 +30,9 @@ def class_name(cell: Any) -> str:
     return str(cell)
   # Systems differ in how they write an accent.
   if isinstance(cell, str) and (name := cell.strip()):
-    return unicodedata.normalize('NFC', name)
+    name = unicodedata.normalize('NFC', name)
+    # Python, JSON and R write these in their own ways.
+    return name.lower() if name.lower() in ('true', 'false') else name
   raise ValueError(
     f'{cell!r} is no class, which is a text, a whole number or a bool: other '
     'numbers are a number, lists are labels.'

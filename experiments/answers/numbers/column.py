@@ -10,8 +10,7 @@ import jax
 import numpy as np
 
 from experiments.answers.arguments import number_argument, read_arguments
-from experiments.answers.cells import to_list, to_number
-from experiments.answers.head import Column, Head, HeadKind, Options
+from experiments.answers.head import Column, Head, HeadKind, Options, Rivals
 from experiments.answers.numbers import held_out
 from experiments.answers.numbers.losses import in_order, pinball, robust_squares
 from experiments.answers.numbers.record import (
@@ -21,8 +20,10 @@ from experiments.answers.numbers.record import (
   cells_of,
 )
 from experiments.answers.numbers.value import MEDIAN, Scale, numbers_of
+from experiments.data.classical_rows import of_numbers
 from experiments.data.dataset import Example, array_spec
 from experiments.files.listing import rounded, rounded_by
+from experiments.table.cells import shown, to_list, to_number
 
 LEVELS = '0.1|0.5|0.9'
 # Each is a query, and a row of the report.
@@ -103,7 +104,10 @@ def _numbers(asked: str, cells: Sequence[Any]) -> np.ndarray:
 
 
 def _row(cell: Any) -> list[float]:
-  return [to_number(each) for each in to_list(cell)]
+  numbers = [to_number(each) for each in to_list(cell) or []]
+  if None in numbers:
+    raise ValueError(f'{shown(cell)} lacks some of its numbers')
+  return numbers
 
 
 def _spread(asked: str, predicted: np.ndarray) -> np.ndarray:
@@ -183,6 +187,11 @@ def make(options: Options, asks: Options) -> Head:
     baselines=lambda kept: held_out.baselines(
       kind, constants, options['constants'], kept
     ),
+    rivals=Rivals(
+      of_numbers(len(scale.centre), levels),
+      'numbers',
+      lambda outputs, numbers: {'outputs': outputs, 'numbers': numbers},
+    ),
   )
 
 
@@ -191,16 +200,16 @@ def _target(scale: Scale, cell: Any) -> np.ndarray:
   numbers = np.array(_row(cell), np.float64)
   if len(numbers) != len(scale.centre):
     raise ValueError(
-      f'{cell!r} has {len(numbers)} numbers, those of training have '
+      f'{shown(cell)} has {len(numbers)} numbers, those of training have '
       f'{len(scale.centre)}.'
     )
   if scale.is_log and numbers.min() <= 0.0:
-    raise ValueError(f'{cell!r} is not positive, and has no logarithm.')
+    raise ValueError(f'{shown(cell)} is not positive, and has no logarithm.')
   with np.errstate(over='ignore'):
     target = scale.standardised(numbers).astype(np.float32)
   if not np.isfinite(target).all():
     raise ValueError(
-      f'{cell!r} is too far from the numbers of training to be learned from.'
+      f'{shown(cell)} is too far from the numbers of training to be learned.'
     )
   return target
 

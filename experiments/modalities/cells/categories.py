@@ -113,6 +113,7 @@ def category_cells(
     view=view,
     chosen={'data.names': tuple(names), 'inputs.cell.num_rows': len(names) + 1},
     note=f'category: {names_note(names)}, ',
+    classical=lambda example: np.arange(len(names) + 1) == example['cell'],
   )
 
 

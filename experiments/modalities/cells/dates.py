@@ -106,6 +106,7 @@ def date_cells(
       'data.edges': scale.edges,
     },
     note=_note(scale, has_times) + (f'{remark}, ' if remark else ''),
+    classical=lambda example: example['cell'],
   )
 
 

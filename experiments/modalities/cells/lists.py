@@ -119,4 +119,5 @@ def _kind_of_names(names: Sequence[str]) -> FileKind:
     view=view,
     chosen={'data.names': tuple(names)},
     note=f'list: {names_note(names)}, ',
+    classical=lambda example: example['cell'],
   )

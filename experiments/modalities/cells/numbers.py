@@ -212,6 +212,7 @@ def kind_of_numbers(
   """
   spreads = np.array([scale.spread for scale in scales])
   num_features = sum(scale.num_features for scale in scales)
+  starts = np.cumsum([0, *(scale.num_features for scale in scales[:-1])])
 
   def read(cell: Any) -> Example:
     values = numbers_of(cell)
@@ -243,6 +244,11 @@ def kind_of_numbers(
     ]
     return {'cell': Cell(', '.join(texts), name)}
 
+  def classical(example: Example) -> np.ndarray:
+    """The standardised numbers alone."""
+    scaled = example['cell'][starts]
+    return np.where(np.isnan(example['value']), np.nan, scaled)
+
   num_bins = ' + '.join(str(scale.num_features - 1) for scale in scales[:4])
   more = ' + ...' if len(scales) > 4 else ''
   return FileKind(
@@ -266,6 +272,7 @@ def kind_of_numbers(
       'data.edges': tuple(scale.edges for scale in scales),
     },
     note=f'{name}: about {_typical(scales)}, {num_bins}{more} bins, ',
+    classical=classical,
   )
 
 
