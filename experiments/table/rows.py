@@ -2,11 +2,15 @@
 
 import json
 import pathlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from experiments.table.cells import Cell, shown
 from experiments.table.delimited import parse_delimited
+
+# Columns may be called 1, 2, 3 or 2019, 2020, 2021.
+_FRACTION = re.compile(r'-\d+|[-+]?\d*\.\d+([eE][-+]?\d+)?')
 
 
 class Rows(NamedTuple):
@@ -75,6 +79,12 @@ def read_rows(path: str | pathlib.Path) -> Rows:
 
 
 def _check_names(rows: Rows) -> None:
+  fractions = [name for name in rows.names if _FRACTION.fullmatch(name)]
+  if 2 * len(fractions) >= len(rows.names) > 0:
+    raise ValueError(
+      f'{rows.path}, line 1 has numbers, such as {fractions[0]!r}, where the '
+      'names of the columns should be. Put a line of names above it.'
+    )
   for number, name in enumerate(rows.names, start=1):
     if not name:
       raise ValueError(

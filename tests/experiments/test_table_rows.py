@@ -51,6 +51,10 @@ def test_quotes_hold_marks_breaks_and_quotes(table):
   assert rows.place(1) == f'{path}, line 5'
 
 
+def test_columns_may_be_called_by_numbers(table):
+  assert columns(table('0,1\n2.5,3\n')) == {'0': ['2.5'], '1': ['3']}
+
+
 def test_line_ends_of_an_old_mac(table):
   assert columns(table('a,b\r1,2\r3,4\r')) == {'a': ['1', '3'], 'b': ['2', '4']}
 
@@ -153,6 +157,9 @@ def test_what_is_wrong_with_a_text_is_said(table):
   assert 'line 3: a quote' in message(table('a,b\n1,2\n1,"2\n3,4\n'))
   assert 'line 2: a quote' in message(table('a,b\n1,"a" b"\n3,4\n'))
   assert "2 columns are called 'a'" in message(table('a,b,a\n1,2,3\n'))
+  assert "line 1 has numbers, such as '5.1'" in (
+    message(table('5.1,3.5,setosa\n4.9,3.0,setosa\n'))
+  )
   assert 'column 2 of 3 has no name' in message(table('a,,b\n1,2,3\n'))
   assert 'has no rows' in message(table('a,b\n'))
   assert 'is empty' in message(table('\n'))
