@@ -239,6 +239,8 @@ def _timeseries(config: ml_collections.ConfigDict) -> None:
     max_speed_change=0.1,
     max_scale=0.1,
     noise=0.05,
+    mix_probability=0.5,
+    max_patches=64,
   )
   config.inputs = dict(
     series=dict(
