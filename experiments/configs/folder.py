@@ -247,6 +247,7 @@ def _timeseries(config: ml_collections.ConfigDict) -> None:
       name='series_windows',
       patch=placeholder(int),
       window=placeholder(int),
+      statistics=True,
       positions=_positions(num_bands=16),
     )
   )
