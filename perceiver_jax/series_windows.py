@@ -52,6 +52,43 @@ def window_spectra(
   return means, logarithms.swapaxes(2, 3)
 
 
+def series_statistics(series: jax.Array) -> jax.Array:
+  """What a series is like as a whole.
+
+  Steps that are zero in all channels, as padding is, do not count.
+
+  Args:
+    series: `[B, T, C]`.
+
+  Returns:
+    `[B, 8 C]`: of each channel the mean and the standard deviation, the mean
+    absolute change from a step to the next, and the quantiles at 0.05, 0.25,
+    0.5, 0.75 and 0.95, each the nearest value that is there.
+  """
+  inside = (series != 0).any(axis=-1, keepdims=True)  # [B, T, 1]
+  counts = jnp.maximum(inside.sum(axis=1), 1)  # [B, 1]
+  mean = series.sum(axis=1) / counts
+  squares = jnp.where(inside, jnp.square(series - mean[:, None]), 0)
+  both = inside[:, 1:] & inside[:, :-1]
+  changes = jnp.where(both, jnp.abs(series[:, 1:] - series[:, :-1]), 0)
+  ordered = jnp.sort(jnp.where(inside, series, jnp.inf), axis=1)
+  places = jnp.round(_QUANTILES * (counts - 1)).astype(jnp.int32)  # [B, 5]
+  quantiles = jnp.take_along_axis(ordered, places[..., None], axis=1)
+  quantiles = jnp.where(inside.any(axis=1)[..., None], quantiles, 0)
+  return jnp.concatenate(
+    [
+      mean,
+      jnp.sqrt(squares.sum(axis=1) / counts),
+      changes.sum(axis=1) / jnp.maximum(both.sum(axis=1), 1),
+      quantiles.reshape(len(series), -1),
+    ],
+    axis=-1,
+  )
+
+
+_QUANTILES = np.array([[0.05, 0.25, 0.5, 0.75, 0.95]], np.float32)
+
+
 @dataclasses.dataclass(kw_only=True)
 class SeriesWindows(hk.Module):
   """Parts of a series, with the mean and the spectrum of what is around them.
@@ -67,6 +104,7 @@ class SeriesWindows(hk.Module):
     scale: the logarithm of the power is multiplied by it, to be of about unit
       size.
     floor: see `window_spectra`.
+    statistics: whether each input also has `series_statistics`.
     name: Haiku name.
   """
 
@@ -75,12 +113,15 @@ class SeriesWindows(hk.Module):
   window: int
   scale: float = 0.25
   floor: float = 1e-4
+  statistics: bool = False
   name: str | None = None
 
   def __call__(
     self, series: jax.Array, *, is_training: bool = False
   ) -> ByteArray:
     """Cuts `[B, T, C]` into T / patch inputs of (patch + 1 + W / 2) C channels.
+
+    With statistics they are 8 C more.
 
     Args:
       series: of about unit variance; `patch` divides T.
@@ -92,5 +133,10 @@ class SeriesWindows(hk.Module):
       series, hop=self.patch, window=self.window, floor=self.floor
     )
     spectra = self.scale * spectra.reshape(*spectra.shape[:2], -1)
-    features = jnp.concatenate([parts, means, spectra], axis=-1)
-    return grid_byte_array(features, self.positions)
+    features = [parts, means, spectra]
+    if self.statistics:
+      whole = series_statistics(series)[:, None]
+      features.append(
+        jnp.broadcast_to(whole, (*parts.shape[:2], whole.shape[-1]))
+      )
+    return grid_byte_array(jnp.concatenate(features, axis=-1), self.positions)

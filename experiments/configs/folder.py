@@ -239,12 +239,15 @@ def _timeseries(config: ml_collections.ConfigDict) -> None:
     max_speed_change=0.1,
     max_scale=0.1,
     noise=0.05,
+    mix_probability=0.5,
+    max_patches=64,
   )
   config.inputs = dict(
     series=dict(
       name='series_windows',
       patch=placeholder(int),
       window=placeholder(int),
+      statistics=True,
       positions=_positions(num_bands=16),
     )
   )

@@ -92,7 +92,7 @@ VARIANTS = {
   ),
   'timeseries': (
     write_series,
-    'series: 2 channels, 600 steps (files have 500 to 600), 200 patches of 3, '
+    'series: 2 channels, 600 steps (files have 500 to 600), 60 patches of 10, '
     '2 classes, 4 + 2 files',
   ),
 }
@@ -140,7 +140,7 @@ def test_a_run_has_plain_values(tmp_path, capsys):
   assert settle(stored, str(data_dir)) == (stored, '')
   assert stored.data.num_steps == 600
   assert stored.data.classes == ['high', 'low']
-  assert stored.inputs.series.patch == 3
+  assert stored.inputs.series.patch == 10
 
 
 @pytest.mark.slow
@@ -318,7 +318,7 @@ def test_a_short_series_is_masked(tmp_path):
     'timeseries', tmp_path / 'own', tmp_path, num_steps=768
   )
   example = prepared(dataset, 0)
-  assert example['input_mask'].tolist() == [True] * 200 + [False] * 56
+  assert example['input_mask'].tolist() == [True] * 50 + [False] * 14
   np.testing.assert_array_equal(example['series'][600:], 0.0)
 
 

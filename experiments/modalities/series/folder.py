@@ -29,9 +29,9 @@ from experiments.modalities.series.files import (
   read_measurements,
   read_series,
 )
+from experiments.modalities.series.mixing import mix_series
 from experiments.modalities.series.view import Series
 
-_MOST_PATCHES = 256
 # Whose spectrum is taken; or four patches.
 _LEAST_WINDOW = 32
 # Bands of the positions are 1 apart, and this many.
@@ -54,6 +54,8 @@ def series_files(
   max_speed_change: float,
   max_scale: float,
   noise: float,
+  mix_probability: float = 0.0,
+  max_patches: int = 256,
 ) -> FileKind:
   """Measurements, kept in standard deviations.
 
@@ -72,6 +74,9 @@ def series_files(
     max_speed_change: see `augment_series`, like those that follow.
     max_scale: of training examples.
     noise: of training examples, in standard deviations.
+    mix_probability: see `mix_series`; above 0 each training example is made of
+      two series.
+    max_patches: that a series is cut into at most.
 
   Returns:
     Examples with `series` float32 `[num_steps, num_channels]` of about zero
@@ -84,13 +89,20 @@ def series_files(
     )
   lengths: Sequence[int] = ()
   if None in (num_steps, num_channels, channels, mean, stddev):
-    suited = _suited(survey, max_steps)
+    suited = _suited(survey, max_steps, max_patches)
     lengths = suited.lengths
     num_steps = num_steps or suited.num_steps
     num_channels = num_channels or suited.num_channels
     channels = suited.channels if channels is None else channels
     mean, stddev = mean or suited.mean, stddev or suited.stddev
-  kept = _Format(num_steps, num_channels, tuple(channels), mean, stddev)
+  kept = _Format(
+    num_steps,
+    num_channels,
+    tuple(channels),
+    mean,
+    stddev,
+    patch_steps(num_steps, max_patches),
+  )
   augment = functools.partial(
     augment_series,
     num_steps=num_steps,
@@ -98,6 +110,10 @@ def series_files(
     max_scale=max_scale,
     noise=noise,
   )
+
+  mix = None
+  if mix_probability:
+    mix = functools.partial(mix_series, probability=mix_probability)
 
   def train_example(example: Example, rng: np.random.Generator) -> Example:
     return kept.masked(*augment(example['series'], rng))
@@ -120,8 +136,9 @@ def series_files(
     prepare=kept.prepare,
     view=kept.view,
     parts=kept.parts,
+    mix=mix,
     chosen=kept.chosen(),
-    note=_note(num_steps, num_channels, lengths),
+    note=_note(kept, lengths),
   )
 
 
@@ -133,10 +150,7 @@ class _Format(NamedTuple):
   channels: tuple[str, ...]
   mean: Sequence[float]
   stddev: Sequence[float]
-
-  @property
-  def patch(self) -> int:
-    return patch_steps(self.num_steps)
+  patch: int
 
   def read(self, path: pathlib.Path) -> Example:
     series = read_series(path, self.channels)
@@ -187,9 +201,9 @@ class _Format(NamedTuple):
     }
 
 
-def patch_steps(num_steps: int) -> int:
-  """Returns the steps of a patch, of which there are at most 256."""
-  return -(-num_steps // _MOST_PATCHES)
+def patch_steps(num_steps: int, max_patches: int) -> int:
+  """Returns the steps of a patch, of which there are at most so many."""
+  return -(-num_steps // max_patches)
 
 
 class _Suited(NamedTuple):
@@ -201,7 +215,7 @@ class _Suited(NamedTuple):
   lengths: list[int]
 
 
-def _suited(survey: Survey, max_steps: int) -> _Suited:
+def _suited(survey: Survey, max_steps: int, max_patches: int) -> _Suited:
   """What suits the training files, and their lengths."""
   files = survey(lambda path: (path, read_measurements(path)))
   num_channels, channels = _common_channels(files)
@@ -214,7 +228,9 @@ def _suited(survey: Survey, max_steps: int) -> _Suited:
   lengths = [len(each) for each in series]
   whole = min(int(quantile(lengths, _WHOLE_SHARE)), max_steps)
   return _Suited(
-    whole_patches(whole, patch_steps),
+    whole_patches(
+      whole, functools.partial(patch_steps, max_patches=max_patches)
+    ),
     num_channels,
     channels,
     rounded_by(steps.mean(axis=0), spread),
@@ -239,12 +255,11 @@ def _common_channels(
   return num_channels, next(named, ())
 
 
-def _note(num_steps: int, num_channels: int, lengths: Sequence[int]) -> str:
-  patch = patch_steps(num_steps)
+def _note(kept: _Format, lengths: Sequence[int]) -> str:
   found = ''
   if lengths:
     found = f' (files have {min(lengths):,} to {max(lengths):,})'
   return (
-    f'series: {num_channels} channels, {num_steps:,} steps{found}, '
-    f'{num_steps // patch} patches of {patch}, '
+    f'series: {kept.num_channels} channels, {kept.num_steps:,} steps{found}, '
+    f'{kept.num_steps // kept.patch} patches of {kept.patch}, '
   )
