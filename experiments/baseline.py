@@ -3,9 +3,12 @@
 from absl import flags
 
 from experiments.data.classical import check_installed
+from experiments.data.dataset import Dataset
 from experiments.host import processes
 from experiments.measuring.classical import classify
+from experiments.measuring.classical_rows import rivals_of_rows
 from experiments.runs.experiment import Experiment
+from experiments.tasks.table.columns import Columns
 
 _BASELINE = flags.DEFINE_bool(
   'baseline',
@@ -27,16 +30,36 @@ def is_wanted() -> bool:
 
 
 def metrics_of(experiment: Experiment) -> dict[str, float]:
-  """Returns `classical/accuracy`, and prints it.
+  """Returns `classical/accuracy`, or of a table `classical/KEY/...`; prints it.
 
   Args:
-    experiment: whose examples have one class each.
+    experiment: whose examples have one class each, or are rows of a table.
 
   Raises:
     ValueError: no classical model is known of such examples.
   """
-  found = classify(experiment.dataset, experiment.task.data.view)
+  task = experiment.task
+  if task.columns is not None:
+    return _metrics_of_rows(experiment.dataset, task.columns)
+  found = classify(experiment.dataset, task.data.view)
   processes.say(
     f'A cheap classical model, {found.name}: accuracy {found.accuracy:.4f}.'
   )
   return {'classical/accuracy': found.accuracy}
+
+
+def _metrics_of_rows(dataset: Dataset, columns: Columns) -> dict[str, float]:
+  rivals = rivals_of_rows(
+    dataset,
+    {each.key: each.files for each in columns.inputs},
+    {each.key: each.head for each in columns.answers},
+  )
+  metrics = {}
+  for column in columns.answers:
+    if column.key not in rivals:
+      continue
+    name, reached = rivals[column.key]
+    told = ', '.join(f'{x} {value:.4f}' for x, value in reached.items())
+    processes.say(f'{column.name} by a cheap classical model, {name}: {told}.')
+    metrics |= {f'classical/{column.key}/{x}': v for x, v in reached.items()}
+  return metrics

@@ -35,7 +35,7 @@ def sections(_) -> tuple[str, ...]:
 def make_task(config: ml_collections.ConfigDict, data_dir: str | None) -> Task:
   """Binds the model to the columns of its table."""
   data = choose('data', {'table': table}, config.data, data_dir)
-  inputs, answers = made(config.data.columns)
+  inputs, answers = columns = made(config.data.columns)
   keys = [each.key for each in inputs]
   balance = construct('loss', Balance, config.loss)
   return Task(
@@ -45,6 +45,7 @@ def make_task(config: ml_collections.ConfigDict, data_dir: str | None) -> Task:
     answer=answer_of_rows(answers, keys),
     tell=tell_rows(answers),
     dataset_metrics=metrics_of_rows(answers, keys),
+    columns=columns,
   )
 
 

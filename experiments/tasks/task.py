@@ -9,6 +9,7 @@ import ml_collections
 from experiments.answers.answer import Answer, DatasetMetrics
 from experiments.data.dataset import DataSpec, Example
 from experiments.stepping.train_state import LossFunction
+from experiments.tasks.table.columns import Columns
 
 
 class Task(NamedTuple):
@@ -24,6 +25,7 @@ class Task(NamedTuple):
       axis, and these examples, to what a person is told: a value of that kind.
     dataset_metrics: besides the means that the loss function returns; None for
       none.
+    columns: of the table that examples are rows of; None of others.
   """
 
   model: hk.TransformedWithState
@@ -32,6 +34,7 @@ class Task(NamedTuple):
   answer: Answer
   tell: Callable[[Sequence[Any], Sequence[Example]], Any]
   dataset_metrics: DatasetMetrics | None = None
+  columns: Columns | None = None
 
 
 class TaskKind(NamedTuple):

@@ -56,9 +56,19 @@ class Input(NamedTuple):
   elements: Mapping[str, Any]
 
 
-def made(
-  columns: Sequence[Settled],
-) -> tuple[list[Input], list[Answered]]:
+class Columns(NamedTuple):
+  """What a run reads of a table.
+
+  Attributes:
+    inputs: columns that the model sees.
+    answers: columns that it is asked for.
+  """
+
+  inputs: Sequence[Input]
+  answers: Sequence[Answered]
+
+
+def made(columns: Sequence[Settled]) -> Columns:
   """Returns inputs and answers of settled columns.
 
   Args:
@@ -82,7 +92,7 @@ def made(
     answers.append(
       Answered(each['name'], each['key'], head, each['asks'], each['weight'])
     )
-  return inputs, answers
+  return Columns(inputs, answers)
 
 
 def _input(column: Settled) -> Input:
