@@ -4,13 +4,15 @@
   python -m experiments.predict --workdir=runs/declaration-mlm \
     --text='All human be[MASK]gs are born free'
   python -m experiments.predict --workdir=runs/flow-embedded first.png second.png
+  python -m experiments.predict --workdir=runs/patients new.csv --save_to=out.csv
 
 prints the likeliest classes of each file. A masked language model fills in
 `[MASK]`, one for each byte; two texts are compared as 'FIRST [SEP] SECOND'. Of
 optical flow, each two files are one input: the flow is written as a picture, as
 .flo and as .npz. Of films, the first 20 seconds are reconstructed: NAME.mp4
 shows them beside the original, with the sound that the model makes;
-NAME_original.mp4 is what it was given. All are written into `predictions/` of
+NAME_original.mp4 is what it was given. Of a table, each row is answered, whatever
+it lacks, and the answers are a table, too. All are written into `predictions/` of
 the run. With --untrusted, files are read in a helper process with limits. Ends
 with exit code 1 where a file could not be read; the others are answered all the
 same.
@@ -86,6 +88,31 @@ def name_of(files: Sequence[str], taken: set[str]) -> str:
   return name
 
 
+def place_of(run: TrainedRun, inputs: Sequence[str]) -> tuple[Any, str]:
+  """Returns the folder to write into, and what to call the files of an input.
+
+  Args:
+    run: that answers.
+    inputs: files and texts.
+
+  Returns:
+    '' for names as the inputs have.
+
+  Raises:
+    ValueError: --save_to names a table, and there is not just one.
+  """
+  place = chosen_run.save_to('predictions')
+  if place.suffix.lower() != '.csv':
+    return place, ''
+  if run.task.columns is None or len(inputs) != 1:
+    raise ValueError(
+      f'--save_to={place} names a table, and those of a single table are '
+      f'written into one; got {len(inputs)} input(s) of the task '
+      f'{run.config.task!r}. Name a folder.'
+    )
+  return place.parent, place.stem
+
+
 def main() -> None:
   """Answers each file."""
   configure_backend()
@@ -99,7 +126,7 @@ def main() -> None:
     raise ValueError('Name files to look at, or give a --text.')
   run = chosen_run.load()
   kind = run.task.answer
-  folder = chosen_run.save_to('predictions')
+  folder, stem = place_of(run, [*files, *texts])
   results, taken, failed = [], set(), False
   with untrusted.reading(), written_here(folder) as here:
     for parts, answer in answers(run, files, texts):
@@ -112,7 +139,7 @@ def main() -> None:
         continue
       written = [
         str(folder / path.relative_to(here))
-        for path in kind.write(answer, here, name_of(parts, taken))
+        for path in kind.write(answer, here, stem or name_of(parts, taken))
       ]
       results.append(_result(name, kind, answer, written))
       if not output.as_json():

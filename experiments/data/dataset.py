@@ -120,6 +120,8 @@ class DataSpec(NamedTuple):
       are averaged.
     besides: makes examples of the shapes of held-out ones that are none, by
       name; a report shows them too.
+    maker: function whose docstring says what examples are, in a module that
+      says what the data are; None for the one that `load` is defined in.
     num_train: training examples, where they are counted before they are read.
   """
 
@@ -134,6 +136,7 @@ class DataSpec(NamedTuple):
   part: Callable[[Example, str], Example] | None = None
   has_recordings: bool = False
   besides: Callable[[], Mapping[str, Example]] = dict
+  maker: Callable[..., Any] | None = None
   num_train: int | None = None
 
 

@@ -151,6 +151,7 @@ def folder_data(
     class_names=tuple(classes),
     files=Files(extensions, read),
     view=kind.view,
+    maker=files_of,
     num_train=None if listed is None else len(listed.files['train']),
   )
 

@@ -4,8 +4,9 @@ import importlib.metadata
 import inspect
 import pathlib
 import re
-from collections.abc import Callable
 from typing import NamedTuple
+
+from experiments.data.dataset import DataSpec
 
 _PACKAGE = 'perceiver-haiku'
 _NOTICE = pathlib.Path(__file__).parents[2] / 'NOTICE'
@@ -28,14 +29,16 @@ class DataNotes(NamedTuple):
   notices: list[str]
 
 
-def data_notes(load: Callable[[], object]) -> DataNotes:
+def data_notes(data: DataSpec) -> DataNotes:
   """Returns what the module of a data set says of it.
 
   Args:
-    load: of its `DataSpec`, defined in the function that makes the latter.
+    data: whose `maker` it is, or else whose `load` is defined in its maker.
   """
-  module = inspect.getmodule(load)
-  maker = vars(module).get(load.__qualname__.partition('.')[0])
+  maker, load = data.maker, data.load
+  module = inspect.getmodule(maker or load)
+  if maker is None:
+    maker = vars(module).get(load.__qualname__.partition('.')[0])
   name = module.__name__.rpartition('.')[2]
   notices = [
     notice

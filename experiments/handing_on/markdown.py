@@ -21,7 +21,20 @@ def block(language: str, *lines: str) -> str:
 
 
 def options_of(values: Mapping[str, Any]) -> str:
-  """Returns a section of a config, which has a `name`, in one line."""
-  options = {key: x for key, x in values.items() if key != 'name'}
+  """Returns a section of a config, which has a `name`, in one line.
+
+  Sections inside it, and lists of these, are left out.
+  """
+  options = {
+    key: x
+    for key, x in values.items()
+    if key != 'name' and not _has_sections(x)
+  }
   listed = ', '.join(f'{key} = {json.dumps(x)}' for key, x in options.items())
   return f'`{values["name"]}`' + (f' ({listed})' if listed else '')
+
+
+def _has_sections(value: Any) -> bool:
+  if isinstance(value, list | tuple):
+    return any(map(_has_sections, value))
+  return isinstance(value, Mapping)

@@ -42,7 +42,7 @@ def model_card(
   """
   inputs = _inputs(exported)
   outputs = jax.tree.unflatten(exported.out_tree, exported.out_avals)
-  notes = data_notes(run.task.data.load)
+  notes = data_notes(run.task.data)
   sections = [
     ('Files', [items(files)]),
     ('Use', _use(inputs, weights_inside)),

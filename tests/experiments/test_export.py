@@ -451,7 +451,7 @@ def test_the_card_has_words_for_every_task():
   ],
 )
 def test_data_say_where_they_are_from(config, about, notice):
-  notes = data_notes(bind(config(), None).task.data.load)
+  notes = data_notes(bind(config(), None).task.data)
   assert notes.about.startswith(about)
   assert notes.examples.startswith('Examples with `')
   assert '  ' not in notes.examples

@@ -103,9 +103,9 @@ class _Record:
   def write(
     self, value: RowAnswers, folder: pathlib.Path, name: str
   ) -> list[pathlib.Path]:
-    """Writes a table of all rows, and the files of a few of them."""
+    """Writes a table of all rows, and the files of their answers."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f'{name}_answers.csv'
+    path = folder / f'{name}.csv'
     rows = [
       {
         f'{column.name}{suffix}': cell

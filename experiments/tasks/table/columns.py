@@ -12,30 +12,18 @@ its preprocessor; an answer has `options`, `weight`, and `asks`, the key of the
 input that its queries are made of, or ''.
 """
 
-import ast
-import copy
 import pathlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from experiments.answers.head import Column
 from experiments.answers.rows.value import Answered
 from experiments.data.modality import ColumnKind
-from experiments.files.kind import FileKind, Survey
-from experiments.host.configuration import check_arguments
+from experiments.files.kind import FileKind
 from experiments.modalities import senses
-from experiments.table.asked import Asked
-from experiments.table.cells import is_empty
 from experiments.table.rows import Rows
 from experiments.tasks.table.heads import HEADS
 
 Settled = Mapping[str, Any]
-# Of a column, read to learn what files are.
-_SURVEYED = 200
-_MOST_NAMED = 3
 
 
 class Input(NamedTuple):
@@ -120,167 +108,6 @@ def _as_tuples(value: Any) -> Any:
   return value
 
 
-class Chooser:
-  """Settles the columns of a table.
-
-  Args:
-    rows: of the table.
-    train: int `[n]`, numbers of the training rows.
-    sections: by kind of inputs, options of its files, None where they are to be
-      chosen from the cells, and below `elements` those of its preprocessor.
-    skip_unreadable: whether cells that cannot be read are left out.
-  """
-
-  def __init__(
-    self,
-    rows: Rows,
-    train: np.ndarray,
-    sections: Mapping[str, Mapping[str, Any]],
-    *,
-    skip_unreadable: bool,
-  ):
-    self._rows, self._train, self._sections = rows, train, sections
-    self._skips = skip_unreadable
-    self._keys: set[str] = set()
-    self._notes: list[str] = []
-
-  def choose(
-    self, inputs: Sequence[Asked], answers: Sequence[Asked]
-  ) -> tuple[list[dict[str, Any]], str]:
-    """Returns settled columns, and what was chosen, in words.
-
-    Args:
-      inputs: with their kinds.
-      answers: with their kinds.
-
-    Raises:
-      ValueError: a kind or an option is unknown, or cells do not fit their
-        kind.
-    """
-    columns = [self._choose_input(each) for each in inputs]
-    by_name = {each['name']: each for each in columns}
-    columns += [self._choose_answer(each, by_name) for each in answers]
-    return columns, '\n'.join(self._notes)
-
-  def _choose_input(self, asked: Asked) -> dict[str, Any]:
-    kinds = senses.columns()
-    if asked.kind not in kinds:
-      raise ValueError(
-        f'The input {asked.name!r} is of no kind {asked.kind!r}: choose one of '
-        f'{sorted(kinds)}.'
-      )
-    kind, section = kinds[asked.kind], copy.deepcopy(self._section(asked.kind))
-    elements = section.pop('elements')
-    options = {**section, **_literals(asked.arguments)}
-    where = f'data.senses.{asked.kind}'
-    check_arguments(where, kind.files, options)
-    cells = [
-      cell_of(kind, self._rows, asked.name, row)
-      for row in self._train
-      if not is_empty(self._rows.columns[asked.name][row])
-    ]
-    if not cells:
-      raise ValueError(
-        f'The column {asked.name!r} has nothing in any training row: leave it '
-        'out of --config.data.inputs.'
-      )
-    try:
-      files = kind.files(self._survey(kind, cells), **options)
-    except (ValueError, OSError) as error:
-      raise ValueError(f'Column {asked.name!r}: {error}') from error
-    self._notes.append(f'{asked.name}: {files.note.rstrip(", ")}')
-    for path, value in files.chosen.items():
-      _take(options, elements, path, value)
-    return {
-      'name': asked.name,
-      'key': self._key(asked.name),
-      'role': 'input',
-      'kind': asked.kind,
-      'files': options,
-      'elements': elements,
-    }
-
-  def _choose_answer(
-    self, asked: Asked, inputs: Mapping[str, Settled]
-  ) -> dict[str, Any]:
-    if asked.kind not in HEADS:
-      raise ValueError(
-        f'The answer {asked.name!r} is of no kind {asked.kind!r}: choose one '
-        f'of {sorted(HEADS)}.'
-      )
-    kind, arguments = HEADS[asked.kind], dict(asked.arguments)
-    weight = arguments.pop('weight', '1')
-    asks = _asking(asked, kind.asks_of, arguments, inputs)
-    found = self._rows.columns[asked.name]
-    chosen = [row for row in self._train if not is_empty(found[row])]
-    if not chosen:
-      raise ValueError(
-        f'The column {asked.name!r} has no answer in any training row.'
-      )
-    column = Column(
-      asked.name,
-      [answer_cell(self._rows, asked.name, row) for row in chosen],
-      {**asks.get('files', {}), **asks.get('elements', {})}
-      | ({'kind': asks['kind']} if asks else {}),
-      [self._cell_that_asks(asks, row) for row in chosen] if asks else (),
-    )
-    options = kind.suited(column, arguments)
-    return {
-      'name': asked.name,
-      'key': self._key(asked.name),
-      'role': 'answer',
-      'kind': asked.kind,
-      'options': options,
-      'asks': asks.get('key', ''),
-      'weight': _weight(asked.name, weight),
-    }
-
-  def _cell_that_asks(self, asks: Settled, row: int) -> Any:
-    if is_empty(self._rows.columns[asks['name']][row]):
-      return None
-    kind = senses.columns()[asks['kind']]
-    return cell_of(kind, self._rows, asks['name'], row)
-
-  def _section(self, kind: str) -> dict[str, Any]:
-    if kind not in self._sections:
-      raise ValueError(
-        f'config.data.senses has no section for inputs of the kind {kind!r}, '
-        f'only for {sorted(self._sections)}.'
-      )
-    return _plain(self._sections[kind])
-
-  def _survey(self, kind: ColumnKind, cells: Sequence[Any]) -> Survey:
-    """Files take long to read; of texts and numbers all are looked at."""
-    step = -(-len(cells) // _SURVEYED)
-    some = cells[::step] if kind.extensions and not kind.is_text else cells
-
-    def survey(read: Callable[[Any], Any]) -> list[Any]:
-      found = []
-      for cell in some:
-        try:
-          found.append(read(cell))
-        except (ValueError, OSError) as error:
-          if not self._skips:
-            raise ValueError(
-              f'{error} Such cells count as empty with '
-              '--config.data.skip_unreadable=True.'
-            ) from error
-      if not found:
-        raise ValueError(f'none of {len(some):,} cells can be read')
-      return found
-
-    return survey
-
-  def _key(self, name: str) -> str:
-    stem = re.sub(r'[^a-z0-9]+', '_', name.lower()).strip('_') or 'column'
-    stem = stem if stem[0].isalpha() else f'column_{stem}'
-    key, number = stem, 2
-    while key in self._keys:
-      key, number = f'{stem}_{number}', number + 1
-    self._keys.add(key)
-    return key
-
-
 def cell_of(kind: ColumnKind, rows: Rows, name: str, row: int) -> Any:
   """Returns what a sense reads: the path of a file, or the cell itself.
 
@@ -330,86 +157,3 @@ def _path(rows: Rows, cell: Any) -> pathlib.Path | None:
   except (OSError, ValueError):
     return None
   return path
-
-
-def _asking(
-  asked: Asked,
-  kinds: Sequence[str],
-  arguments: dict[str, str],
-  inputs: Mapping[str, Settled],
-) -> Settled:
-  """Returns the input whose elements ask, and takes it from the arguments."""
-  if not kinds:
-    return {}
-  fitting = [name for name, each in inputs.items() if each['kind'] in kinds]
-  own = arguments.get('', '')
-  for name in fitting:
-    if own == name or own.startswith(f'{name},'):
-      arguments[''] = own.removeprefix(name).lstrip(', ')
-      return inputs[name]
-  if asked.name in fitting:
-    return inputs[asked.name]
-  if len(fitting) != 1:
-    raise ValueError(
-      f'The answer {asked.name!r} is about an input of the kind '
-      f'{" or ".join(kinds)}, of which there are {len(fitting)}'
-      f'{": " if fitting else ""}{", ".join(fitting[:_MOST_NAMED])}. Name it, '
-      f'as in {asked.name}:{asked.kind}(INPUT).'
-    )
-  return inputs[fitting[0]]
-
-
-def _weight(name: str, text: str) -> float:
-  try:
-    weight = float(text)
-  except ValueError:
-    weight = -1.0
-  if not 0.0 < weight < float('inf'):
-    raise ValueError(
-      f'The weight of {name!r} must be a number above 0, got {text!r}.'
-    )
-  return weight
-
-
-def _literals(arguments: Mapping[str, str]) -> dict[str, Any]:
-  """Returns the values that a person wrote, as Python has them."""
-  values: dict[str, Any] = {}
-  for name, text in arguments.items():
-    try:
-      values[name] = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-      values[name] = text
-  return values
-
-
-def _take(
-  options: dict[str, Any], elements: dict[str, Any], path: str, value: Any
-) -> None:
-  """Sets a value that was chosen, where it is open.
-
-  Args:
-    options: of the files: paths begin with 'data.'.
-    elements: section of the preprocessor: others, such as 'inputs.image.cell'.
-    path: see `DataSpec.chosen`.
-    value: to set.
-  """
-  first, *parts = path.split('.')
-  if first == 'inputs':
-    parts = parts[1:]
-  if first == 'data':
-    (option,) = parts
-    if options.get(option) is None:
-      options[option] = value
-    return
-  section = elements
-  for part in parts[:-1]:
-    section = section.get(part, {})
-  if section.get(parts[-1], 0) is None:
-    section[parts[-1]] = value
-
-
-def _plain(section: Any) -> Any:
-  """Returns a section as dicts."""
-  if hasattr(section, 'items'):
-    return {key: _plain(value) for key, value in section.items()}
-  return section

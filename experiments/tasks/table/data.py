@@ -1,4 +1,4 @@
-"""A table as data: which rows are which, what they have, how they are read."""
+"""A table of people's own: each row has inputs, any of them, and answers."""
 
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,8 @@ from experiments.table.cells import is_empty
 from experiments.table.kinds import guess_answer, guess_inputs, guess_kind
 from experiments.table.rows import Rows, read_rows
 from experiments.table.splits import Splits, split_rows
-from experiments.tasks.table.columns import Chooser, Input, cell_of, made
+from experiments.tasks.table.choosing import Chooser
+from experiments.tasks.table.columns import Input, cell_of, made
 from experiments.tasks.table.examples import (
   FormRow,
   RowExamples,
@@ -72,7 +73,9 @@ def table(
     senses: by kind, see `Chooser`.
 
   Returns:
-    Examples of the form that `examples.py` has.
+    Examples with the arrays of each input, `inputs.KEY...`, as its sense has
+    them, and `inputs.KEY.there` bool, False where a row lacks it: its arrays
+    are then zeros, and not looked at.
   """
   if not 0.0 <= drop_rate < 1.0:
     raise ValueError(f'data.drop_rate must be in [0, 1), got {drop_rate}.')
