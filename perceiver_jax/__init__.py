@@ -82,7 +82,7 @@ from perceiver_jax.preprocessors import (
   Preprocessor,
 )
 from perceiver_jax.queries import GridQueries, LearnedQueries
-from perceiver_jax.series_windows import SeriesWindows
+from perceiver_jax.series_windows import RelativeWindows, SeriesWindows
 from perceiver_jax.tiling import tiled
 from perceiver_jax.token_embedding import TokenEmbedding
 from perceiver_jax.tokenizer import ByteTokenizer
@@ -158,6 +158,7 @@ __all__ = [
   'ProjectedPositions',
   'QueryKeyNorm',
   'RMSNorm',
+  'RelativeWindows',
   'RotaryPositions',
   'SelfAttend',
   'SeriesWindows',

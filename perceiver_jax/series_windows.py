@@ -140,3 +140,58 @@ class SeriesWindows(hk.Module):
         jnp.broadcast_to(whole, (*parts.shape[:2], whole.shape[-1]))
       )
     return grid_byte_array(jnp.concatenate(features, axis=-1), self.positions)
+
+
+def relative_series(
+  series: jax.Array | np.ndarray,
+) -> tuple[jax.Array | np.ndarray, ...]:
+  """Returns a series as seen from its last step.
+
+  Levels and trends that no training series had then look like those that they
+  had (as in reversible instance normalisation, Kim et al., 2022).
+
+  Args:
+    series: `[..., T, C]`, of about unit variance.
+
+  Returns:
+    The differences `[..., T, C]` to the last step in standard deviations of
+    this series; the last step and these deviations, `[..., 1, C]`, which are at
+    least 0.01.
+  """
+  last = series[..., -1:, :]
+  spread = series.std(axis=-2, keepdims=True).clip(_LEAST_SPREAD)
+  return (series - last) / spread, last, spread
+
+
+# Of a series that hardly changes, noise is not made large.
+_LEAST_SPREAD = 0.01
+
+
+@dataclasses.dataclass(kw_only=True)
+class RelativeWindows(SeriesWindows):
+  """Windows of a series as seen from its last step, for forecasts of it.
+
+  Nothing is left that tells its level and its deviation: a model that sees them
+  too, even bounded, leans on them, and fails where they are new to it.
+
+  Attributes:
+    patch: see `SeriesWindows`, like those that follow.
+    positions: encoding of the parts.
+    window: W.
+    scale: of logarithms.
+    floor: of powers.
+    statistics: of the whole.
+    name: Haiku name.
+  """
+
+  def __call__(
+    self, series: jax.Array, *, is_training: bool = False
+  ) -> ByteArray:
+    """Cuts series, see `relative_series`, as `SeriesWindows` does.
+
+    Args:
+      series: `[B, T, C]` of about unit variance; `patch` divides T.
+      is_training: not read.
+    """
+    relative, _, _ = relative_series(series)
+    return super().__call__(relative, is_training=is_training)

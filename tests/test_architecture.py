@@ -55,8 +55,12 @@ LEVELS = (
     'experiments/answers/numbers',
     'experiments/datasets/flow',
   ),
-  # With classes among the rest.
-  ('experiments/answers/judgements', 'experiments/answers/reconstruction'),
+  # With classes, or numbers, among the rest.
+  (
+    'experiments/answers/forecasts',
+    'experiments/answers/judgements',
+    'experiments/answers/reconstruction',
+  ),
   ('experiments/tasks/table',),
   ('experiments/tasks',),
   ('experiments/measuring', 'experiments/runs'),

@@ -88,8 +88,11 @@ class Head(NamedTuple):
     baselines: what was kept of n examples to what trivial predictors reach, as
       (predictor, metric, value), such as ('mean', 'mae', 3.2).
     split: for answers that are part of their input: what is kept of an input
-      and a random generator, or None in evaluation, to what remains of it and
-      the target arrays. None for others.
+      and a random generator, or None in evaluation, to what remains of it, for
+      `prepare` of its sense as in `align`, and the target arrays. Raises a
+      ValueError where too little would remain. None for others.
+    whole: for the same at use: what is kept of an input to all that the model
+      is shown of it, for `prepare`. None for others.
     align: for answers about the elements of an input, which move as it does:
       what is kept of the input, the arrays of `read`, and a random generator,
       or None in evaluation, to what remains of the input and the target arrays.
@@ -122,6 +125,7 @@ class Head(NamedTuple):
     Callable[[Example, np.random.Generator | None], tuple[Example, Example]]
     | None
   ) = None
+  whole: Callable[[Example], Example] | None = None
   align: (
     Callable[
       [Example, Example, np.random.Generator | None], tuple[Example, Example]
@@ -141,7 +145,8 @@ class HeadKind(NamedTuple):
       that says what is wrong with the column.
     make: options, and settled options of the column that asks ({} for none), to
       the head.
-    asks_of: kinds of inputs whose elements ask; () where queries are learned.
+    asks_of: kinds of inputs whose elements ask, or that the answer is part of;
+      () for neither.
   """
 
   suited: Callable[[Column, Mapping[str, str]], dict[str, Any]]

@@ -1,7 +1,10 @@
 """Elements with local features, against loops and closed forms."""
 
+import functools
+
 import haiku as hk
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.signal
@@ -13,7 +16,12 @@ from perceiver_jax.point_neighbourhoods import (
   PointNeighbourhoods,
   neighbourhoods,
 )
-from perceiver_jax.series_windows import SeriesWindows, window_spectra
+from perceiver_jax.series_windows import (
+  RelativeWindows,
+  SeriesWindows,
+  relative_series,
+  window_spectra,
+)
 from perceiver_jax.spectrogram import log_mel_spectrogram
 
 
@@ -357,3 +365,30 @@ def test_parts_have_values_means_and_spectra():
   np.testing.assert_array_equal(
     byte_array.features[0, 2, :6], series[0, 6:9].reshape(-1)
   )
+
+
+def test_a_series_is_seen_from_its_last_step():
+  series = np.random.default_rng(0).normal(2, 3, (2, 12, 3)).astype(np.float32)
+  series[1, :, 2] = 7.0
+  expected = (series - series[:, -1:]) / np.maximum(
+    series.std(axis=1, keepdims=True), 0.01
+  )
+  for kind in (np.asarray, jnp.asarray):
+    relative, last, spread = relative_series(kind(series))
+    np.testing.assert_allclose(relative, expected, atol=1e-5)
+    np.testing.assert_allclose(relative * spread + last, series, atol=1e-5)
+  assert not relative[1, :, 2].any() and spread[1, 0, 2] == np.float32(0.01)
+
+
+def test_relative_windows_do_not_know_the_level_of_a_series():
+  series = np.random.default_rng(0).normal(size=(1, 24, 2)).astype(np.float32)
+
+  def windows(series, kind=RelativeWindows):
+    make = functools.partial(kind, patch=3, positions=None, window=8)
+    return np.asarray(apply(make, series)[1].features)
+
+  relative = (series - series[:, -1:]) / series.std(axis=1, keepdims=True)
+  expected = windows(relative, SeriesWindows)
+  np.testing.assert_allclose(windows(series), expected, atol=1e-4)
+  moved = 5 * series + np.float32([40, -40])
+  np.testing.assert_allclose(windows(moved), expected, atol=2e-3)

@@ -54,7 +54,7 @@ def suited(column: Column, arguments: Mapping[str, str]) -> dict[str, Any]:
   given = read_arguments(asked, arguments, flags=('quantiles', 'log'))
   if given.get('log'):
     raise ValueError(f'{asked} has {given["log"]!r} for log: write log alone.')
-  levels = _levels(asked, given['quantiles']) if 'quantiles' in given else []
+  levels = levels_of(asked, given['quantiles']) if 'quantiles' in given else []
   numbers, is_log = _numbers(asked, column.cells), 'log' in given
   if is_log and numbers.min() <= 0.0:
     raise ValueError(
@@ -83,7 +83,16 @@ def suited(column: Column, arguments: Mapping[str, str]) -> dict[str, Any]:
   }
 
 
-def _levels(asked: str, text: str) -> list[float]:
+def levels_of(asked: str, text: str) -> list[float]:
+  """Returns the levels of quantiles, the median among them.
+
+  Args:
+    asked: what they belong to, for messages.
+    text: such as '0.05|0.95'; '' for those of LEVELS.
+
+  Raises:
+    ValueError: one is no number between 0 and 1.
+  """
   parts = (text or LEVELS).replace(';', '|').split('|')
   levels = {number_argument(asked, 'quantiles', x, 0.0, 1.0) for x in parts}
   if 0.0 in levels:

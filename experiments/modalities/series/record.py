@@ -7,13 +7,16 @@ from experiments.modalities.series.classical import STATISTICS
 from experiments.modalities.series.files import EXTENSIONS
 from experiments.modalities.series.folder import series_files
 from experiments.modalities.series.view import Series, series_html
-from perceiver_jax.series_windows import SeriesWindows
+from perceiver_jax.series_windows import RelativeWindows, SeriesWindows
 
 SERIES = Modality(
   view=Series,
   html=series_html,
   attention=OVER_SERIES,
-  preprocessors={'series_windows': SeriesWindows},
+  preprocessors={
+    'series_windows': SeriesWindows,
+    'relative_windows': RelativeWindows,
+  },
   folders={'series_folder': folder_of(series_files, EXTENSIONS)},
   columns={
     'series': ColumnKind(

@@ -1,0 +1,1 @@
+"""Answers that are the next steps of a series."""
