@@ -5,8 +5,8 @@ import json
 
 import numpy as np
 import pytest
-
 from experiments.answers.cells import to_list
+
 from experiments.answers.forecasts.column import FORECAST
 from experiments.answers.forecasts.cutting import cut, newest, projected
 from experiments.answers.forecasts.period import autocorrelation, find_period

@@ -131,7 +131,10 @@ class Chooser:
     options = kind.suited(column, arguments)
     return {
       'name': asked.name,
-      'key': self._key(asked.name),
+      # An answer that goes on with an input has the name of that.
+      'key': self._key(
+        f'{asked.name} {asked.kind}' if asked.name in inputs else asked.name
+      ),
       'role': 'answer',
       'kind': asked.kind,
       'options': options,

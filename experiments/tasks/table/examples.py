@@ -239,6 +239,9 @@ class RowExamples:
     for each in self._inputs:
       own = dict(kept['inputs'][each.key])
       has = bool(own.pop('there'))
+      for answer in self._answers:
+        if has and answer.asks == each.key and answer.head.whole is not None:
+          own = answer.head.whole(own)
       inputs[each.key] = _input_example(each, own if has else None, None)
     return {'inputs': inputs}
 
@@ -286,8 +289,11 @@ def _with_target(
   head = answer.head
   rng = None if seed is None else np.random.default_rng(seed)
   if head.split is not None:
-    kept, target = head.split(kept, rng)
-    return kept, {**target, 'there': np.bool_(True)}, False
+    try:
+      kept, target = head.split(kept, rng)
+    except ValueError:  # Too short to have an answer.
+      return kept, _no_answer(answer), False
+    return kept, {**target, 'there': np.bool_(True)}, rng is not None
   if head.align is None or not found['there']:
     return kept, found if found['there'] else _no_answer(answer), False
   arrays = {name: x for name, x in found.items() if name != 'there'}

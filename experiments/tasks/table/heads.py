@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from experiments.answers.classes.column import CLASS
 from experiments.answers.classes.labels import LABELS
+from experiments.answers.forecasts.column import FORECAST
 from experiments.answers.head import HeadKind
 from experiments.answers.masks.column import MASK
 from experiments.answers.numbers.column import NUMBER
@@ -13,4 +14,5 @@ HEADS: Mapping[str, HeadKind] = {
   'labels': LABELS,
   'number': NUMBER,
   'mask': MASK,
+  'forecast': FORECAST,
 }
