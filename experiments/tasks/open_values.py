@@ -15,6 +15,7 @@ from experiments.data.dataset import DataSpec
 from experiments.host.configuration import OPEN_KEYS, choose, construct
 from experiments.modalities import senses
 from experiments.stepping.duration import Duration
+from experiments.tasks.table.columns import TYPICAL
 from experiments.tasks.table.data import table
 
 # Elsewhere None is a value like others.
@@ -26,8 +27,10 @@ _FOR_COLUMNS = 'data.senses'
 _TYPICAL = {
   'channels': (),
   'classes': ('one', 'two'),
+  'columns': TYPICAL,
   'frame_rate': 8.0,
   'image_size': 32,
+  'inputs': 'x:number',
   'length': 128,
   'mean': (0.5, 0.5, 0.5),
   'num_channels': 3,

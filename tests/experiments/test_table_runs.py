@@ -12,6 +12,7 @@ from experiments.configs import table as table_config
 from experiments.data.dataset import batch_spec
 from experiments.data.pipeline import evaluation_batches
 from experiments.host.configuration import ConfigError, read_config
+from experiments.runs.experiment import settled as settled_at_the_door
 from experiments.runs.trained import load_run
 from experiments.stepping.train_state import init_shapes
 from experiments.tasks import make_task
@@ -239,6 +240,14 @@ def test_what_is_wrong_with_columns_is_told(path, data_dir, change, told):
   config.data.update(change)
   with pytest.raises((ValueError, ConfigError), match=told):
     settle(config, data_dir)
+
+
+def test_a_wrong_key_is_told_before_the_table_is_looked_at(data_dir):
+  config = small('/there/is/no/table.csv')
+  with config.unlocked():
+    config.encoder.num_latent = 5
+  with pytest.raises(ConfigError, match="did you mean 'num_latents'"):
+    settled_at_the_door(config, data_dir)
 
 
 def test_files_that_are_not_there_are_all_named_before_any_is_read(

@@ -24,6 +24,35 @@ from experiments.table.rows import Rows
 from experiments.tasks.table.heads import HEADS
 
 Settled = Mapping[str, Any]
+# Of a small table; a config is checked with them before its own is looked at.
+TYPICAL: Sequence[Settled] = (
+  {
+    'name': 'x',
+    'key': 'x',
+    'role': 'input',
+    'kind': 'number',
+    'files': {
+      'bins': 1,
+      'center': (0.0,),
+      'spread': (1.0,),
+      'edges': ((0.0, 1.0),),
+    },
+    'elements': {'name': 'cell_features', 'num_channels': 64},
+  },
+  {
+    'name': 'y',
+    'key': 'y',
+    'role': 'answer',
+    'kind': 'class',
+    'options': {
+      'classes': ('a', 'b'),
+      'most_frequent': 'a',
+      'smoothing': 0.1,
+    },
+    'asks': '',
+    'weight': 1.0,
+  },
+)
 
 
 class Input(NamedTuple):

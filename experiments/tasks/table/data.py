@@ -86,7 +86,7 @@ def table(
     validation_share=validation_share,
     seed=validation_seed,
   )
-  note, num_train, chosen = '', None, {}
+  note, num_train = '', None
   if columns is None:
     rows = read_rows(check_table(table))
     asked = _asked(rows, inputs, answers, (split, group))
@@ -97,10 +97,7 @@ def table(
     columns, note = chooser.choose(*asked)
     num_train = len(splits.train)
     note = '\n'.join([*rows.remarks, note, _counts(splits)])
-    chosen = {
-      'data.columns': tuple(columns),
-      'data.inputs': _written(asked[0]),
-    }
+    inputs = _written(asked[0])
   of_inputs, of_answers = made(columns)
   examples = RowExamples(of_inputs, of_answers, drop_rate)
 
@@ -145,7 +142,7 @@ def table(
     example=examples.spec,
     num_classes=None,
     load=load,
-    chosen=chosen,
+    chosen={'data.columns': tuple(columns), 'data.inputs': inputs},
     note=note,
     files=Files(
       EXTENSIONS, read, form=Form(tuple(map(_cell, of_inputs)), read_form)
