@@ -60,6 +60,7 @@ LEVELS = (
     'experiments/answers/forecasts',
     'experiments/answers/judgements',
     'experiments/answers/reconstruction',
+    'experiments/answers/sequences',
   ),
   ('experiments/tasks/table',),
   ('experiments/tasks',),

@@ -5,7 +5,6 @@ import json
 
 import numpy as np
 import pytest
-from experiments.answers.cells import to_list
 
 from experiments.answers.forecasts.column import FORECAST
 from experiments.answers.forecasts.cutting import cut, newest, projected
@@ -13,6 +12,7 @@ from experiments.answers.forecasts.period import autocorrelation, find_period
 from experiments.answers.forecasts.record import FORECASTS
 from experiments.answers.head import Column
 from experiments.modalities.series.folder import series_files
+from experiments.table.cells import to_list
 from perceiver_jax.position_encoding import FourierPositions
 from perceiver_jax.series_windows import RelativeWindows
 from tests.learned_heads import learned
@@ -471,7 +471,7 @@ def test_channels_and_quantiles_are_told_apart(tmp_path):
     'Forecast, heat',
   ]
   page = Page(panels[0].body)
-  assert page.words.endswith('beforeforecast')
+  assert page.words.endswith('beforemodel')
   assert [name for name, _ in page.tags].count('polygon') == 1
 
 

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.answers.answer import Kept
-from experiments.answers.forecasts import drawing
 from experiments.answers.numbers.value import (
   level_name,
   middle_of,
@@ -20,6 +19,7 @@ from experiments.answers.numbers.value import (
 )
 from experiments.pages.axes import number
 from experiments.pages.charts import Line, line_chart
+from experiments.pages.curves import curves_html, predicted, true
 from experiments.pages.page import Section
 from experiments.pages.tables import Html, table
 
@@ -84,18 +84,17 @@ def _mean_known(values: np.ndarray) -> float:
 def _predictors(kind: Kind, kept: Kept) -> dict[str, _Errors]:
   """The errors of the model and of those that it is compared with."""
   kept = {name: np.asarray(x, np.float64) for name, x in kept.items()}
-  true = kept['true']
-  predicted = {
+  found = {
     _MODEL: kept['predicted'][..., middle_of(kind.levels)],
     LAST: kept['last'][:, None],
   }
   if kind.period > 1:
-    predicted |= {SEASONAL: kept['seasonal'], MEAN: kept['base']}
+    found |= {SEASONAL: kept['seasonal'], MEAN: kept['base']}
   units = kind.stddev if kind.is_plain else np.ones_like(kind.stddev)
   # The scales of MASE are in the same units, which it does not depend on.
   return {
-    name: _Errors(units * (x - true), units * kept['naive_error'])
-    for name, x in predicted.items()
+    name: _Errors(units * (x - kept['true']), units * kept['naive_error'])
+    for name, x in found.items()
   }
 
 
@@ -169,13 +168,11 @@ def caption(kind: Kind, kept: Kept) -> Html:
   median = kept['predicted'][..., middle_of(kind.levels)]
   drawings = []
   for i, name in enumerate(kind.channels[:_MOST_DRAWN]):
-    true, said = (
+    came, said = (
       np.asarray(x[:, i], np.float64) * kind.stddev[i] + kind.mean[i]
       for x in (kept['true'], median)
     )
-    drawn = drawing.curves_html(
-      [drawing.truth(true, 0), drawing.forecast(said, 0)]
-    )
+    drawn = curves_html([true(came), predicted(said)])
     drawings.append(f'<div title="{html.escape(name)}">{drawn}</div>')
   return Html(f'MASE: <b>{told}</b>{"".join(drawings)}')
 

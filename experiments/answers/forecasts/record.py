@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from experiments.answers.answer import Answer, Panel
-from experiments.answers.forecasts import drawing
 from experiments.answers.forecasts.value import Forecast
 from experiments.answers.numbers.value import level_name, shortened, told
+from experiments.pages.curves import before, curves_html, predicted
 from experiments.pages.tables import Html
 
 # Steps that a line has.
@@ -86,22 +86,18 @@ def panels_of(answer: Forecast) -> list[Panel]:
 
 def _drawn(answer: Forecast, channel: int) -> Html:
   most = max(_LEAST_DRAWN, _DRAWN * len(answer.values))
-  before = answer.history[-most:, channel]
+  history = answer.history[-most:, channel]
   # From the last step of the history on, so that the lines meet.
-  start = len(before) - 1
+  start = len(history) - 1
 
   def joined(values: np.ndarray) -> np.ndarray:
-    return np.concatenate([before[-1:], values[:, channel]])
+    return np.concatenate([history[-1:], values[:, channel]])
 
   band, interval = None, answer.interval()
   if interval is not None:
     band = (*map(joined, interval), start)
-  return drawing.curves_html(
-    [
-      drawing.history(before),
-      drawing.forecast(joined(answer.values), start),
-    ],
-    band,
+  return curves_html(
+    [before(history), predicted(joined(answer.values), start)], band
   )
 
 

@@ -50,6 +50,40 @@ def augment_series(
     max_scale: of each channel; 0.1 is from 0.9 to 1.1 times.
     noise: standard deviation of what is added to each number.
   """
+  values, inside, _ = augment_steps(
+    series,
+    rng,
+    num_steps=num_steps,
+    max_speed_change=max_speed_change,
+    max_scale=max_scale,
+    noise=noise,
+  )
+  return values, inside
+
+
+def augment_steps(
+  series: np.ndarray,
+  rng: np.random.Generator,
+  *,
+  num_steps: int,
+  max_speed_change: float,
+  max_scale: float,
+  noise: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Does what `augment_series` does, and says where each step comes from.
+
+  Args:
+    series: see `augment_series`, like all that follows.
+    rng: source of randomness.
+    num_steps: of the window.
+    max_speed_change: of the window.
+    max_scale: of each channel.
+    noise: of each number.
+
+  Returns:
+    What `augment_series` returns, and int `[num_steps]`, for each step of the
+    window the nearest of the series; the last where it lies past the end.
+  """
   speed = 1.0 + rng.uniform(-max_speed_change, max_speed_change)
   latest = len(series) - 1 - (num_steps - 1) * speed
   start = rng.uniform(0.0, max(latest, 0.0))
@@ -57,4 +91,6 @@ def augment_series(
   scales = rng.uniform(1 - max_scale, 1 + max_scale, values.shape[1])
   values = values * scales.astype(np.float32)
   values += np.float32(noise) * rng.standard_normal(values.shape, np.float32)
-  return np.where(inside[:, None], values, np.float32(0)), inside
+  values = np.where(inside[:, None], values, np.float32(0))
+  nearest = np.rint(start + speed * np.arange(num_steps)).astype(np.int64)
+  return values, inside, np.minimum(nearest, len(series) - 1)

@@ -26,17 +26,32 @@ def crop(text: bytes, start: int, length: int) -> bytes:
     start: of the crop, in bytes; moves on to where a character begins.
     length: in bytes; less where a character would be cut or the text ends.
   """
+  start, stop = crop_ends(text, start, length)
+  return text[start:stop]
+
+
+def crop_ends(text: bytes, start: int, length: int) -> tuple[int, int]:
+  """Returns where a `crop` begins and ends, in bytes."""
   stop = min(start + length, len(text))
   while 0 < stop < len(text) and _continues_character(text[stop]):
     stop -= 1
   while start < stop and _continues_character(text[start]):
     start += 1
-  return text[start:stop]
+  return start, stop
 
 
 def random_crop(text: bytes, length: int, rng: np.random.Generator) -> bytes:
   """Returns a crop whose start is uniform; a shorter text as it is."""
-  return crop(text, int(rng.integers(max(0, len(text) - length) + 1)), length)
+  start, stop = random_ends(text, length, rng)
+  return text[start:stop]
+
+
+def random_ends(
+  text: bytes, length: int, rng: np.random.Generator
+) -> tuple[int, int]:
+  """Returns where a `random_crop` begins and ends, in bytes."""
+  start = int(rng.integers(max(0, len(text) - length) + 1))
+  return crop_ends(text, start, length)
 
 
 def pieces(texts: Sequence[bytes], length: int) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""Forecasts as drawings that need no style sheet."""
+"""Curves that were predicted, as drawings that need no style sheet."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -32,18 +32,18 @@ class Curve(NamedTuple):
   colour: np.ndarray
 
 
-def history(values: np.ndarray) -> Curve:
-  """Returns what was before, `[n]`, in grey."""
+def before(values: np.ndarray) -> Curve:
+  """Returns what was before, float `[n]`, in grey."""
   return Curve('before', values, 0, _GREY)
 
 
-def forecast(values: np.ndarray, start: int) -> Curve:
-  """Returns a forecast `[K]`, from a step on."""
-  return Curve('forecast', values, start, _COLOURS[0])
+def predicted(values: np.ndarray, start: int = 0) -> Curve:
+  """Returns what a model says, float `[n]`, from a step on."""
+  return Curve('model', values, start, _COLOURS[0])
 
 
-def truth(values: np.ndarray, start: int) -> Curve:
-  """Returns what came `[K]`, from a step on."""
+def true(values: np.ndarray, start: int = 0) -> Curve:
+  """Returns what is so, float `[n]`, from a step on; not known where NaN."""
   return Curve('true', values, start, _COLOURS[1])
 
 
@@ -55,12 +55,12 @@ def curves_html(
 
   Args:
     curves: at least one.
-    band: lower and upper ends `[K]` of an interval about the forecast, and the
-      step where it begins; None for none.
+    band: lower and upper ends `[n]` of an interval about what is predicted, and
+      the step where it begins; None for none.
   """
   ends = [] if band is None else list(band[:2])
   values = np.concatenate([*(curve.values for curve in curves), *ends])
-  low, high = float(values.min()), float(values.max())
+  low, high = float(np.nanmin(values)), float(np.nanmax(values))
   last = max(1, *(curve.start + len(curve.values) - 1 for curve in curves))
 
   def places(values: np.ndarray, start: int) -> list[str]:
@@ -69,6 +69,7 @@ def curves_html(
       f'{(start + i) * WIDTH / last:.1f},'
       f'{_HEIGHT - _EDGE - (value - low) * scale:.1f}'
       for i, value in enumerate(values)
+      if np.isfinite(value)
     ]
 
   drawn = ''
