@@ -22,7 +22,10 @@ from tests.pages import Page
 
 INPUTS = 'picture:images,load:series,note:text,age:number,sex:category'
 ANSWERS = 'ill:class,risk:number'
-NAMES = ('picture', 'load', 'note', 'age', 'sex', 'born', 'ill', 'risk', 'use')
+NAMES = (
+  *('picture', 'load', 'note', 'age', 'sex', 'born', 'ill', 'risk', 'use'),
+  *('tags', 'seg', 'stage'),
+)
 ROWS = 20
 
 
@@ -34,8 +37,10 @@ def write_table(folder, name='rows.csv'):
     ill = i % 2
     pixels = np.full((12, 12, 3), 60 + 120 * ill, np.uint8)
     Image.fromarray(pixels).save(folder / f'{i}.png')
-    np.savetxt(folder / f'{i}.txt', rng.normal(ill, 0.1, (40, 1)))
-    (folder / f'{i}.txt').rename(folder / f'load{i}.csv')
+    numbers = np.zeros((12, 12), np.uint8)
+    numbers[:, 6 + i % 4 :] = 1 + ill
+    Image.fromarray(numbers).save(folder / f'{i}_seg.png')
+    np.savetxt(folder / f'load{i}.csv', rng.normal(ill, 0.1, (40, 1)))
     rows.append(
       {
         'picture': '' if i % 5 == 1 else f'{i}.png',
@@ -49,6 +54,9 @@ def write_table(folder, name='rows.csv'):
         'ill': '' if i == 6 else ['no', 'yes'][ill],
         'risk': '' if i == 7 else str(10.0 * ill + i / 10),
         'use': 'test' if i % 4 == 3 else 'train',
+        'tags': 'odd|old' if ill and i > 9 else 'odd' if ill else '[]',
+        'seg': '' if i % 5 == 1 else f'{i}_seg.png',
+        'stage': json.dumps(['rest'] * 20 + ['walk'] * 20),
       }
     )
   path = folder / name
@@ -285,6 +293,7 @@ def test_cells_that_cannot_be_read_may_count_as_empty(
 def test_shapes_of_a_table_that_is_all_guessed(path, data_dir):
   config = small(path)
   config.data.inputs = None
+  config.data.answers = 'ill,risk,tags,seg,stage:sequence(load)'
   config, _ = settle(config, data_dir)
   kinds = {each['name']: each['kind'] for each in config.data.columns}
   assert kinds == {
@@ -296,6 +305,9 @@ def test_shapes_of_a_table_that_is_all_guessed(path, data_dir):
     'born': 'date',
     'ill': 'class',
     'risk': 'number',
+    'tags': 'labels',
+    'seg': 'mask',
+    'stage': 'sequence',
   }
   task = make_task(config, data_dir)
   params, _ = init_shapes(task.model, batch_spec(task.data.example, 2))
@@ -326,3 +338,31 @@ def test_a_run_from_table_to_answers(path, data_dir, tmp_path):
     cells = list(csv.DictReader(file))
   assert [row['row'] for row in cells] == ['1', '2', '3']
   assert {row['ill'] for row in cells} <= {'no', 'yes'}
+
+
+@pytest.mark.slow
+def test_all_kinds_of_answers_in_one_run(path, data_dir, tmp_path):
+  config = small(path)
+  config.data.answers = (
+    'ill:class,tags:labels,risk:number(quantiles),seg:mask,'
+    'stage:sequence(load),load:forecast(4)'
+  )
+  workdir = tmp_path / 'run'
+  results = train_and_evaluate(config, workdir, data_dir)
+  scores = {
+    *('ill/accuracy', 'tags/mean_average_precision', 'risk/r2'),
+    *('seg/mean_iou', 'stage/macro_f1', 'load_forecast/skill'),
+  }
+  assert scores <= {name.removeprefix('test/') for name in results}
+  assert np.isfinite(results['test/score'])
+  run = load_run(workdir, data_dir=data_dir)
+  wanted = path.parent / 'two.csv'
+  wanted.write_text('picture,load,age\n0.png,load0.csv,50\n,load1.csv,51\n')
+  answers = run.predict(wanted)
+  names = {'ill', 'tags', 'risk', 'seg', 'stage', 'load'}
+  assert [set(row) for row in answers.rows] == [names] * 2
+  written = run.task.answer.write(answers, tmp_path / 'answers', 'two')
+  assert written[0].name == 'two.csv'
+  assert any(each.suffix == '.png' for each in written)
+  told = run.task.answer.lines(answers, 2)
+  assert len(told) == 2 and all('stage' in line for line in told)

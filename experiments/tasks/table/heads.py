@@ -8,11 +8,13 @@ from experiments.answers.forecasts.column import FORECAST
 from experiments.answers.head import HeadKind
 from experiments.answers.masks.column import MASK
 from experiments.answers.numbers.column import NUMBER
+from experiments.answers.sequences.column import SEQUENCE
 
 HEADS: Mapping[str, HeadKind] = {
   'class': CLASS,
   'labels': LABELS,
   'number': NUMBER,
   'mask': MASK,
+  'sequence': SEQUENCE,
   'forecast': FORECAST,
 }
