@@ -23,6 +23,8 @@ _MOST_PARTS = 8
 _MOST_NAME = 120
 
 
+# What browsers send; the second where there need not be a file.
+_FORMS = ('multipart/form-data', 'application/x-www-form-urlencoded')
 # Of runs without a form, and of those that have one.
 _PART = {False: 'file', True: 'value for each cell'}
 _JSON = {False: '{"text": "..."}', True: '{"cells": {"NAME": ...}}'}
@@ -121,7 +123,8 @@ async def _take(
 ) -> Upload:
   kind = request.headers.get('content-type', '').partition(';')[0].strip()
   is_json = kind.lower() == 'application/json'
-  if kind.lower() != 'multipart/form-data' and not is_json:
+  is_form = kind.lower() in _FORMS[: 1 + _has_form(limits)]
+  if not is_form and not is_json:
     raise HTTPException(
       415,
       f'Send multipart/form-data with a {_PART[_has_form(limits)]}, or JSON: '
