@@ -5,13 +5,17 @@ along a side of a window.
 """
 
 import dataclasses
+import functools
+import itertools
+import math
 
 import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from perceiver_jax.byte_array import ByteArray
+from perceiver_jax.byte_array import ByteArray, encoded, permute
+from perceiver_jax.layers import Linear
 from perceiver_jax.patches import space_to_depth
 from perceiver_jax.position_encoding import PositionEncoding
 from perceiver_jax.preprocessors import grid_byte_array
@@ -54,6 +58,55 @@ def oriented_gradients(
   return cells.mean(axis=(2, 4))
 
 
+# Along a side: cells, each of 8 x 8 pixels.
+_CELLS, _CELL, _ORIENTATIONS = 8, 8, 9
+# Of each colour, in standard deviations: four ranges.
+_EDGES = np.array([-1.0, 0.0, 1.0], np.float32)
+
+
+def overview_features(images: jax.Array) -> jax.Array:
+  """Describes images as a whole, each feature of about unit size or less.
+
+  Of the image in 64 x 64 pixels they are: histograms of oriented gradients in
+  8 x 8 cells, each four neighbours of which are scaled to unit length together
+  (Dalal and Triggs, 2005); the mean colours of the cells; and the share of
+  pixels in each of 4^c ranges of colours, compared with equal shares.
+
+  Args:
+    images: `[B, H, W, c]`, of about zero mean and unit variance.
+
+  Returns:
+    `[B, 49 * 36 + 64 c + 4^c]`.
+  """
+  batch, _, _, colours = images.shape
+  side = _CELLS * _CELL
+  images = jax.image.resize(images, (batch, side, side, colours), 'linear')
+  cells = oriented_gradients(images, cell=_CELL, orientations=_ORIENTATIONS)
+  blocks = jnp.concatenate(
+    [
+      cells[:, down : down + _CELLS - 1, right : right + _CELLS - 1]
+      for down, right in itertools.product(range(2), range(2))
+    ],
+    axis=-1,
+  )  # [B, 7, 7, 36]
+  lengths = jnp.linalg.norm(blocks, axis=-1, keepdims=True)
+  blocks = blocks / (lengths + _FAINT) * math.sqrt(blocks.shape[-1])
+  means = images.reshape(batch, _CELLS, _CELL, _CELLS, _CELL, colours)
+  means = means.mean(axis=(2, 4))
+  ranges = (images[..., None] > _EDGES[None, None, None, None]).sum(axis=-1)
+  codes = (ranges * 4 ** np.arange(colours)[None, None, None]).sum(axis=-1)
+  kinds = 4**colours
+  counts = jax.vmap(functools.partial(jnp.bincount, length=kinds))(
+    codes.reshape(batch, -1)
+  )
+  shares = (counts / side**2).astype(images.dtype)
+  # The root, since most are small: equal shares become 1.
+  shares = jnp.sqrt(kinds * shares)
+  return jnp.concatenate(
+    [x.reshape(batch, -1) for x in (blocks, means, shares)], axis=-1
+  )
+
+
 @dataclasses.dataclass(kw_only=True)
 class ImageWindows(hk.Module):
   """Overlapping windows of an image, by their colours and gradients.
@@ -69,6 +122,12 @@ class ImageWindows(hk.Module):
     positions: encoding of the grid of cells, or None.
     reach: cells that a window takes in on each side of its own.
     orientations: of the histograms.
+    drop_rate: share of the windows that training leaves out, others at each
+      step and the same of a whole batch: it then costs as much less.
+    overviews: inputs that are no windows: each is a linear layer of all
+      `overview_features`, of which training leaves out half, then a GELU. Where
+      there are any, an input tells by one more channel whether it is one; it
+      has no position.
     name: Haiku name.
   """
 
@@ -76,7 +135,16 @@ class ImageWindows(hk.Module):
   positions: PositionEncoding | None
   reach: int = 1
   orientations: int = 9
+  drop_rate: float = 0.0
+  overviews: int = 0
   name: str | None = None
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.overviews < 0:
+      raise ValueError(f'overviews must not be negative, got {self.overviews}.')
+    if not 0.0 <= self.drop_rate < 1.0:
+      raise ValueError(f'drop_rate must be in [0, 1), got {self.drop_rate}.')
 
   def __call__(
     self, images: jax.Array, *, is_training: bool = False
@@ -85,12 +153,49 @@ class ImageWindows(hk.Module):
 
     Args:
       images: `[B, H, W, c]`, `cell` divides H and W.
-      is_training: not read.
+      is_training: whether windows and features of overviews are left out.
 
     Returns:
-      H / cell x W / cell inputs of cell^2 c + (2 reach + 1)^2 (c + o) channels.
+      The overviews, then H / cell x W / cell windows of cell^2 c + (2 reach +
+      1)^2 (c + o) channels.
     """
-    del is_training
+    windows = grid_byte_array(self._windows(images), self.positions)
+    if is_training and self.drop_rate:
+      order = jax.random.permutation(
+        hk.next_rng_key(), windows.features.shape[1]
+      )
+      kept = max(1, round((1.0 - self.drop_rate) * len(order)))
+      windows = permute(windows, order[:kept])
+    if not self.overviews:
+      return windows
+    return self._with_overviews(windows, images, is_training)
+
+  @hk.transparent  # Keeps the method out of the parameters' names.
+  def _with_overviews(
+    self, windows: ByteArray, images: jax.Array, is_training: bool
+  ) -> ByteArray:
+    """Puts the overviews first."""
+    seen = overview_features(images)
+    if is_training:
+      seen = hk.dropout(hk.next_rng_key(), 0.5, seen)
+    batch, _, channels = windows.features.shape
+    linear = Linear(output_channels=self.overviews * channels, name='overview')
+    overviews = jax.nn.gelu(linear(seen))
+    overviews = overviews.reshape(batch, self.overviews, channels)
+    features = jnp.concatenate(
+      [
+        jnp.pad(overviews, ((0, 0), (0, 0), (0, 1)), constant_values=1.0),
+        jnp.pad(windows.features, ((0, 0), (0, 0), (0, 1))),
+      ],
+      axis=1,
+    )
+    positions = windows.positions
+    if positions is not None:
+      positions = jnp.pad(encoded(positions), ((self.overviews, 0), (0, 0)))
+    return ByteArray(features, positions)
+
+  def _windows(self, images: jax.Array) -> jax.Array:
+    """Returns the features of windows, `[B, h, w, channels]`."""
     pixels = space_to_depth(images, (self.cell, self.cell))  # [B, h, w, ...]
     colours = pixels.reshape(*pixels.shape[:3], self.cell**2, -1).mean(axis=3)
     gradients = _around(
@@ -105,7 +210,7 @@ class ImageWindows(hk.Module):
       _around(colours, self.reach),
       gradients / (lengths + _FAINT) * np.sqrt(gradients.shape[-1]),
     ]
-    return grid_byte_array(jnp.concatenate(features, axis=-1), self.positions)
+    return jnp.concatenate(features, axis=-1)
 
 
 # Added to the length of a window's gradients, which are of images of about unit

@@ -43,6 +43,8 @@ class Layout:
       labels one axis in the order of the input.
     order: `[M]` int, the point of the grid, in row-major order, that each
       element lies at; None for elements in order.
+    everywhere: number of elements, the first, that are about the whole input
+      and lie at no point of it.
     values: `[B, *grid_shape]` float32, what was measured at the points of a
       grid that only the model has: the bins of a spectrogram, as it sees them.
       None where the input itself shows it.
@@ -50,10 +52,17 @@ class Layout:
 
   grid_shape: tuple[int, ...] = dataclasses.field(metadata={'static': True})
   order: jax.Array | None = None
+  everywhere: int = dataclasses.field(default=0, metadata={'static': True})
   values: jax.Array | None = None
 
   def to_grid(self, x: jax.Array) -> jax.Array:
-    """Puts values of elements `[..., M]` in their places `[..., *grid]`."""
+    """Puts values of elements `[..., M]` in their places `[..., *grid]`.
+
+    What belongs to the whole input is shared out over all points.
+    """
+    whole, x = jnp.split(x, [self.everywhere], axis=-1)
+    if self.everywhere:
+      x = x + whole.sum(axis=-1, keepdims=True) / x.shape[-1]
     if self.order is not None:
       x = x[..., jnp.argsort(self.order)]
     return x.reshape(*x.shape[:-1], *self.grid_shape)
@@ -92,7 +101,8 @@ def layout_of(
     case Patches():
       return _grid(_divided(grid_shape, preprocessor.patch_shape))
     case ImageWindows():
-      return _grid(_divided(grid_shape, (preprocessor.cell,) * 2))
+      grid = _grid(_divided(grid_shape, (preprocessor.cell,) * 2))
+      return dataclasses.replace(grid, everywhere=preprocessor.overviews)
     case AudioPatches() | MelFrames() | SeriesWindows():
       return _grid((num_elements,))
     case MelSpectrogram():

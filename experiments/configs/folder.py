@@ -102,11 +102,14 @@ def _image(config: ml_collections.ConfigDict) -> None:
     max_shift=0.05,
     mirror_probability=0.0,  # A mirrored letter is another letter.
     mixup_alpha=0.4,
+    max_patches=8,
   )
   config.inputs = dict(
     image=dict(
       name='image_windows',
       cell=placeholder(int),
+      drop_rate=0.25,
+      overviews=4,
       positions=_positions(num_bands=8),
     )
   )

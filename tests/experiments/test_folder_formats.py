@@ -104,8 +104,8 @@ def test_a_whole_image_is_squashed():
   np.testing.assert_array_equal(squash(image, 5), np.full((5, 5, 3), 77))
 
 
-def test_patches_of_images_are_at_most_256():
-  assert [patch_side(side) for side in (1, 16, 17, 28, 64, 96)] == [
+def test_patches_of_images_are_at_most_so_many():
+  assert [patch_side(side, 16) for side in (1, 16, 17, 28, 64, 96)] == [
     1,
     1,
     2,

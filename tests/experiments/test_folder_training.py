@@ -69,7 +69,7 @@ def write_series(path, high, i):
 VARIANTS = {
   'image': (
     write_image,
-    'image: 20 x 20 pixels, 100 patches of 2 x 2, 2 classes, 4 + 2 files',
+    'image: 21 x 21 pixels, 49 patches of 3 x 3, 2 classes, 4 + 2 files',
   ),
   'audio': (
     write_sound,
@@ -406,8 +406,8 @@ def test_sizes_that_are_no_whole_patches(tmp_path):
   write_folder(tmp_path, write_image)
   config = folder_config.get_config('image')
   config.data.root = str(tmp_path)
-  config.data.image_size = 35
-  with pytest.raises(ValueError, match=r'data\.image_size = 35 .* such as 36'):
+  config.data.image_size = 37
+  with pytest.raises(ValueError, match=r'data\.image_size = 37 .* such as 40'):
     settle(config, None)
 
 

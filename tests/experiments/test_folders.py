@@ -283,8 +283,8 @@ def test_values_that_are_given_stay(root):
   settled, note = settle(config, None)
   assert settled.data.image_size == 32
   assert settled.data.mean == (0.5, 0.5, 0.5)
-  assert settled.inputs.image.cell == 2
-  assert note.startswith('image: 32 x 32 pixels, 256 patches of 2 x 2')
+  assert settled.inputs.image.cell == 4
+  assert note.startswith('image: 32 x 32 pixels, 64 patches of 4 x 4')
 
 
 def test_what_the_data_does_not_say(root):

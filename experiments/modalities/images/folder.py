@@ -16,8 +16,6 @@ from experiments.modalities.images.files import read_image
 from experiments.modalities.images.mixing import mix_pair
 from experiments.modalities.images.view import Image, to_pixels
 
-# Along a side: at most 256 in all.
-_MOST_PATCHES = 16
 # Decoded are so many times the pixels along a side that resizing asks for.
 _SPARE = 2
 # Images of one colour have no deviation to divide by.
@@ -29,9 +27,9 @@ def squash(image: PIL.Image.Image, side: int) -> np.ndarray:
   return np.asarray(image.resize((side, side), PIL.Image.Resampling.BICUBIC))
 
 
-def patch_side(image_size: int) -> int:
-  """Returns the side of patches, of which there are at most 16 x 16."""
-  return -(-image_size // _MOST_PATCHES)
+def patch_side(image_size: int, max_patches: int) -> int:
+  """Returns the side of patches, of which so many lie along the image's."""
+  return -(-image_size // max_patches)
 
 
 def image_files(
@@ -48,6 +46,7 @@ def image_files(
   mirror_probability: float,
   mixup_alpha: float = 0.0,
   cutmix: bool = False,
+  max_patches: int = 16,
 ) -> FileKind:
   """Images, kept in their final size.
 
@@ -65,6 +64,7 @@ def image_files(
     mirror_probability: of exchanging left and right in training images.
     mixup_alpha: see `mix_pair`.
     cutmix: see `mix_pair`; with neither, training images are whole.
+    max_patches: along a side.
 
   Returns:
     Examples with `image` float32 `[image_size, image_size, 3]` of about zero
@@ -73,10 +73,11 @@ def image_files(
   if not 0.0 <= max_scale < 1.0:
     raise ValueError(f'data.max_scale must be in [0, 1), got {max_scale}.')
   if None in (image_size, mean, stddev):
-    suited = _suited(survey, max_image_size)
+    suited = _suited(survey, max_image_size, max_patches)
     image_size = image_size or suited.image_size
     mean, stddev = mean or suited.mean, stddev or suited.stddev
-  check_patches('image_size', image_size, patch_side(image_size))
+  side = patch_side(image_size, max_patches)
+  check_patches('image_size', image_size, side)
   offset, scale = (np.array(x, np.float32) for x in (mean, stddev))
   augment = functools.partial(
     random_affine,
@@ -99,7 +100,7 @@ def image_files(
       image = image[:, ::-1]
     return normalised(image)
 
-  shape, side = (image_size, image_size, 3), patch_side(image_size)
+  shape = (image_size, image_size, 3)
   return FileKind(
     read=lambda path: {
       'image': squash(read_image(path, _SPARE * image_size), image_size)
@@ -122,7 +123,7 @@ def image_files(
       'inputs.image.positions.max_resolution': (max(2, image_size // side),)
       * 2,
     },
-    note=_note(image_size),
+    note=_note(image_size, side),
   )
 
 
@@ -132,7 +133,7 @@ class _Suited(NamedTuple):
   stddev: tuple[float, ...]
 
 
-def _suited(survey: Survey, max_image_size: int) -> _Suited:
+def _suited(survey: Survey, max_image_size: int, max_patches: int) -> _Suited:
   """What suits the training images."""
   surveyed = survey(
     lambda path: _measure(
@@ -143,7 +144,7 @@ def _suited(survey: Survey, max_image_size: int) -> _Suited:
   colours = np.concatenate([each.reshape(-1, 3) for each in pixels]) / 255.0
   side = min(int(np.median(sides)), max_image_size)
   return _Suited(
-    whole_patches(side, patch_side),
+    whole_patches(side, functools.partial(patch_side, max_patches=max_patches)),
     rounded(colours.mean(axis=0)),
     rounded(np.maximum(colours.std(axis=0), _LEAST_STDDEV)),
   )
@@ -155,8 +156,7 @@ def _measure(image: PIL.Image.Image, most: int) -> tuple[int, np.ndarray]:
   return side, squash(image, min(side, most))
 
 
-def _note(image_size: int) -> str:
-  side = patch_side(image_size)
+def _note(image_size: int, side: int) -> str:
   patches = image_size // side
   return (
     f'image: {image_size} x {image_size} pixels, {patches**2} patches of '
