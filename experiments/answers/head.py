@@ -147,8 +147,11 @@ class HeadKind(NamedTuple):
       the head.
     asks_of: kinds of inputs whose elements ask, or that the answer is part of;
       () for neither.
+    needs: options of the input that is asked about, and of its preprocessor
+      below `elements`, that the answer needs, by the kind of the input.
   """
 
   suited: Callable[[Column, Mapping[str, str]], dict[str, Any]]
   make: Callable[[Options, Options], Head]
   asks_of: tuple[str, ...] = ()
+  needs: Mapping[str, Mapping[str, Any]] = types.MappingProxyType({})

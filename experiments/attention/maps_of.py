@@ -206,7 +206,7 @@ def _counts(lookups: Lookups) -> dict[str, int]:
   """Returns the elements of each modality, without padding."""
   counts, start = {}, 0
   for name, layout in lookups.layouts.items():
-    size = math.prod(layout.grid_shape)
+    size = layout.everywhere + math.prod(layout.grid_shape)
     counts[name] = size
     if lookups.mask is not None:
       mask = np.asarray(lookups.mask[0, start : start + size])

@@ -53,7 +53,7 @@ def test_columns_are_settled_once(settled, data_dir):
   assert columns['picture']['files']['image_size'] == 12
   assert columns['load']['elements']['patch'] == 1
   assert columns['ill']['options']['classes'] == ['no', 'yes']
-  assert 'picture: image: 12 x 12 pixels, 144 patches of 1 x 1' in note
+  assert 'picture: image: 12 x 12 pixels, 36 patches of 2 x 2' in note
   assert '13 to train, 2 to validate, 5 to test' in note
 
 

@@ -220,4 +220,8 @@ def _told(
   )
 
 
-FORECAST = HeadKind(suited, make, asks_of=('series',))
+# As it is answered, a series is seen: from its last step.
+_RELATIVE = {'elements': {'name': 'relative_windows'}}
+FORECAST = HeadKind(
+  suited, make, asks_of=('series',), needs={'series': _RELATIVE}
+)

@@ -254,4 +254,6 @@ def _cells(value: Mask) -> dict[str, float]:
   }
 
 
-MASK = HeadKind(suited, make, asks_of=('images',))
+# Each cell asks, in training too, for pixels of its own: few of them.
+_CELLS = {'max_patches': 16, 'elements': {'drop_rate': 0.0, 'overviews': 0}}
+MASK = HeadKind(suited, make, asks_of=('images',), needs={'images': _CELLS})

@@ -61,12 +61,17 @@ class Chooser:
       ValueError: a kind or an option is unknown, or cells do not fit their
         kind.
     """
-    columns = [self._choose_input(each) for each in inputs]
+    needs = _needs(inputs, answers)
+    columns = [
+      self._choose_input(each, needs.get(each.name, ())) for each in inputs
+    ]
     by_name = {each['name']: each for each in columns}
     columns += [self._choose_answer(each, by_name) for each in answers]
     return columns, '\n'.join(self._notes)
 
-  def _choose_input(self, asked: Asked) -> dict[str, Any]:
+  def _choose_input(
+    self, asked: Asked, needs: Sequence[Mapping[str, Any]]
+  ) -> dict[str, Any]:
     kinds = senses.columns()
     if asked.kind not in kinds:
       raise ValueError(
@@ -75,6 +80,9 @@ class Chooser:
       )
     kind, section = kinds[asked.kind], copy.deepcopy(self._section(asked.kind))
     elements = section.pop('elements')
+    for needed in needs:
+      section |= {key: x for key, x in needed.items() if key != 'elements'}
+      elements |= needed.get('elements', {})
     options = {**section, **_literals(asked.arguments)}
     where = f'data.senses.{asked.kind}'
     check_arguments(where, kind.files, options)
@@ -114,7 +122,9 @@ class Chooser:
       )
     kind, arguments = HEADS[asked.kind], dict(asked.arguments)
     weight = arguments.pop('weight', '1')
-    asks = _asking(asked, kind.asks_of, arguments, inputs)
+    kinds = {name: each['kind'] for name, each in inputs.items()}
+    asking = _asking(asked, kind.asks_of, arguments, kinds)
+    asks = inputs[asking] if asking else {}
     found = self._rows.columns[asked.name]
     chosen = [row for row in self._train if not is_empty(found[row])]
     if not chosen:
@@ -188,23 +198,46 @@ class Chooser:
     return key
 
 
+def _needs(
+  inputs: Sequence[Asked], answers: Sequence[Asked]
+) -> dict[str, list[Mapping[str, Any]]]:
+  """Returns what answers need of the inputs that they are about."""
+  kinds = {each.name: each.kind for each in inputs}
+  found: dict[str, list[Mapping[str, Any]]] = {}
+  for asked in answers:
+    head = HEADS.get(asked.kind)
+    if head is None or not head.needs:
+      continue
+    name = _asking(asked, head.asks_of, dict(asked.arguments), kinds)
+    if kinds[name] in head.needs:
+      found.setdefault(name, []).append(head.needs[kinds[name]])
+  return found
+
+
 def _asking(
   asked: Asked,
   kinds: Sequence[str],
   arguments: dict[str, str],
-  inputs: Mapping[str, Settled],
-) -> Settled:
-  """Returns the input whose elements ask, and takes it from the arguments."""
+  inputs: Mapping[str, str],
+) -> str:
+  """Returns the input that an answer is about, and takes it from the arguments.
+
+  Args:
+    asked: the answer.
+    kinds: of inputs that it may be about; () for none.
+    arguments: of the answer.
+    inputs: kinds by name.
+  """
   if not kinds:
-    return {}
-  fitting = [name for name, each in inputs.items() if each['kind'] in kinds]
+    return ''
+  fitting = [name for name, kind in inputs.items() if kind in kinds]
   own = arguments.get('', '')
   for name in fitting:
     if own == name or own.startswith(f'{name},'):
       arguments[''] = own.removeprefix(name).lstrip(', ')
-      return inputs[name]
+      return name
   if asked.name in fitting:
-    return inputs[asked.name]
+    return asked.name
   if len(fitting) != 1:
     raise ValueError(
       f'The answer {asked.name!r} is about an input of the kind '
@@ -212,7 +245,7 @@ def _asking(
       f'{": " if fitting else ""}{", ".join(fitting[:_MOST_NAMED])}. Name it, '
       f'as in {asked.name}:{asked.kind}(INPUT).'
     )
-  return inputs[fitting[0]]
+  return fitting[0]
 
 
 def _weight(name: str, text: str) -> float:
