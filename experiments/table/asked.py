@@ -26,8 +26,8 @@ class Asked(NamedTuple):
   Attributes:
     name: of the column.
     kind: what its cells are; None where that is to be found out.
-    arguments: of the kind, by name; '' is that of a bare one: {'': '24'} of
-      `load:forecast(24)`.
+    arguments: of the kind, by name; '' is that of bare ones, with commas
+      between several: {'': '24,quantiles'} of `load:forecast(24, quantiles)`.
   """
 
   name: str
@@ -72,12 +72,14 @@ def _arguments(text: str, option: str, name: str) -> dict[str, str]:
   while text[at:].strip():
     found = _ARGUMENT.match(text, at)
     key = (found and found['key']) or ''
-    if not found or not found['value'].strip() or key in arguments:
+    if not found or not found['value'].strip() or (key and key in arguments):
       raise ValueError(
-        f'{option}: the arguments ({text}) of {name!r} should be one value, or '
+        f'{option}: the arguments ({text}) of {name!r} should be values, or '
         'key=value with commas between, each key once.'
       )
-    arguments[key] = _unquoted(found['value'])
+    value = _unquoted(found['value'])
+    is_another = not key and key in arguments
+    arguments[key] = f'{arguments[key]},{value}' if is_another else value
     at = found.end()
   return arguments
 

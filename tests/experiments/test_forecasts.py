@@ -27,7 +27,13 @@ ASKS = {
   'mean': (10.0, -3.0),
   'stddev': (2.0, 0.5),
 }
-ONE = {**ASKS, 'num_channels': 1, 'channels': (), 'mean': (10,), 'stddev': (2,)}
+ONE = {
+  **ASKS,
+  'num_channels': 1,
+  'channels': ('load',),
+  'mean': (10,),
+  'stddev': (2,),
+}
 OPTIONS = {'steps': STEPS, 'levels': [0.5], 'period': 4}
 QUANTILES = {**OPTIONS, 'levels': [0.1, 0.5, 0.9]}
 

@@ -7,13 +7,13 @@ from experiments.table.asked import Asked, check_columns, parse_columns
 
 def test_columns_with_kinds_and_arguments():
   assert parse_columns(
-    'xray:images,ecg : series, Age (years),load:forecast(24),'
+    'xray:images,ecg : series, Age (years),load:forecast(24, quantiles),'
     'seg:mask(scan, classes=3)'
   ) == [
     Asked('xray', 'images', {}),
     Asked('ecg', 'series', {}),
     Asked('Age (years)', None, {}),
-    Asked('load', 'forecast', {'': '24'}),
+    Asked('load', 'forecast', {'': '24,quantiles'}),
     Asked('seg', 'mask', {'': 'scan', 'classes': '3'}),
   ]
 
@@ -40,7 +40,6 @@ def test_an_empty_list_and_a_last_comma():
     ('a:text(1', "'a:text(1' should be name"),
     ('"a:text', 'should be name'),
     ('a,b:text,a:number', "names the column 'a' twice"),
-    ('a:mask(1,2)', "the arguments (1,2) of 'a'"),
     ('a:mask(k=1,k=2)', "the arguments (k=1,k=2) of 'a'"),
     ('a:mask(k=)', "the arguments (k=) of 'a'"),
   ],

@@ -15,7 +15,7 @@ class Forecast(NamedTuple):
     quantiles: `[K, C]` by their levels, in order, without the median; {} for a
       model that gives none.
     spreads: float64 `[C]`, what counts as much in each channel.
-    channels: their names; of a single one it may be ''.
+    channels: their names; '' of a single one.
   """
 
   history: np.ndarray
@@ -33,12 +33,15 @@ class Forecast(NamedTuple):
 
 
 def channel_names(asks: Mapping[str, Any]) -> tuple[str, ...]:
-  """Returns the names of channels, numbers from 1 where several have none.
+  """Returns the names of several channels, or their numbers from 1.
 
   Args:
     asks: settled options of a column of series, see `series_files`.
+
+  Returns:
+    Of a single channel, '': the column says what it is.
   """
-  if asks['channels']:
-    return tuple(asks['channels'])
   count = asks['num_channels']
-  return ('',) if count == 1 else tuple(map(str, range(1, count + 1)))
+  if count == 1:
+    return ('',)
+  return tuple(asks['channels'] or map(str, range(1, count + 1)))

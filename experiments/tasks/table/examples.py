@@ -259,21 +259,25 @@ class RowExamples:
         answers |= {x.key: _no_answer(x) for x in about}
         inputs[each.key] = _input_example(each, None, None)
         continue
-      is_moved = False
       seed = rng.integers(2**63) if rng is not None else None
+      moved = None
       for answer in about:
-        own, target, moves = _with_target(
+        # Each begins with what is kept: what they make of it is the same.
+        own_moved, answers[answer.key] = _with_target(
           answer, own, answers[answer.key], seed
         )
-        answers[answer.key] = target
-        is_moved |= moves
-      inputs[each.key] = _input_example(each, own, None if is_moved else rng)
+        moved = moved if own_moved is None else own_moved
+      inputs[each.key] = (
+        _input_example(each, own, rng)
+        if moved is None
+        else _input_example(each, moved, None)
+      )
     return {'row': kept['row'], 'inputs': inputs, 'answers': answers}
 
 
 def _with_target(
   answer: Answered, kept: Example, found: Example, seed: int | None
-) -> tuple[Example, dict[str, Any], bool]:
+) -> tuple[Example | None, dict[str, Any]]:
   """Makes the target of an answer about an input.
 
   Args:
@@ -283,8 +287,8 @@ def _with_target(
     seed: of what is random, the same for all answers; None in evaluation.
 
   Returns:
-    What remains of the input, the target arrays with `there`, and whether the
-    input has been augmented with them.
+    What remains of the input, augmented in training, None where the answer
+    leaves it as it is; and the target arrays with `there`.
   """
   head = answer.head
   rng = None if seed is None else np.random.default_rng(seed)
@@ -292,13 +296,13 @@ def _with_target(
     try:
       kept, target = head.split(kept, rng)
     except ValueError:  # Too short to have an answer.
-      return kept, _no_answer(answer), False
-    return kept, {**target, 'there': np.bool_(True)}, rng is not None
+      return None, _no_answer(answer)
+    return kept, {**target, 'there': np.bool_(True)}
   if head.align is None or not found['there']:
-    return kept, found if found['there'] else _no_answer(answer), False
+    return None, found if found['there'] else _no_answer(answer)
   arrays = {name: x for name, x in found.items() if name != 'there'}
   moved, target = head.align(kept, arrays, rng)
-  return moved, {**target, 'there': np.bool_(True)}, rng is not None
+  return moved, {**target, 'there': np.bool_(True)}
 
 
 def _target(answer: Answered, cell: Any) -> Example:
