@@ -9,7 +9,6 @@ follow from them, of as many latents at a time as one likes.
 """
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -91,7 +90,7 @@ class Lookups:
     """Puts weights `[..., M]` in their places `[..., *grid]`, by modality."""
     maps, start = {}, 0
     for name, layout in self.layouts.items():
-      end = start + math.prod(layout.grid_shape)
+      end = start + layout.num_elements
       maps[name] = layout.to_grid(weights[..., start:end])
       start = end
     return maps

@@ -7,6 +7,7 @@ such as the weights of attention, back in their places.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 import einops
@@ -54,6 +55,11 @@ class Layout:
   order: jax.Array | None = None
   everywhere: int = dataclasses.field(default=0, metadata={'static': True})
   values: jax.Array | None = None
+
+  @property
+  def num_elements(self) -> int:
+    """M."""
+    return self.everywhere + math.prod(self.grid_shape)
 
   def to_grid(self, x: jax.Array) -> jax.Array:
     """Puts values of elements `[..., M]` in their places `[..., *grid]`.

@@ -1,6 +1,5 @@
 """What the latents of a trained run look at in an example."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -206,7 +205,7 @@ def _counts(lookups: Lookups) -> dict[str, int]:
   """Returns the elements of each modality, without padding."""
   counts, start = {}, 0
   for name, layout in lookups.layouts.items():
-    size = layout.everywhere + math.prod(layout.grid_shape)
+    size = layout.num_elements
     counts[name] = size
     if lookups.mask is not None:
       mask = np.asarray(lookups.mask[0, start : start + size])
