@@ -42,7 +42,7 @@ _UNITS = {
 # With a unit or without: `Time (s)`, `timestamp [ns]`, `time_ms`.
 _TIME = re.compile(
   r'(?:time|time[ _]?stamp|date|date[ _]?time|charttime|t)'
-  r'(?:[ _]*[(\[]?([a-zµ]+)[)\]]?)?'
+  rf'(?:[ _(\[]+({"|".join(_UNITS)})[)\]]?)?'
 )
 _DAY_TIME = re.compile(r'(\d+):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?')
 _CHANNEL = ('channel', 'variable', 'parameter', 'signal', 'sensor')
@@ -70,6 +70,7 @@ class Events(NamedTuple):
 class _Table(NamedTuple):
   """Columns of a file, and where a row of it is, in words."""
 
+  path: pathlib.Path
   columns: Mapping[str, Sequence[Cell]]
   place: Callable[[int], str]
 
@@ -121,7 +122,7 @@ def recorded(
     table = _arrays(path)
   else:
     rows = read_rows(path)
-    table = _Table(rows.columns, rows.place)
+    table = _Table(path, rows.columns, rows.place)
   time_name, unit = _time_column(path, table.columns)
   lower = {name.lower(): name for name in table.columns}
   channel = next((lower[name] for name in _CHANNEL if name in lower), None)
@@ -151,7 +152,7 @@ def _time_column(
   for name in columns:
     lower = name.strip().lower()
     matched = _TIME.fullmatch(lower)
-    if matched and (matched[1] or 's') in _UNITS:
+    if matched:
       found.append((name, _UNITS[matched[1] or 's']))
     elif len(lower) > 3 and lower in _UNITS:  # `seconds`; `m` is none.
       found.append((name, _UNITS[lower]))
@@ -212,7 +213,10 @@ def _seconds(
   """Times of the rows that have events."""
   cells = table.columns[name]
   there = sorted(rows)
-  day_first = date_order(cells[row] for row in there).day_first
+  try:
+    day_first = date_order(cells[row] for row in there).day_first
+  except ValueError as error:
+    raise ValueError(f'{table.path}, column {name!r}: {error}.') from error
   read = _reader(cells[there[0]], unit, day_first)
   seconds = {}
   for row in there:
@@ -277,7 +281,7 @@ def _arrays(path: pathlib.Path) -> _Table:
       f'{path} has arrays of several lengths, {lengths}: all need one entry '
       'for each time.'
     )
-  return _Table(columns, lambda row: f'{path}, entry {row}')
+  return _Table(path, columns, lambda row: f'{path}, entry {row}')
 
 
 def _cells(path: pathlib.Path, name: str, array: np.ndarray) -> list[Cell]:

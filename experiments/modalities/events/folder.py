@@ -86,6 +86,8 @@ def events_files(
   changes.check()
   if origin not in ORIGINS:
     raise ValueError(f'origin must be one of {ORIGINS}, got {origin!r}.')
+  if channels is not None and len(set(channels)) != len(channels):
+    raise ValueError(f'channels has a name twice: {", ".join(channels)}.')
   found = None
   if None in (num_events, channels, mean, stddev, center, span, gap):
     found = suited(survey, channels, num_events or max_events, origin)
@@ -237,8 +239,6 @@ def _check(
       'channels, mean and stddev must have one entry for each channel, got '
       f'{len(channels)}, {len(mean)} and {len(stddev)}.'
     )
-  if len(set(channels)) != len(channels):
-    raise ValueError(f'channels has a name twice: {", ".join(channels)}.')
   if min(*stddev, span, gap) <= 0.0:
     raise ValueError(
       f'stddev, span and gap must be above 0, got {tuple(stddev)}, {span} and '
