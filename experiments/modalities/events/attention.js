@@ -25,8 +25,8 @@ class Events extends OnCanvas {
         : `hsl(${(205 + 67 * k) % 360} 75% 72%)`;
       x.forEach((at, i) => {
         context.beginPath();
-        context.arc(at * width, (k + 1 - y[i]) * lane * 0.9 + 0.05 * lane +
-                    0.1 * lane * k, 1.8, 0, 2 * Math.PI);
+        const down = (k + 0.05 + 0.9 * (1 - y[i])) * lane;
+        context.arc(at * width, down, 1.8, 0, 2 * Math.PI);
         context.fill();
       });
     });

@@ -78,7 +78,7 @@ def _panel(attended: Attended) -> tuple[Panel, tuple[float, float]]:
     )
     for i, (_, times, values) in enumerate(found):
       height = len(found) - i - 0.95 + 0.9 * values
-      axes.plot(times, height, '.', color=_POINT, markersize=1.5)
+      axes.plot(times, height, '.', color=_POINT, markersize=2.5)
     axes.set(xlim=(0, 1), ylim=(0, len(found)))
 
   return draw, _SIZE
