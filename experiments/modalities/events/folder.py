@@ -23,7 +23,7 @@ from experiments.modalities.events.whole import Suited, suited
 
 ORIGINS = ('end', 'start', 'absolute')
 # Bands are 1 apart where there are half as many.
-_LEAST_RESOLUTION, _MOST_RESOLUTION = 2.0, 64.0
+_LEAST_RESOLUTION, _MOST_RESOLUTION = 2.0, 32.0
 
 
 def events_files(
@@ -74,10 +74,11 @@ def events_files(
       deviations.
 
   Returns:
-    Examples with `events`: `time` float32 `[E]`, -1 to 1 over the span, later
-    than which it is 1, and before -1 below it where the end is the origin;
-    `channel` int32 `[E]`, -1 where there is no event; `value` float32 `[E]` of
-    about zero mean and unit variance.
+    Examples with `events`: `time` float32 `[E]`, in which the span goes from -1
+    to 1, so that the last event is at 1 where times are told from the end, and
+    the first at -1 where they are told from the start; `channel` int32 `[E]`,
+    -1 where there is no event; `value` float32 `[E]` of about zero mean and
+    unit variance.
 
   Raises:
     ValueError: an option is out of its range.
