@@ -5,9 +5,9 @@
 What is listed here is the interface. In the order in which data flows:
 
 - What comes in: `ByteArray`, features `[B, M, Cf]`, positions and a mask. A
-  `Preprocessor` makes one of images, sound, video, points, text, cells of a
-  table, or of several (`Multimodal`); a `PositionEncoding` says where the
-  inputs are.
+  `Preprocessor` makes one of images, sound, video, points, text, events,
+  cells of a table, or of several (`Multimodal`); a `PositionEncoding` says
+  where the inputs are.
 - `Encoder`: a byte array, or a plain array `[B, M, C]`, to latents `[B, N, D]`.
 - What it is made of, for models of your own: `CrossAttend`, `LatentBlock`,
   `SelfAttend`, `Attention`, `MLP`, `dot_product_attention`.
@@ -32,6 +32,7 @@ from perceiver_jax.convolutions import ConvexUpsample
 from perceiver_jax.decoder import AveragePool, Decoder
 from perceiver_jax.dot_product import dot_product_attention
 from perceiver_jax.encoder import Encoder
+from perceiver_jax.event_embedding import EventEmbedding
 from perceiver_jax.frame_preprocessors import FrameConvStem, FramePatches
 from perceiver_jax.image_windows import ImageWindows
 from perceiver_jax.layers import LayerNorm
@@ -121,6 +122,7 @@ __all__ = [
   'Decoder',
   'Encoder',
   'EntityEncoder',
+  'EventEmbedding',
   'FourierPositions',
   'FrameConvStem',
   'FramePatches',

@@ -4,6 +4,7 @@ import numpy as np
 
 from experiments.attention.maps import AttentionMaps, coverage, entropy
 from experiments.data.modality import Attended
+from experiments.modalities.events.view import Events
 from experiments.modalities.images.view import Image
 from experiments.modalities.points.view import Points
 from experiments.modalities.series.view import Series
@@ -34,6 +35,10 @@ def view_of(kind):
       return Sound(np.zeros(800, np.float32), 8000.0), (10, 6)
     case 'series':
       return Series(rng(2).normal(size=(50, 3)).astype(np.float32), 50.0), (50,)
+    case 'events':
+      time = np.cumsum(rng(6).uniform(0.1, 9.0, 40))
+      channel = rng(7).integers(0, 3, 40)
+      return Events(time, channel, np.sin(time), ('a', 'b', 'c')), (40,)
     case 'points':
       return Points(rng(3).normal(size=(40, 3)).astype(np.float32)), (40,)
     case 'text':
@@ -45,7 +50,8 @@ def modality_of(kind, weights):
   """Returns a modality of a kind, with weights `[D, N, *cells]`."""
   view, cells = view_of(kind)
   assert weights.shape[2:] == cells
-  labels = {'text': tuple(TEXT), 'points': np.arange(40)}
+  begins = np.arange(40) / 40
+  labels = {'text': tuple(TEXT), 'points': np.arange(40), 'events': begins}
   return Attended(
     view=view,
     weights=weights,

@@ -40,7 +40,7 @@ LEVELS = (
     'experiments/modalities/text',
   ),
   # What others are made of.
-  ('experiments/modalities/video',),
+  ('experiments/modalities/events', 'experiments/modalities/video'),
   ('experiments/modalities/frames',),
   ('experiments/modalities',),  # The list of senses.
   ('experiments/answers', 'experiments/datasets'),

@@ -18,6 +18,7 @@ Variants, by what the files are:
   text: UTF-8 txt; or PATH/train.tsv and PATH/test.tsv, lines of the class, a
     tab and the text.
   timeseries: csv, tsv, npz, npy, of the same channels and any length.
+  events: csv, tsv, npz, jsonl, parquet, measured at any times.
 
 What is None here is chosen from the training files, once, when the run begins:
 it is printed, and stands in the run's config.json. Each can be set, such as
@@ -256,6 +257,36 @@ def _timeseries(config: ml_collections.ConfigDict) -> None:
   )
 
 
+def _events(config: ml_collections.ConfigDict) -> None:
+  config.data.update(
+    name='events_folder',
+    num_events=placeholder(int),
+    max_events=512,
+    channels=placeholder(tuple),
+    mean=placeholder(tuple),
+    stddev=placeholder(tuple),
+    origin='end',
+    center=placeholder(float),
+    span=placeholder(float),
+    gap=placeholder(float),
+    max_drop=0.5,
+    max_speed_change=0.1,
+    jitter=0.1,
+    max_scale=0.1,
+    noise=0.05,
+  )
+  config.inputs = dict(
+    events=dict(
+      name='event_embedding',
+      num_rows=placeholder(int),
+      num_channels=64,
+      num_bands=16,
+      max_resolution=placeholder(float),
+      spacing='linear',
+    )
+  )
+
+
 def _positions(num_bands: int) -> Mapping[str, Any]:
   """Bands that are at most 1 apart tell all positions from each other."""
   return dict(
@@ -273,4 +304,5 @@ _VARIANTS = {
   'mesh': _mesh,
   'text': _text,
   'timeseries': _timeseries,
+  'events': _events,
 }

@@ -43,6 +43,7 @@ _FOLDERS = {
   'video': 'video',
   'points': 'mesh',
   'series': 'timeseries',
+  'events': 'events',
 }
 
 

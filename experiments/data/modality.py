@@ -136,7 +136,8 @@ class ColumnKind(NamedTuple):
     files: takes a survey of the training cells and options, by keyword, to the
       `files.kind.FileKind` of the column; cells are paths of files, or what the
       table has where there are no `extensions`.
-    array: what the preprocessor takes of an example.
+    array: what the preprocessor takes of an example: an array, or a mapping of
+      several.
     mask: which elements of an example there are, bool `[M]`; '' for all.
     extensions: of the files.
     is_text: whether the cells may also be the contents of files.

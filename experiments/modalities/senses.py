@@ -5,6 +5,7 @@ from typing import Any
 
 from experiments.data.modality import ColumnKind, Modality, View
 from experiments.modalities.cells.record import CELLS
+from experiments.modalities.events.record import EVENTS
 from experiments.modalities.images.record import IMAGES
 from experiments.modalities.points.record import POINTS
 from experiments.modalities.series.record import SERIES
@@ -12,7 +13,9 @@ from experiments.modalities.sound.record import SOUNDS
 from experiments.modalities.text.record import TEXTS
 from experiments.modalities.video.record import VIDEOS
 
-_senses: list[Modality] = [IMAGES, SOUNDS, VIDEOS, POINTS, TEXTS, SERIES, CELLS]
+_senses: list[Modality] = [
+  *(IMAGES, SOUNDS, VIDEOS, POINTS, TEXTS, SERIES, EVENTS, CELLS)
+]
 
 
 def register(sense: Modality) -> None:

@@ -18,6 +18,7 @@ from experiments.files.media import (
 )
 from experiments.host.helper import Helper, Limits, asked
 from experiments.host.helper_process import answer
+from experiments.modalities.events.files import recorded
 from experiments.modalities.images.files import load_formats, read_pixels
 from experiments.modalities.points.files import read_shape
 from experiments.modalities.series.files import measured
@@ -32,6 +33,7 @@ _READERS = {
     stated,
     read_shape,
     measured,
+    recorded,
   )
 }
 # A person waits for the answer, and others for theirs.

@@ -25,20 +25,24 @@ _FOR_COLUMNS = 'data.senses'
 # Of data like many. A config is checked with them before files are looked at;
 # where one number is asked for, it is the first.
 _TYPICAL = {
-  'channels': (),
+  'center': 0.0,
+  'channels': ('x', 'y', 'z'),
   'classes': ('one', 'two'),
   'columns': TYPICAL,
   'frame_rate': 8.0,
+  'gap': 1.0,
   'image_size': 32,
   'inputs': 'x:number',
   'length': 128,
   'mean': (0.5, 0.5, 0.5),
   'num_channels': 3,
+  'num_events': 128,
   'num_points': 256,
   'num_samples': 16_384,
   'num_steps': 256,
   'sample_rate': 8_000,
   'sizes': (0.0, 1.0),
+  'span': 60.0,
   'stddev': (0.25, 0.25, 0.25),
 }
 _TYPICAL_FILES = 1_000

@@ -16,6 +16,7 @@ KINDS = (
   'sound',
   'spectrogram',
   'series',
+  'events',
   'points',
   'text',
 )

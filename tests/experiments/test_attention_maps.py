@@ -38,6 +38,7 @@ KINDS = (
   'sound',
   'spectrogram',
   'series',
+  'events',
   'points',
   'text',
 )

@@ -22,7 +22,7 @@ from experiments.tasks import check_config
 from experiments.tasks.open_values import stand_in
 from tests.experiments.test_configuration import SHIPPED
 
-FOLDERS = ('image', 'audio', 'video', 'mesh', 'text', 'timeseries')
+FOLDERS = ('image', 'audio', 'video', 'mesh', 'text', 'timeseries', 'events')
 EVERY = [(name, variant) for name, variant, _ in SHIPPED] + [
   ('folder', variant) for variant in FOLDERS
 ]

@@ -134,11 +134,7 @@ def _counts(name: str, column: np.ndarray) -> bool:
 
 
 def _read_array(path: pathlib.Path) -> np.ndarray:
-  if zipfile.is_zipfile(path):
-    with zipfile.ZipFile(path) as archive:
-      size = sum(member.file_size for member in archive.infolist())
-    if size > _MOST_BYTES:
-      raise ValueError(f'it unpacks to {size:,} bytes')
+  check_unpacked(path)
   loaded = np.load(path, allow_pickle=False)
   if not isinstance(loaded, np.ndarray):
     with loaded:
@@ -148,3 +144,12 @@ def _read_array(path: pathlib.Path) -> np.ndarray:
   if loaded.dtype.kind not in 'biuf':
     raise ValueError(f'an array of {loaded.dtype}, not of numbers')
   return loaded
+
+
+def check_unpacked(path: pathlib.Path) -> None:
+  """Raises a ValueError where an archive unpacks to more than a gigabyte."""
+  if zipfile.is_zipfile(path):
+    with zipfile.ZipFile(path) as archive:
+      size = sum(member.file_size for member in archive.infolist())
+    if size > _MOST_BYTES:
+      raise ValueError(f'it unpacks to {size:,} bytes')

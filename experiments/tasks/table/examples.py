@@ -333,11 +333,10 @@ def _input_example(
   return {**made, 'there': np.bool_(True)}
 
 
-def _blank(spec: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, np.ndarray]:
-  return {
-    name: np.zeros([size or 0 for size in x.shape], x.dtype)
-    for name, x in spec.items()
-  }
+def _blank(spec: Mapping[str, Any]) -> dict[str, Any]:
+  return jax.tree.map(
+    lambda x: np.zeros([size or 0 for size in x.shape], x.dtype), dict(spec)
+  )
 
 
 def _blank_kept(features: Mapping[str, Any]) -> dict[str, Any]:
