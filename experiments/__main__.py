@@ -8,7 +8,10 @@ import pathlib
 
 # In the order in which one comes to need them.
 COMMANDS = {
-  'Train': ('train', 'evaluate', 'sweep', 'checkpoints', 'import_weights'),
+  'Train': (
+    *('train', 'evaluate', 'sweep', 'checkpoints', 'import_weights'),
+    'example_table',
+  ),
   'Look and use': (
     'predict',
     'attention_maps',

@@ -6,15 +6,11 @@ from absl import flags
 
 from experiments.host import addresses, command_line
 from experiments.host.buckets import BucketPath
+from experiments.host.save_to import SAVE_TO
 from experiments.runs.trained import TrainedRun, load_run
 
 CHECKPOINT = flags.DEFINE_string(
   'checkpoint', 'best', "'best', 'latest' or the step of a checkpoint."
-)
-_SAVE_TO = flags.DEFINE_string(
-  'save_to',
-  None,
-  'Where to write to. Default: a place of its own in --workdir.',
 )
 
 
@@ -45,8 +41,8 @@ def save_to(
   Raises:
     ValueError: there can be no such place.
   """
-  if _SAVE_TO.value:
-    return addresses.place(_SAVE_TO.value, '--save_to')
+  if SAVE_TO.value:
+    return addresses.place(SAVE_TO.value, '--save_to')
   if isinstance(default, str):
     return command_line.workdir() / default
   return default

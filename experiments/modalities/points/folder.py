@@ -38,7 +38,7 @@ def point_files(
   max_stretch: float,
   max_jitter: float,
   mirror_probability: float,
-  mix_probability: float,
+  mix_probability: float = 0.0,
   sizes: Sequence[float] | None = (),
   max_size_change: float = 0.0,
 ) -> FileKind:
