@@ -178,8 +178,10 @@ def _tiles(history: History, config: ml_collections.ConfigDict) -> Html:
   evaluations = history.evaluations()
   row = best or (evaluations[-1] if evaluations else {})
   chosen, _ = best_metric(config)
-  found = sorted(evaluation_of(row).items(), key=lambda each: each[0] != chosen)
-  found = [*_in_order(tested(history), chosen), *found]
+  found = [
+    *_in_order(tested(history), chosen),
+    *_in_order(evaluation_of(row), chosen),
+  ]
   return tiles(
     [(number(value), metric_name(name)) for name, value in found[:_MOST_TILES]]
   )
@@ -188,11 +190,14 @@ def _tiles(history: History, config: ml_collections.ConfigDict) -> Html:
 def _in_order(
   metrics: Mapping[str, float | None], chosen: str
 ) -> list[tuple[str, float | None]]:
-  """The metric that checkpoints are chosen by first."""
-  first = chosen.rpartition('/')[2]
-  return sorted(
-    metrics.items(), key=lambda each: each[0].rpartition('/')[2] != first
-  )
+  """The metric that checkpoints are chosen by first, losses of parts last."""
+
+  def place(found: tuple[str, float | None]) -> tuple[bool, bool]:
+    _, _, name = found[0].partition('/')
+    is_of_part = '/' in name and name.endswith('/loss')
+    return name != chosen.partition('/')[2], is_of_part
+
+  return sorted(metrics.items(), key=place)
 
 
 def _subtitle(files: RunFiles) -> str:
