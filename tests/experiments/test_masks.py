@@ -362,6 +362,12 @@ def test_a_caption_shows_both_masks():
   assert (true[0, 0] != true[10, 0]).any()
 
 
+def test_cells_are_those_of_the_sense_where_the_elements_do_not_say():
+  asks = {name: x for name, x in ASKS.items() if name != 'cell'}
+  head = MASK.make(OPTIONS, {**asks, 'max_patches': SIZE // CELL})
+  assert head.channels == CELL * CELL * 3 and head.num_queries is None
+
+
 # Changes of training.
 
 

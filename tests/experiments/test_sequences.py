@@ -278,6 +278,13 @@ def test_parts_are_of_bytes_and_move_with_their_text():
   assert cut_off
 
 
+def test_parts_are_those_of_the_sense_where_the_elements_do_not_say():
+  asks = {name: x for name, x in SERIES.items() if name != 'patch'}
+  asks |= {'max_patches': SIZE // PATCH}
+  assert SEQUENCE.make(CLASSES, asks).channels == PATCH * 3
+  assert SEQUENCE.make(NUMBERS, asks).channels == PATCH
+
+
 # Losses and metrics.
 
 

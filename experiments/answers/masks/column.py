@@ -155,7 +155,8 @@ def make(options: Options, asks: Options) -> Head:
     asks: of the image column, see `image_files`.
   """
   size, numbers = asks['image_size'], options['numbers']
-  cell, num_classes = asks.get('cell') or patch_side(size), len(numbers)
+  cell = asks.get('cell') or patch_side(size, asks['max_patches'])
+  num_classes = len(numbers)
   commonest = int(np.argmax(options['shares']))
   offset, scale = (np.array(asks[key], np.float32) for key in _STATISTICS)
 

@@ -13,7 +13,8 @@ def patch_of(asks: Options) -> int:
   Args:
     asks: options of `series_files`, and of what makes elements.
   """
-  return asks.get('patch') or patch_steps(asks['num_steps'])
+  size = asks['num_steps']
+  return asks.get('patch') or patch_steps(size, asks['max_patches'])
 
 
 def steps_of(asks: Options, example: Example) -> int:

@@ -93,7 +93,8 @@ def made(columns: Sequence[Settled]) -> Columns:
 
   Raises:
     ConfigError: a kind has no such option.
-    ValueError: a kind is unknown, or an option is out of its range.
+    ValueError: a kind is unknown, an option is out of its range, or two answers
+      about one input do not go together.
   """
   inputs, answers = [], []
   by_key = {each['key']: each for each in columns}
@@ -109,7 +110,22 @@ def made(columns: Sequence[Settled]) -> Columns:
     answers.append(
       Answered(each['name'], each['key'], head, each['asks'], each['weight'])
     )
+  _check_together(answers)
   return Columns(inputs, answers)
+
+
+def _check_together(answers: Sequence[Answered]) -> None:
+  """Raises a ValueError where an input is cut for one answer of several."""
+  for cuts in answers:
+    for other in answers:
+      is_about = other is not cuts and other.asks == cuts.asks
+      is_moved = other.head.split is not None or other.head.align is not None
+      if cuts.head.split is not None and is_about and is_moved:
+        raise ValueError(
+          f'{cuts.name!r} and {other.name!r} are both about the same input, '
+          'which is cut anywhere for the forecast: leave out one of them, or '
+          'name its file in a second column.'
+        )
 
 
 def _input(column: Settled) -> Input:
