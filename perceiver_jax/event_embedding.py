@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from perceiver_jax.byte_array import ByteArray
+from perceiver_jax.layers import Linear
 from perceiver_jax.position_encoding import fourier_features
 
 _LEAST_POWER = 1e-4
@@ -57,6 +58,62 @@ def neighbours(
   before = jnp.pad(steps, ((0, 0), (1, 0), (0, 0)))
   after = jnp.pad(steps, ((0, 0), (0, 1), (0, 0)))
   found = jnp.concatenate([before, after], axis=-1)
+  back = jnp.argsort(order, axis=1)
+  return jnp.take_along_axis(found, back[..., None], axis=1)
+
+
+def states(
+  time: jax.Array,
+  channel: jax.Array,
+  value: jax.Array,
+  *,
+  num_rows: int,
+  gap: float,
+) -> jax.Array:
+  """What is known of all channels at the time of each event.
+
+  Args:
+    time: `[B, E]`, in any order.
+    channel: `[B, E]` int; negative where there is no event.
+    value: `[B, E]`.
+    num_rows: R.
+    gap: see `neighbours`.
+
+  Returns:
+    `[B, E, 2 R]`: values, linear between the event before and the one after,
+    and those of the first and the last beyond them; then 1 / (1 + g), g being
+    the distance of the nearest event in usual gaps. Zeros of a channel that has
+    no event.
+  """
+  places = jnp.broadcast_to(jnp.arange(time.shape[1]), time.shape)
+  # Padding has no time.
+  time = jnp.where(channel >= 0, time, jnp.inf)
+  time, channel, value, order = jax.lax.sort(
+    (time, channel, value, places), dimension=1, num_keys=3
+  )
+  end = time.shape[1]
+  here = channel[..., None] == jnp.arange(num_rows)[None, None]  # [B, E, R]
+  place = places[..., None]
+  first = jax.lax.cummax(jnp.where(here, place, -1), axis=1)
+  second = jax.lax.cummin(jnp.where(here, place, end), axis=1, reverse=True)
+  has_first, has_second = first >= 0, second < end
+
+  def at(x: jax.Array, places: jax.Array) -> jax.Array:
+    places = jnp.clip(places, 0, end - 1)
+    rows = jnp.arange(len(x))[:, None, None]
+    return x[rows, places]
+
+  finite = jnp.where(channel >= 0, time, 0.0)
+  before = jnp.where(has_first, finite[..., None] - at(finite, first), jnp.inf)
+  after = jnp.where(has_second, at(finite, second) - finite[..., None], jnp.inf)
+  whole = before + after
+  between = has_first & has_second & (whole > 0)
+  share = jnp.where(between, before, 0.0) / jnp.where(between, whole, 1.0)
+  share = jnp.where(has_first, share, 1.0)
+  values = (1.0 - share) * at(value, first) + share * at(value, second)
+  values = jnp.where(has_first | has_second, values, 0.0)
+  near = 1.0 / (1.0 + jnp.minimum(before, after) / gap)
+  found = jnp.concatenate([values, near], axis=-1)
   back = jnp.argsort(order, axis=1)
   return jnp.take_along_axis(found, back[..., None], axis=1)
 
@@ -121,8 +178,10 @@ class EventEmbedding(hk.Module):
   Each channel has a linear layer of its own for what an event says: its value,
   how the channel has changed since the event before and will until the next
   (`neighbours`), and what the channel is like as a whole
-  (`channel_statistics`). Of values alone, what changes how fast has to be found
-  by attention among all of them, which takes large data.
+  (`channel_statistics`); another, of all channels, is for what is known of the
+  others at this time (`states`). Of values alone, what changes how fast, and
+  what goes with what, has to be found by attention among all of them, which
+  takes large data.
 
   Attributes:
     num_rows: R.
@@ -131,7 +190,7 @@ class EventEmbedding(hk.Module):
     max_resolution: events of a channel from -1 to 1 of the times, at the usual
       distance; at least 2.
     spacing: of the bands, 'linear' or 'log'.
-    context: whether events know their neighbours and statistics.
+    context: whether events know neighbours, statistics, and other channels.
     name: Haiku name.
   """
 
@@ -177,7 +236,7 @@ class EventEmbedding(hk.Module):
     own = [jnp.ones_like(value)[..., None], value[..., None]]
     whole = None
     if self.context:
-      around = neighbours(time, channel, value, gap=2.0 / self.max_resolution)
+      around = neighbours(time, channel, value, gap=self._gap)
       own.append(around)
       whole = channel_statistics(
         value, of_channel, positions[..., 1:], jnp.abs(around[..., 1])
@@ -187,7 +246,16 @@ class EventEmbedding(hk.Module):
       weights = self._weights('whole', whole.shape[-1])
       of_whole = jnp.einsum('brf,rfc->brc', whole, weights)
       features += jnp.einsum('ber,brc->bec', of_channel, of_whole)
+      around = states(
+        time, channel, value, num_rows=self.num_rows, gap=self._gap
+      )
+      others = Linear(output_channels=self.num_channels, name='states')
+      features += jnp.where(there[..., None], others(around), 0.0)
     return ByteArray(features, positions, there)
+
+  @property
+  def _gap(self) -> float:
+    return 2.0 / self.max_resolution
 
   @hk.transparent
   def _linear(

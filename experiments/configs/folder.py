@@ -283,6 +283,7 @@ def _events(config: ml_collections.ConfigDict) -> None:
       num_bands=16,
       max_resolution=placeholder(float),
       spacing='linear',
+      context=True,
     )
   )
 

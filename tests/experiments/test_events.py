@@ -18,6 +18,7 @@ from experiments.modalities.events.classical import event_statistics
 from experiments.modalities.events.folder import events_files
 from experiments.modalities.events.view import Events, in_words
 from experiments.runs.trained import load_run
+from experiments.table.kinds import guess_kind
 from experiments.tasks import make_task
 from experiments.tasks.open_values import settle
 from experiments.train import train_and_evaluate
@@ -234,6 +235,17 @@ def test_options_are_checked(paths, options, told):
     events_files(survey(*paths), **options)
 
 
+def test_files_of_series_are_events_only_where_a_person_says_so(tmp_path):
+  extensions = {
+    name: kind.extensions
+    for name, kind in senses.columns().items()
+    if kind.extensions
+  }
+  for name, kind in (('x.csv', 'series'), ('x.parquet', 'events')):
+    (tmp_path / name).touch()
+    assert guess_kind('x', [name], tmp_path, extensions) == kind
+
+
 # Changes of training.
 
 
@@ -387,6 +399,7 @@ def predicted(run, examples):
   return np.asarray(made['outputs']['ill'])
 
 
+@pytest.mark.slow
 def test_a_table_is_trained_on(table_run):
   folder, run = table_run
   (column, *_) = run.config.data.columns
@@ -402,6 +415,7 @@ def test_a_table_is_trained_on(table_run):
   assert '<svg' in (folder / 'run' / 'report.html').read_text()
 
 
+@pytest.mark.slow
 def test_the_answers_know_no_order_no_shift_and_no_empty_lines(table_run):
   folder, run = table_run
   files = run.task.columns.inputs[0].files
@@ -428,6 +442,7 @@ def test_the_answers_know_no_order_no_shift_and_no_empty_lines(table_run):
   assert np.abs(answers(rows) - expected).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_attention_is_drawn_over_time(table_run):
   _, run = table_run
   dataset = run.task.data.load()
@@ -454,6 +469,7 @@ def test_attention_is_drawn_over_time(table_run):
   assert attention_figure('title', maps, 'vitals', [0]).shape[-1] == 3
 
 
+@pytest.mark.slow
 def test_a_folder_is_trained_on(tmp_path):
   for i in range(12):
     place = tmp_path / 'root' / ('test' if i > 7 else 'train') / 'xy'[i % 2]

@@ -5,7 +5,11 @@ import jax
 import numpy as np
 import pytest
 
-from perceiver_jax.event_embedding import EventEmbedding, neighbours
+from perceiver_jax.event_embedding import (
+  EventEmbedding,
+  neighbours,
+  states,
+)
 
 E, R, K = 12, 3, 4
 RESOLUTION = 10.0
@@ -106,6 +110,30 @@ def test_neighbours_are_those_of_the_same_channel():
         distance = abs(time[j] - time[i]) / gap
         expected = [1, change, np.log1p(distance), change / (1 + distance)]
         np.testing.assert_allclose(half, expected, atol=1e-5)
+
+
+def test_states_are_interpolated_by_each_channels_own_clock():
+  raw = events()
+  raw['channel'][1] = 1  # The others have none.
+  raw['time'][0, 3] = raw['time'][0, 2]
+  raw['channel'][0, 2:4] = [1, 0]
+  order = np.random.default_rng(3).permutation(E)
+  shuffled = {name: x[:, order] for name, x in raw.items()}
+  gap = 0.2
+  found = np.asarray(states(*shuffled.values(), num_rows=R, gap=gap))
+  for b in range(2):
+    time, channel, value = (x[b].astype(np.float64) for x in raw.values())
+    for r in range(R):
+      own = channel == r
+      values, near = found[b, :, r], found[b, :, R + r]
+      if not own.any():
+        assert not values.any()
+        assert not near.any()
+        continue
+      expected = np.interp(time, time[own], value[own])
+      np.testing.assert_allclose(values, expected[order], atol=1e-5)
+      away = np.abs(time[:, None] - time[own]).min(axis=1)
+      np.testing.assert_allclose(near, 1 / (1 + away[order] / gap), atol=1e-5)
 
 
 def test_statistics_are_those_of_numpy(embed):
