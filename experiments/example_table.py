@@ -7,7 +7,7 @@ tables:
 
   rooms.csv: a recording, a motion, a piece of furniture and a note a row, with
     plain cells; some are empty. What each sense alone can reach is told in
-    experiments/datasets/example_rooms.py.
+    experiments/datasets/examples/rooms.py.
   rooms_new.csv: rows without answers, with few cells.
   digits_in_pictures.csv: pictures, and masks of the digits in them.
   SOURCES.txt: whose data it is.
@@ -17,9 +17,9 @@ What is there already is written again.
 
 from absl import flags
 
-from experiments.datasets.example_files import write_sources
-from experiments.datasets.example_pictures import write_pictures
-from experiments.datasets.example_rooms import write_rooms
+from experiments.datasets.examples.files import write_sources
+from experiments.datasets.examples.pictures import write_pictures
+from experiments.datasets.examples.rooms import write_rooms
 from experiments.host import addresses, command_line
 from experiments.host.save_to import SAVE_TO
 

@@ -62,7 +62,7 @@ LEVELS = (
     'experiments/answers/reconstruction',
     'experiments/answers/sequences',
   ),
-  ('experiments/tasks/table',),
+  ('experiments/datasets/examples', 'experiments/tasks/table'),
   ('experiments/tasks',),
   ('experiments/measuring', 'experiments/runs'),
   ('experiments/attention', 'experiments/compiling'),

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from experiments.configs import table as table_config
-from experiments.datasets import example_rooms, tones
+from experiments.datasets import tones
 from experiments.datasets.embedded_builder import FILES
+from experiments.datasets.examples import rooms as example_rooms
 from experiments.tasks.open_values import settle
 from tests.documents import ROOT
 

@@ -41,7 +41,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.datasets.declaration import Declaration
-from experiments.datasets.example_files import endless, write_rows
+from experiments.datasets.examples.files import endless, write_rows
 from experiments.datasets.furniture import Furniture
 from experiments.datasets.tones import Tones
 from experiments.datasets.watch import CLASSES as EXERCISES

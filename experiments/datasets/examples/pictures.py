@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from experiments.datasets.digits import Digits
-from experiments.datasets.example_files import endless, write_rows
+from experiments.datasets.examples.files import endless, write_rows
 from experiments.datasets.flow.photographs import Photographs
 
 NAMES = ('picture', 'seg', 'count', 'split')

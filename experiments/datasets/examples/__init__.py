@@ -1,0 +1,1 @@
+"""Tables made of embedded data, to try the training on tables with."""
