@@ -129,6 +129,9 @@ class ImageWindows(hk.Module):
       there are any, an input tells by one more channel whether it is one; it
       has no position.
     name: Haiku name.
+
+  Raises:
+    ValueError: `drop_rate` or `overviews` is out of its range.
   """
 
   cell: int

@@ -18,6 +18,8 @@ their positions are attached:
   vit: a ViT on patches of 4 x 4 of them.
   transformer: a Transformer over all pixels of images shrunk to 14 x 14, as the
     paper shrinks ImageNet's to 64 x 64.
+  windows: windows of the images, with oriented gradients, and what the whole
+    looks like, in place of pixels (not with `_permuted`).
   ablation: a Perceiver of 8 blocks on the shrunk images, whose values the sweep
     of that name changes one by one (not with `_permuted`).
 What the paper reports, on ImageNet (raw, permuted): Perceiver 78.0, 78.0;
@@ -79,6 +81,20 @@ _MODELS = {
       name='transformer', num_channels=64, num_layers=4, num_heads=2
     ),
   ),
+  'windows': dict(
+    image=dict(
+      name='image_windows',
+      cell=4,
+      drop_rate=0.25,
+      overviews=4,
+      positions=dict(
+        name='fourier', num_bands=4, max_resolution=(7, 7), spacing='linear'
+      ),
+    ),
+    encoder={**_ENCODER, 'cross_attends': (1, 1, 1)},
+    train_steps=1200,
+    ema_decay=0.98,
+  ),
   'ablation': dict(
     positions=_FOURIER,
     image_size=14,
@@ -104,19 +120,19 @@ def get_config(variant: str = 'perceiver') -> ml_collections.ConfigDict:
     ValueError: there is no such variant.
   """
   model = dict(_MODELS.get(variant.removesuffix(_PERMUTED), {}))
-  if not model or variant == f'ablation{_PERMUTED}':
+  if not model or variant in (f'windows{_PERMUTED}', f'ablation{_PERMUTED}'):
     raise ValueError(
-      f'The variants are {list(_MODELS)}, all but the last also with '
+      f'The variants are {list(_MODELS)}, all but the last two also with '
       f"'{_PERMUTED}', got {variant!r}."
     )
   config = ml_collections.ConfigDict()
   config.task = 'classification'
   config.seed = 0
   config.batch_size = 64
-  config.train_steps = 3600
+  config.train_steps = model.pop('train_steps', 3600)
   config.log_every = 100
-  config.eval_every = 600
-  config.checkpoint_every = 600
+  config.eval_every = config.train_steps // 6
+  config.checkpoint_every = config.train_steps // 6
   config.data_workers = 0
 
   config.data = dict(
@@ -127,7 +143,9 @@ def get_config(variant: str = 'perceiver') -> ml_collections.ConfigDict:
     max_shift=1.5,
     image_size=model.pop('image_size', 28),
   )
-  image = dict(name='pixels', positions=model.pop('positions'))
+  image = model.pop('image', None) or dict(
+    name='pixels', positions=model.pop('positions')
+  )
   if variant.endswith(_PERMUTED):
     image.update(name='permuted_pixels', seed=0)
   config.inputs = dict(image=image)

@@ -117,10 +117,7 @@ def tell_rows(answers: Sequence[Answered]) -> Any:
     return RowAnswers(
       [
         {
-          each.name: each.head.tell(
-            prediction['outputs'][each.key],
-            example['inputs'][each.asks] if each.asks else {},
-          )
+          each.name: _told(each, prediction['outputs'][each.key], example)
           for each in answers
         }
         for prediction, example in zip(predictions, examples, strict=True)
@@ -128,6 +125,14 @@ def tell_rows(answers: Sequence[Answered]) -> Any:
     )
 
   return tell
+
+
+def _told(answer: Answered, outputs: Any, example: Example) -> Any:
+  """The value of an answer; None where there is nothing that it is about."""
+  if not answer.asks:
+    return answer.head.tell(outputs, {})
+  asks = example['inputs'][answer.asks]
+  return answer.head.tell(outputs, asks) if asks['there'] else None
 
 
 def _forward(

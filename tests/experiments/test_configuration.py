@@ -324,6 +324,7 @@ SHIPPED = [
   ('digits', 'vit_permuted', 173_834),
   ('digits', 'transformer', 103_818),
   ('digits', 'transformer_permuted', 103_818),
+  ('digits', 'windows', 921_254),
   ('digits', 'ablation', 83_926),
   ('imagenet', 'fourier', 44_912_254),
   ('imagenet', 'learned', 48_189_577),

@@ -293,8 +293,11 @@ def test_all_kinds_of_answers_in_one_run(path, data_dir, tmp_path):
   answers = run.predict(wanted)
   names = {'ill', 'tags', 'risk', 'seg', 'stage', 'load'}
   assert [set(row) for row in answers.rows] == [names] * 2
+  # The second has no picture.
+  assert answers.rows[0]['seg'] is not None and answers.rows[1]['seg'] is None
   written = run.task.answer.write(answers, tmp_path / 'answers', 'two')
   assert written[0].name == 'two.csv'
   assert any(each.suffix == '.png' for each in written)
   told = run.task.answer.lines(answers, 2)
   assert len(told) == 2 and all('stage' in line for line in told)
+  assert 'seg: no answer' in told[1] and 'seg: no answer' not in told[0]

@@ -1,6 +1,7 @@
 """The answers of rows as lines, JSON, panels and as a table."""
 
 import csv
+import html
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from experiments.pages.tables import Html
 
 # More are in the table that is written.
 _MOST_LINES = 20
+_NONE = 'no answer: the row lacks what it is about'
 
 ROWS = Answer(
   purpose='rows of a table',
@@ -66,6 +68,9 @@ class _Record:
   def _of_row(self, row: Mapping[str, Any], top: int) -> list[str]:
     lines = []
     for column in self._columns:
+      if row[column.name] is None:
+        lines.append(f'{column.name}: {_NONE}')
+        continue
       first, *others = column.head.answer.lines(row[column.name], top)
       indent = ' ' * (len(column.name) + 2)
       lines.append(f'{column.name}: {first.strip()}')
@@ -76,7 +81,9 @@ class _Record:
     return {
       'rows': [
         {
-          column.name: column.head.answer.json(row[column.name], top)
+          column.name: None
+          if row[column.name] is None
+          else column.head.answer.json(row[column.name], top)
           for column in self._columns
         }
         for row in value.rows
@@ -85,17 +92,22 @@ class _Record:
 
   def panels(self, value: RowAnswers) -> list[Panel]:
     # A page shows one row at a time.
-    return [
-      panel._replace(name=f'{column.name}: {panel.name}')
-      for column in self._columns
-      for panel in column.head.answer.panels(value.rows[0][column.name])
-    ]
+    row, panels = value.rows[0], []
+    for column in self._columns:
+      if row[column.name] is None:
+        panels.append(Panel(column.name, Html(f'<p>{_NONE}</p>')))
+        continue
+      panels += [
+        panel._replace(name=f'{column.name}: {panel.name}')
+        for panel in column.head.answer.panels(row[column.name])
+      ]
+    return panels
 
   def said(self, value: RowAnswers, top: int) -> Html:
     del top
     return Html(
       ''.join(
-        f'<div class="panel-name">{panel.name}</div>{panel.body}'
+        f'<div class="panel-name">{html.escape(panel.name)}</div>{panel.body}'
         for panel in self.panels(value)
       )
     )
@@ -110,18 +122,22 @@ class _Record:
       {
         f'{column.name}{suffix}': cell
         for column in self._columns
+        if row[column.name] is not None
         for suffix, cell in column.head.cells(row[column.name]).items()
       }
       for row in value.rows
     ]
+    names = dict.fromkeys(name for row in rows for name in row)
     with path.open('w', encoding='utf-8', newline='') as file:
-      writer = csv.DictWriter(file, ['row', *rows[0]])
+      writer = csv.DictWriter(file, ['row', *names], restval='')
       writer.writeheader()
       for number, row in enumerate(rows, start=1):
         writer.writerow({'row': number, **row})
     files = [path]
     for number, row in enumerate(value.rows, start=1):
       for column in self._columns:
+        if row[column.name] is None:
+          continue
         files += column.head.answer.write(
           row[column.name], folder, f'{name}_{number}_{column.key}'
         )

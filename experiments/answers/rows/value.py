@@ -35,7 +35,8 @@ class RowAnswers(NamedTuple):
   """What a model says of rows.
 
   Attributes:
-    rows: of each row the value of each answer, by the name of its column.
+    rows: of each row the value of each answer, by the name of its column; None
+      where the row lacks what the answer is about.
   """
 
   rows: Sequence[Mapping[str, Any]]
