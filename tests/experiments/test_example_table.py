@@ -239,7 +239,7 @@ def test_masks_fit_pictures(folder):
 
 @pytest.fixture
 def small(monkeypatch):
-  rounds = {'train': 2, 'val': 1, 'test': 1}
+  rounds = {'train': 1, 'val': 1, 'test': 1}
   monkeypatch.setattr(example_rooms, 'ROUNDS', rounds)
 
 

@@ -35,7 +35,7 @@ import itertools
 import math
 import pathlib
 import wave
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -105,27 +105,16 @@ class Thing(NamedTuple):
   content: Any
 
 
-def things(split: str) -> dict[str, list[Thing]]:
-  """Returns the examples of each sense that rows of a split may have.
-
-  Args:
-    split: 'train', 'val' or 'test'.
-  """
-  source = 'test' if split == 'test' else 'train'
-  found = {
-    'sound': list(_sounds(source)),
-    'motion': list(_motions(source)),
-    'furniture': list(_shapes(source)),
-    'note': list(_texts(source)),
-  }
-  if split == 'test':
-    return found
-  return {
-    sense: [
-      x for x in each if (x.group in _validating(each)) == (split == 'val')
-    ]
-    for sense, each in found.items()
-  }
+def things() -> dict[str, dict[str, list[Thing]]]:
+  """Returns the examples that rows may have, by split and sense."""
+  found: dict[str, dict[str, list[Thing]]] = {split: {} for split in ROUNDS}
+  for sense, examples in _EXAMPLES.items():
+    known = list(examples('train'))
+    apart = _validating(known)
+    found['train'][sense] = [x for x in known if x.group not in apart]
+    found['val'][sense] = [x for x in known if x.group in apart]
+    found['test'][sense] = list(examples('test'))
+  return found
 
 
 def _validating(examples: Iterable[Thing]) -> frozenset[str]:
@@ -173,6 +162,14 @@ def _texts(split: str) -> Iterator[Thing]:
     yield Thing(f'{language}/{paragraph}', paragraph, factor, example['text'])
 
 
+_EXAMPLES: Mapping[str, Callable[[str], Iterator[Thing]]] = {
+  'sound': _sounds,
+  'motion': _motions,
+  'furniture': _shapes,
+  'note': _texts,
+}
+
+
 def write_rooms(folder: pathlib.Path, seed: int) -> list[pathlib.Path]:
   """Writes rooms.csv, rooms_new.csv and the files that they name.
 
@@ -185,12 +182,11 @@ def write_rooms(folder: pathlib.Path, seed: int) -> list[pathlib.Path]:
     answers.
   """
   rng = np.random.default_rng(seed)
-  table, used = [], {}
+  table, used, pools = [], {}, things()
   for split, rounds in ROUNDS.items():
-    pools = things(split)
     drawn = {
       (sense, factor): endless(
-        [x for x in pools[sense] if x.factor == factor], rng
+        [x for x in pools[split][sense] if x.factor == factor], rng
       )
       for sense, factors in FACTORS.items()
       for factor in factors
