@@ -10,6 +10,8 @@ tables:
     experiments/datasets/examples/rooms.py.
   rooms_new.csv: rows without answers, with few cells.
   digits_in_pictures.csv: pictures, and masks of the digits in them.
+  watch/25/rows.csv and others, where --tables=watch asks for them: motion at any
+    times, with 25 % of its steps.
   SOURCES.txt: whose data it is.
 
 What is there already is written again.
@@ -20,9 +22,13 @@ from absl import flags
 from experiments.datasets.examples.files import write_sources
 from experiments.datasets.examples.pictures import write_pictures
 from experiments.datasets.examples.rooms import write_rooms
+from experiments.datasets.examples.watch_events import write_watch
 from experiments.host import addresses, command_line
 from experiments.host.save_to import SAVE_TO
 
+_TABLES = flags.DEFINE_multi_enum(
+  'tables', ['rooms', 'pictures'], ['rooms', 'pictures', 'watch'], 'Which.'
+)
 _SEED = flags.DEFINE_integer(
   'seed', 0, 'Of all that is drawn: which examples come together.'
 )
@@ -34,8 +40,13 @@ def main() -> None:
     SAVE_TO.value or 'tables', '--save_to', 'files are written one by one'
   )
   folder.mkdir(parents=True, exist_ok=True)
-  seed = _SEED.value
-  written = [*write_rooms(folder, seed), *write_pictures(folder, seed)]
+  seed, written = _SEED.value, []
+  if 'rooms' in _TABLES.value:
+    written += write_rooms(folder, seed)
+  if 'pictures' in _TABLES.value:
+    written += write_pictures(folder, seed)
+  if 'watch' in _TABLES.value:
+    written += write_watch(folder)
   for path in [*written, write_sources(folder)]:
     print(path)
 

@@ -70,6 +70,8 @@ _RANGES = {
   'self_attends_per_block': Range(0, 2**14),
   'cross_attends': Range(0, 2**14),
   'num_chunks': Range(1, 2**20),
+  'overviews': Range(0, 2**10),
+  'cell': _COUNT,
   'data_workers': Range(0, 1024),
   # Random keys are made of 32 bits.
   'seed': Range(0, 2**32 - 1),

@@ -305,7 +305,7 @@ def originals():
     'ply\nformat ascii 1.0\nelement vertex 8\nproperty float x\n'
     f'property float y\nproperty float z\nend_header\n{points}\n'
   )
-  lines = '\n'.join(['a,b,c', *(f'{a},{b},{c}' for a, b, c in series)])
+  lines = '\n'.join(['x,y,z', *(f'{a},{b},{c}' for a, b, c in series)])
   return [
     ('image', '.png', encoded(noise, '.png')),
     ('image', '.jpg', encoded(noise, '.jpg')),
@@ -319,6 +319,7 @@ def originals():
     ('mesh', '.xyz', points.encode()),
     ('text', '.txt', 'Größe\n'.encode()),
     ('timeseries', '.csv', lines.encode()),
+    ('events', '.csv', f'time,{lines}'.replace('\n', '\n1,').encode()),
     ('timeseries', '.npy', measurements(np.save, arr=series)),
     ('timeseries', '.npz', measurements(np.savez, values=series)),
   ]

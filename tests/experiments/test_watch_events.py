@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from experiments.datasets import watch_events
+from experiments.datasets.examples import watch_events
 from experiments.modalities.events.files import read_events
 from experiments.modalities.series.files import read_series
 
@@ -28,7 +28,8 @@ def test_windows_are_means_of_three_steps(found):
 @pytest.mark.parametrize(('share', 'steps'), [(50, 42), (25, 21), (10, 8)])
 def test_files_have_what_is_left(found, monkeypatch, tmp_path, share, steps):
   monkeypatch.setattr(watch_events, 'windows', lambda: found[:1] + found[-1:])
-  watch_events.write_tables(tmp_path, [share])
+  watch_events.write_watch(tmp_path, [share])
+  tmp_path = tmp_path / 'watch'
   with (tmp_path / str(share) / 'rows.csv').open() as file:
     rows = list(csv.DictReader(file))
   assert [row['use'] for row in rows] == [

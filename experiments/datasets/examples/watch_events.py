@@ -1,8 +1,6 @@
-"""Writes the watch data as tables of files, thinned at random.
+"""The watch data as tables of files, thinned at random.
 
-  python -m experiments.datasets.watch_events FOLDER
-
-FOLDER/{100,50,25,10}/rows.csv have a row for each 5 s of a recording: `events`
+watch/{100,50,25,10}/rows.csv have a row for each 5 s of a recording: `events`
 names a file of the events that are left, and `grid` one of the same, linearly
 interpolated to all steps; `exercise` is the answer, and `use` says which rows
 are of the people who train, and who test. Of 50 and 10 % whole steps are left,
@@ -10,7 +8,6 @@ at their own times; of 25 % each channel has other steps, and its own clock,
 which is up to a step behind.
 """
 
-import argparse
 import csv
 import pathlib
 from collections.abc import Sequence
@@ -114,10 +111,21 @@ def _write(path: pathlib.Path, rows: Sequence[Sequence[object]]) -> None:
     csv.writer(file).writerows(rows)
 
 
-def write_tables(folder: pathlib.Path, shares: Sequence[int] = SHARES) -> None:
-  """Writes a table for each share; see the head of this file."""
+def write_watch(
+  folder: pathlib.Path, shares: Sequence[int] = SHARES
+) -> list[pathlib.Path]:
+  """Writes a table for each share; see the head of this file.
+
+  Args:
+    folder: that gets `watch/`.
+    shares: per cent of the steps that are left.
+
+  Returns:
+    The tables.
+  """
+  tables = []
   for share in shares:
-    place = folder / str(share)
+    place = folder / 'watch' / str(share)
     place.mkdir(parents=True, exist_ok=True)
     rows = [('events', 'grid', 'exercise', 'subject', 'use')]
     rng = np.random.default_rng(share)
@@ -130,10 +138,5 @@ def write_tables(folder: pathlib.Path, shares: Sequence[int] = SHARES) -> None:
       use = 'train' if subject in _TRAIN_SUBJECTS else 'test'
       rows.append((*names, CLASSES[label], subject, use))
     _write(place / 'rows.csv', rows)
-    print(f'{place / "rows.csv"}: {len(rows) - 1:,} rows', flush=True)
-
-
-if __name__ == '__main__':
-  parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-  parser.add_argument('folder', type=pathlib.Path)
-  write_tables(parser.parse_args().folder)
+    tables.append(place / 'rows.csv')
+  return tables
