@@ -10,8 +10,8 @@ tables:
     experiments/datasets/examples/rooms.py.
   rooms_new.csv: rows without answers, with few cells.
   digits_in_pictures.csv: pictures, and masks of the digits in them.
-  watch/25/rows.csv and others, where --tables=watch asks for them: motion at any
-    times, with 25 % of its steps.
+  watch/25/rows.csv and others, where --tables=watch asks for them: motion at
+    any times, with 25 % of its steps.
   SOURCES.txt: whose data it is.
 
 What is there already is written again.
