@@ -88,7 +88,7 @@ def rows_loss(answers: Sequence[Answered]) -> LossFunction:
     predictions: Mapping[str, Any], batch: Batch
   ) -> tuple[Sequence[Mean], Metrics]:
     means, metrics = [], {}
-    total = jnp.zeros_like(batch['weight'])
+    total = present = jnp.zeros_like(batch['weight'])
     for each in answers:
       target = each.target(batch)
       there = target['there']
@@ -97,12 +97,16 @@ def rows_loss(answers: Sequence[Answered]) -> LossFunction:
       weights = batch['weight'] * there
       metrics[f'{each.key}/loss'] = weighted_mean(losses, weights)
       total += each.weight * losses
+      present += each.weight * there
       uncertainty = predictions.get('uncertainty')
       if uncertainty is not None:
         s = uncertainty[each.key]
         losses = jnp.exp(-s) * losses + s / 2.0
       means.append(weighted_mean(each.weight * losses, weights))
-    metrics['loss'] = weighted_mean(total, batch['weight'])
+    # Of a row as if it had all answers; one that has none does not count.
+    whole = sum(each.weight for each in answers)
+    scaled = total * whole / jnp.where(present > 0.0, present, 1.0)
+    metrics['loss'] = weighted_mean(scaled, batch['weight'] * (present > 0.0))
     return means, metrics
 
   return loss_function

@@ -21,7 +21,6 @@ from experiments.stepping.train_state import Batch, Collect
 
 # An answer that is far off on one column should not hide all others.
 _LEAST_SCORE = -1.0
-_MOST_GROUPS = 16
 # Of so few rows a score says little.
 _LEAST_ROWS = 5
 
@@ -141,7 +140,9 @@ def _sections(
     Section(
       'By what a row has',
       _by_inputs(columns, inputs, kept),
-      f'{note}: the score of each answer, by the inputs that are there.',
+      f'{note}: the score of each answer, of rows that have all inputs and of '
+      f'those that lack one, whatever else they lack; none of fewer than '
+      f'{_LEAST_ROWS} rows.',
     ),
   ]
   for column in columns:
@@ -183,25 +184,24 @@ def _answers_table(columns: Sequence[Answered], kept: Kept) -> Html:
 def _by_inputs(
   columns: Sequence[Answered], inputs: Sequence[str], kept: Kept
 ) -> Html:
-  """The score of each answer, for rows that have the same inputs."""
-  there = np.stack([kept[f'inputs/{key}'] for key in inputs], axis=1)
-  patterns, which, counts = np.unique(
-    there, axis=0, return_inverse=True, return_counts=True
-  )
+  """The score of each answer, for rows that have or lack an input."""
+  there = {key: kept[f'inputs/{key}'] for key in inputs}
+  groups = {'all': np.logical_and.reduce(list(there.values()))}
+  groups |= {f'without {key}': ~has for key, has in there.items()}
+  if len(inputs) > 1:
+    groups['none'] = ~np.logical_or.reduce(list(there.values()))
   rows = []
-  for i in np.argsort(-counts, kind='stable')[:_MOST_GROUPS]:
-    missing = [k for k, has in zip(inputs, patterns[i], strict=True) if not has]
-    name = 'all' if not missing else f'without {", ".join(missing)}'
-    if len(missing) == len(inputs):
-      name = 'none'
+  for name, chosen in groups.items():
+    if not chosen.any():
+      continue
     scores = []
     for column in columns:
-      own = kept_of(column, kept, which.reshape(-1) == i)
+      own = kept_of(column, kept, chosen)
       few = own is None or len(next(iter(own.values()))) < _LEAST_ROWS
       scores.append(
         '' if few else number(column.head.metrics(own)[column.head.score])
       )
-    rows.append((name, f'{counts[i]:,}', *scores))
+    rows.append((name, f'{chosen.sum():,}', *scores))
   head = [
     f'{each.name}: {each.head.score.replace("_", " ")}' for each in columns
   ]
