@@ -126,7 +126,9 @@ def _metrics(kept: Kept) -> dict[str, float]:
 
 def _cells(value: Classes) -> dict[str, Any]:
   said = np.flatnonzero(value.probabilities > THRESHOLD)
-  return {'': '|'.join(value.names[i] for i in said), **chances(value)}
+  # An empty cell would be no answer.
+  names = '|'.join(value.names[i] for i in said) or '[]'
+  return {'': names, **chances(value)}
 
 
 def _baselines(kept: Kept) -> list[tuple[str, str, float]]:
