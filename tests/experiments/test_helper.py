@@ -179,8 +179,12 @@ def test_what_lies_is_not_believed(helper):
 
 
 def children(pid):
-  found = pathlib.Path(f'/proc/{pid}/task').glob('*/children')
-  return [int(each) for file in found for each in file.read_text().split()]
+  found = []
+  for file in pathlib.Path(f'/proc/{pid}/task').glob('*/children'):
+    # A thread may end while others are looked at.
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+      found += map(int, file.read_text().split())
+  return found
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='Looks into /proc.')

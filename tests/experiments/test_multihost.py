@@ -106,12 +106,12 @@ def children(process):
 
 def worker_processes(process):
   """Process numbers of those that a run started, by any of its threads."""
-  tasks = pathlib.Path(f'/proc/{process.pid}/task')
-  return [
-    int(pid)
-    for task in tasks.iterdir()
-    for pid in (task / 'children').read_text().split()
-  ]
+  found = []
+  for task in pathlib.Path(f'/proc/{process.pid}/task').iterdir():
+    # A thread may end while others are looked at.
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+      found += map(int, (task / 'children').read_text().split())
+  return found
 
 
 def assert_end(pids):
