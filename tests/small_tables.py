@@ -55,8 +55,8 @@ def write_table(folder, name='rows.csv'):
   return path
 
 
-def small(path, **data):
-  config = table_config.get_config()
+def tiny(config):
+  """Makes a config one of a step, and of a model that compiles in seconds."""
   config.batch_size = 4
   config.train_steps = config.log_every = config.eval_every = 1
   config.checkpoint_every = 1
@@ -69,6 +69,11 @@ def small(path, **data):
     cross_attends=(1,),
     cross_attend_qk_channels=8,
   )
+  return config
+
+
+def small(path, **data):
+  config = tiny(table_config.get_config())
   config.queries.num_channels = 8
   config.data.update(
     table=str(path), inputs=INPUTS, answers=ANSWERS, split='use', **data

@@ -50,7 +50,7 @@ _FOLDERS = {
 def get_config() -> ml_collections.ConfigDict:
   """Returns the experiment."""
   config = folder.get_config('image')
-  for key in ('inputs', 'encoder', 'loss', 'data'):
+  for key in ('inputs', 'loss', 'data'):
     del config[key]
   config.task = 'table'
   config.early_stop.metric = 'eval_ema/score'
@@ -75,15 +75,6 @@ def get_config() -> ml_collections.ConfigDict:
     },
   )
   config.packing = dict(min_padding=4)
-  config.encoder = dict(
-    num_latents=32,
-    latent_channels=64,
-    cross_attends=(1, 1, 1),
-    self_attends_per_block=2,
-    self_attend_heads=2,
-    cross_attend_qk_channels=96,
-    rematerialize='none',
-  )
   config.queries = dict(num_channels=64)
   config.decoder = dict(num_heads=2, query_residual=True)
   config.loss = dict(balance='uncertainty')

@@ -6,7 +6,7 @@ import os
 import pathlib
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from experiments.files.fetched import fetched
 from experiments.host import addresses
 from experiments.host.buckets import is_in_bucket
 
+T = TypeVar('T')
 SPLITS = ('train', 'test')
 # Read where it is there.
 VALIDATION = 'val'
@@ -284,8 +285,7 @@ def survey(
   Raises:
     ValueError: none of them is readable.
   """
-  step = -(-len(files) // _SURVEYED)
-  some = files[::step]
+  some = spread_evenly(files)
   contents = [
     content
     for _, content in read_files(
@@ -295,6 +295,11 @@ def survey(
   if not contents:
     raise ValueError(nothing_read(some))
   return contents
+
+
+def spread_evenly(items: Sequence[T]) -> Sequence[T]:
+  """Returns at most 200 of many, to learn what all are like."""
+  return items[:: -(-len(items) // _SURVEYED) or 1]
 
 
 def nothing_read(files: Sequence[LabelledFile]) -> str:

@@ -5,6 +5,7 @@ import datetime
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -68,6 +69,31 @@ def to_number(cell: Cell) -> float | None:
   if not math.isfinite(value):
     raise ValueError(f'{shown(cell)} is no number')
   return value
+
+
+def is_number(cell: Cell) -> bool:
+  """Returns whether a cell is a number, or empty."""
+  try:
+    to_number(cell)
+  except ValueError:
+    return False
+  return True
+
+
+def to_name(cell: Cell) -> str:
+  """Returns what a cell is called: the same of 3, 3.0 and '3'.
+
+  Raises:
+    ValueError: it is a list.
+  """
+  if isinstance(cell, list):
+    raise ValueError(f'{cell!r} is a list, and should be a name')
+  if isinstance(cell, float) and cell.is_integer():
+    cell = int(cell)
+  # Systems differ in how they write an accent.
+  name = unicodedata.normalize('NFC', str(cell).strip())
+  # Python, JSON and R write these in their own ways.
+  return name.lower() if name.lower() in ('true', 'false') else name
 
 
 def to_list(cell: Cell) -> list[str | float] | None:

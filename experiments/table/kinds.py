@@ -9,6 +9,7 @@ from experiments.table.cells import (
   Cell,
   date_order,
   is_empty,
+  is_number,
   shown,
   to_date,
   to_list,
@@ -59,7 +60,7 @@ def file_path(cell: str, folder: pathlib.Path) -> pathlib.Path:
     folder: of the table.
   """
   path = folder / cell
-  if '\\' in cell and not _is_file(path):
+  if '\\' in cell and not is_file(path):
     return folder / cell.replace('\\', '/')
   return path
 
@@ -228,7 +229,7 @@ def _check_some_are_there(
 ) -> None:
   texts = [cell for cell in present if isinstance(cell, str)]
   for cell in texts[:: -(-len(texts) // _LOOKED_FOR)]:
-    if _is_file(file_path(cell, folder)):
+    if is_file(file_path(cell, folder)):
       return
   raise ValueError(
     f'{name!r} names files, such as {shown(texts[0])}, of which none is in '
@@ -236,7 +237,8 @@ def _check_some_are_there(
   )
 
 
-def _is_file(path: pathlib.Path) -> bool:
+def is_file(path: pathlib.Path) -> bool:
+  """Returns whether there is a file of this path, which any text may be."""
   try:
     return path.is_file()
   except OSError:  # A text may be too long for a name.
@@ -257,7 +259,7 @@ def _are_lists(present: list[Cell]) -> bool:
   if several < 2 or not all(isinstance(cell, str) for cell in present):
     return False
   parts = [part for each in lists for part in each]
-  if all(map(_is_number, parts)):
+  if all(map(is_number, parts)):
     return True
   # Of names that stand in several cells; a text with a semicolon has its own.
   return (
@@ -282,17 +284,9 @@ def _are_fractions(present: list[Cell]) -> bool:
 # Numbers, dates and names.
 
 
-def _is_number(cell: Cell) -> bool:
-  try:
-    to_number(cell)
-  except ValueError:
-    return False
-  return True
-
-
 def _are_numbers(present: Sequence[Cell]) -> bool:
   # 01234 is a name, of a place or a thing.
-  return all(map(_is_number, present)) and not any(
+  return all(map(is_number, present)) and not any(
     isinstance(cell, str) and _LEADING_ZERO.fullmatch(cell) for cell in present
   )
 
@@ -379,7 +373,7 @@ def _form(text: str) -> str:
 def _nearly_numbers(name: str, kind: str, cells: Sequence[Cell]) -> list[str]:
   """Says in words what keeps a column from being numbers."""
   present = [cell for cell in cells if not is_empty(cell)]
-  others = [cell for cell in present if not _is_number(cell)]
+  others = [cell for cell in present if not is_number(cell)]
   if not others or len(others) > (1 - _SHARE_OF_NUMBERS) * len(present):
     return []
   return [

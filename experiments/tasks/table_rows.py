@@ -37,9 +37,11 @@ def make_task(config: ml_collections.ConfigDict, data_dir: str | None) -> Task:
   data = choose('data', {'table': table}, config.data, data_dir)
   inputs, answers = columns = made(config.data.columns)
   keys = [each.key for each in inputs]
-  balance = construct('loss', Balance, config.loss)
+  has_uncertainty = construct('loss', is_balance_learned, config.loss)
   return Task(
-    model=hk.transform_with_state(_forward(config, inputs, answers, balance)),
+    model=hk.transform_with_state(
+      _forward(config, inputs, answers, has_uncertainty)
+    ),
     loss_function=rows_loss(answers),
     data=data,
     answer=answer_of_rows(answers, keys),
@@ -49,30 +51,23 @@ def make_task(config: ml_collections.ConfigDict, data_dir: str | None) -> Task:
   )
 
 
-class Balance:
-  """How the losses of several answers are weighed against each other.
+def is_balance_learned(*, balance: str) -> bool:
+  """Returns whether the losses of several answers are weighed as is learned.
 
-  Attributes:
-    is_learned: whether each loss l has a learned s, and counts as exp(-s) l +
-      s / 2 in training: the uncertainty of the answer (Kendall et al., arXiv
-      1705.07115).
+  Each loss l then has a learned s, and counts as exp(-s) l + s / 2 in training:
+  s is the uncertainty of the answer (Kendall et al., arXiv 1705.07115).
+
+  Args:
+    balance: 'uncertainty' or 'equal'; the section `loss` of a config.
+
+  Raises:
+    ValueError: it is neither.
   """
-
-  def __init__(self, *, balance: str):
-    """Takes the section `loss`.
-
-    Args:
-      balance: 'uncertainty' or 'equal'.
-
-    Raises:
-      ValueError: it is neither.
-    """
-    if balance not in ('uncertainty', 'equal'):
-      raise ValueError(
-        "config.loss.balance must be 'uncertainty' or 'equal', got "
-        f'{balance!r}.'
-      )
-    self.is_learned = balance == 'uncertainty'
+  if balance not in ('uncertainty', 'equal'):
+    raise ValueError(
+      f"config.loss.balance must be 'uncertainty' or 'equal', got {balance!r}."
+    )
+  return balance == 'uncertainty'
 
 
 def rows_loss(answers: Sequence[Answered]) -> LossFunction:
@@ -143,7 +138,7 @@ def _forward(
   config: ml_collections.ConfigDict,
   inputs: Sequence[Input],
   answers: Sequence[Answered],
-  balance: Balance,
+  has_uncertainty: bool,
 ) -> Any:
   outputs = {
     each.key: Output(each.head.channels, each.head.num_queries, each.asks)
@@ -173,7 +168,7 @@ def _forward(
     masks = {x.key: _mask(x, batch['inputs'][x.key]) for x in inputs}
     made = model(raw, is_training=is_training, masks=masks)
     result: dict[str, Any] = {'outputs': made}
-    if balance.is_learned and is_training and len(answers) > 1:
+    if has_uncertainty and is_training and len(answers) > 1:
       size = next(iter(masks.values())).shape[:1]
       result['uncertainty'] = {
         each.key: jnp.broadcast_to(_uncertainty(each.key), size)

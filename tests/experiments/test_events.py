@@ -23,6 +23,7 @@ from experiments.tasks import make_task
 from experiments.tasks.open_values import settle
 from experiments.train import train_and_evaluate
 from tests.experiments.test_cells import closed, survey
+from tests.small_tables import tiny
 
 HEADER = 'time,a,b'
 
@@ -360,26 +361,10 @@ def write_table(folder):
   return path
 
 
-def small(config):
-  config.batch_size = 4
-  config.train_steps = config.log_every = config.eval_every = 1
-  config.checkpoint_every = 1
-  config.schedule.warmup_steps = 0
-  config.report = {'seconds': 100.0}
-  config.encoder.update(
-    num_latents=4,
-    latent_channels=8,
-    self_attends_per_block=1,
-    cross_attends=(1,),
-    cross_attend_qk_channels=8,
-  )
-  return config
-
-
 @pytest.fixture(scope='module')
 def table_run(tmp_path_factory):
   folder = tmp_path_factory.mktemp('rows')
-  config = small(table_config.get_config())
+  config = tiny(table_config.get_config())
   config.queries.num_channels = 8
   config.data.update(
     table=str(write_table(folder)),
@@ -475,7 +460,7 @@ def test_a_folder_is_trained_on(tmp_path):
     place = tmp_path / 'root' / ('test' if i > 7 else 'train') / 'xy'[i % 2]
     place.mkdir(parents=True, exist_ok=True)
     write(place, f'{i}.csv', recorded(i))
-  config = small(folder_config.get_config('events'))
+  config = tiny(folder_config.get_config('events'))
   config.data.root = str(tmp_path / 'root')
   config, note = settle(config, str(tmp_path / 'data'))
   assert 'events: 2 channels' in note

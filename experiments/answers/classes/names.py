@@ -1,12 +1,12 @@
 """Names of classes: of cells of a table, in order."""
 
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from experiments.files.listing import some
+from experiments.table.cells import to_name
 
 # Each is a channel, a row of the report and a column of predictions.
 MOST_CLASSES = 1000
@@ -22,17 +22,12 @@ def class_name(cell: Any) -> str:
     ValueError: it is something else, or an empty text.
   """
   cell = cell.item() if isinstance(cell, np.generic) else cell
-  if isinstance(cell, bool):
-    return 'true' if cell else 'false'
-  if isinstance(cell, float) and cell.is_integer():
-    return str(int(cell))
-  if isinstance(cell, int):
-    return str(cell)
-  # Systems differ in how they write an accent.
-  if isinstance(cell, str) and (name := cell.strip()):
-    name = unicodedata.normalize('NFC', name)
-    # Python, JSON and R write these in their own ways.
-    return name.lower() if name.lower() in ('true', 'false') else name
+  # A bool is an int, too.
+  is_whole = isinstance(cell, float) and cell.is_integer()
+  if is_whole or isinstance(cell, str | int):
+    name = to_name(cell)
+    if name:
+      return name
   raise ValueError(
     f'{cell!r} is no class, which is a text, a whole number or a bool: other '
     'numbers are a number, lists are labels.'

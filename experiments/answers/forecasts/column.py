@@ -30,12 +30,11 @@ from experiments.answers.numbers.column import levels_of
 from experiments.answers.numbers.losses import in_order, pinball
 from experiments.answers.numbers.value import MEDIAN, middle_of
 from experiments.data.dataset import Example, array_spec
+from experiments.files.listing import spread_evenly
 from experiments.modalities.series.files import read_series
 from perceiver_jax.series_windows import relative_series
 
 MOST_STEPS = 1000
-# Series whose period and lengths are looked at.
-_SURVEYED = 200
 
 
 def suited(column: Column, arguments: Mapping[str, str]) -> dict[str, Any]:
@@ -60,8 +59,9 @@ def suited(column: Column, arguments: Mapping[str, str]) -> dict[str, Any]:
   if 'quantiles' in given:
     levels = levels_of(asked, given['quantiles'])
   cells = [cell for cell in column.inputs if cell is not None]
-  some = cells[:: -(-len(cells) // _SURVEYED)]
-  series = [read_series(cell, column.asks['channels']) for cell in some]
+  series = [
+    read_series(cell, column.asks['channels']) for cell in spread_evenly(cells)
+  ]
   shortest = min(map(len, series), default=0)
   if shortest < steps + LEAST_HISTORY:
     raise ValueError(

@@ -1,7 +1,7 @@
 """What the answers of all held-out rows come to: metrics, report, table.
 
 Of each answer the rows that have it count. What is kept of an answer's rows is
-named `KEY/...`, with `KEY/there`; `inputs/KEY` says which rows have an input,
+named `KEY/...`, with `KEY/there`; `inputs:KEY` says which rows have an input,
 `row` which these are.
 """
 
@@ -46,7 +46,7 @@ def collect_rows(columns: Sequence[Answered], inputs: Sequence[str]) -> Collect:
   """Returns what keeps all that there is to say of rows; see above."""
 
   def collect(predictions: Any, batch: Batch) -> dict[str, jax.Array]:
-    kept = {f'inputs/{key}': batch['inputs'][key]['there'] for key in inputs}
+    kept = {f'inputs:{key}': batch['inputs'][key]['there'] for key in inputs}
     kept['row'] = batch['row']
     for column in columns:
       target = column.target(batch)
@@ -101,9 +101,14 @@ def kept_of(column: Answered, kept: Kept, chosen: Any = True) -> Kept | None:
   there = kept[f'{column.key}/there'] & chosen
   if not there.any():
     return None
+  return {name: x[there] for name, x in _own(column, kept).items()}
+
+
+def _own(column: Answered, kept: Kept) -> Kept:
+  """What was kept of an answer, as its head has it."""
   prefix = f'{column.key}/'
   return {
-    name.removeprefix(prefix): x[there]
+    name.removeprefix(prefix): x
     for name, x in kept.items()
     if name.startswith(prefix) and name != f'{prefix}there'
   }
@@ -121,13 +126,7 @@ def _caption(columns: Sequence[Answered], kept: Kept) -> Html:
   told = []
   for column in columns:
     if kept[f'{column.key}/there']:
-      prefix = f'{column.key}/'
-      own = {
-        name.removeprefix(prefix): x
-        for name, x in kept.items()
-        if name.startswith(prefix)
-      }
-      said = column.head.caption(own)
+      said = column.head.caption(_own(column, kept))
       told.append(f'<div>{html.escape(column.name)}: {said}</div>')
   return Html(''.join(told))
 
@@ -185,7 +184,7 @@ def _by_inputs(
   columns: Sequence[Answered], inputs: Sequence[str], kept: Kept
 ) -> Html:
   """The score of each answer, for rows that have or lack an input."""
-  there = {key: kept[f'inputs/{key}'] for key in inputs}
+  there = {key: kept[f'inputs:{key}'] for key in inputs}
   groups = {'all': np.logical_and.reduce(list(there.values()))}
   groups |= {f'without {key}': ~has for key, has in there.items()}
   if len(inputs) > 1:

@@ -10,7 +10,11 @@ import numpy as np
 from experiments.answers.head import Options
 from experiments.data.dataset import Example
 from experiments.modalities.series.augmentation import augment_steps
-from experiments.modalities.text.examples import crop_ends, random_ends
+from experiments.modalities.text.examples import (
+  crop_ends,
+  random_ends,
+  random_size,
+)
 
 # Second and later bytes of a character of UTF-8 begin with these bits.
 _MARK, _CONTINUES = 0xC0, 0x80
@@ -89,8 +93,7 @@ def aligned_text(
   if rng is None:
     start, stop = crop_ends(text, 0, length)
   else:
-    shortest = max(1, int(asks['min_share'] * length))
-    size = int(rng.integers(shortest, length + 1))
+    size = random_size(asks['min_share'], length, rng)
     start, stop = random_ends(text, size, rng)
   found = np.full(length, unknown, np.int32)
   found[: stop - start] = classes[start:stop]

@@ -12,7 +12,14 @@ import numpy as np
 
 from experiments.answers.classes.names import class_name
 from experiments.files.tables import decode
-from experiments.table.cells import is_empty, shown, to_list, to_number
+from experiments.modalities.series.files import one_array
+from experiments.table.cells import (
+  is_empty,
+  is_number,
+  shown,
+  to_list,
+  to_number,
+)
 
 # What may stand above the answers of a file of lines, besides its own name.
 _HEADS = ('label', 'labels', 'class', 'value', 'values', 'target', 'y')
@@ -64,13 +71,7 @@ def _of_file(path: pathlib.Path) -> list[str | float | None]:
 
 
 def _array(path: pathlib.Path) -> np.ndarray:
-  loaded = np.load(path, allow_pickle=False)
-  if not isinstance(loaded, np.ndarray):
-    with loaded:
-      if len(loaded.files) != 1:
-        raise ValueError(f'arrays {sorted(loaded.files)}, not one')
-      loaded = loaded[loaded.files[0]]
-  loaded = loaded.squeeze()
+  loaded = one_array(path).squeeze()
   if loaded.ndim != 1:
     raise ValueError(f'an array {loaded.shape}, not [steps]')
   return loaded
@@ -95,15 +96,6 @@ def _has_head(steps: Sequence[str]) -> bool:
   others = [each for each in steps[1:] if not is_empty(each)]
   is_head = not is_empty(steps[0]) and not is_number(steps[0])
   return bool(others) and is_head and all(map(is_number, others))
-
-
-def is_number(step: Any) -> bool:
-  """Returns whether a step that is known says a number."""
-  try:
-    to_number(step)
-  except ValueError:
-    return False
-  return True
 
 
 def is_whole(step: Any) -> bool:

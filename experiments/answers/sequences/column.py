@@ -24,6 +24,7 @@ from experiments.answers.sequences.cells import (
 )
 from experiments.answers.sequences.classes import head_of_bytes, head_of_steps
 from experiments.answers.sequences.numbers import head_of_numbers
+from experiments.files.listing import spread_evenly
 from experiments.modalities.series.files import read_series
 from experiments.table.cells import to_number
 
@@ -31,8 +32,6 @@ OUTSIDE = 'O'
 _CLASSES, _NUMBERS = 'classes', 'numbers'
 # Whole numbers are names of classes where there are at most so many.
 _MOST_NUMBERED = 32
-# Series that are read to compare their lengths.
-_SURVEYED = 200
 
 
 def suited(column: Column, arguments: Mapping[str, str]) -> dict[str, Any]:
@@ -107,8 +106,7 @@ def _check_lengths(
     for cell, path in zip(cells, column.inputs, strict=True)
     if path is not None
   ]
-  step = -(-len(pairs) // _SURVEYED) or 1
-  for cell, path in pairs[::step]:
+  for cell, path in spread_evenly(pairs):
     steps = len(read_series(path))
     if len(cell) != steps:
       raise ValueError(

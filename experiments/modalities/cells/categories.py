@@ -1,7 +1,6 @@
 """Categories of a table: names that training rows have, and one for others."""
 
 import collections
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,25 +11,10 @@ from experiments.data.modality import View
 from experiments.files.features import array_feature
 from experiments.files.kind import FileKind, Survey
 from experiments.modalities.cells.view import Cell
-from experiments.table.cells import is_empty
+from experiments.table.cells import is_empty, to_name
 
 MOST_NAMES = 1000
 OTHER = 'other'
-
-
-def name_of(cell: Any) -> str:
-  """Returns what a cell is called: the same of 3, 3.0 and '3'.
-
-  Raises:
-    ValueError: it is a list.
-  """
-  if isinstance(cell, list):
-    raise ValueError(f'{cell!r} is a list, and should be a name')
-  if isinstance(cell, float) and cell.is_integer():
-    cell = int(cell)
-  name = unicodedata.normalize('NFC', str(cell).strip())
-  # Python, JSON and R write these in their own ways.
-  return name.lower() if name.lower() in ('true', 'false') else name
 
 
 def frequent_names(names: Iterable[str], most: int) -> tuple[str, ...]:
@@ -86,12 +70,12 @@ def category_cells(
   if max_names < 1:
     raise ValueError(f'max_names must be at least 1, got {max_names}.')
   if names is None:
-    names = frequent_names(survey(name_of), max_names)
+    names = frequent_names(survey(to_name), max_names)
   numbers = numbered(names)
   other = np.int32(len(names))
 
   def read(cell: Any) -> Example:
-    number = other if is_empty(cell) else numbers.get(name_of(cell), other)
+    number = other if is_empty(cell) else numbers.get(to_name(cell), other)
     return {'cell': np.int32(number)}
 
   def augment(kept: Example, rng: np.random.Generator) -> Example:

@@ -14,7 +14,6 @@ from experiments.modalities.cells.categories import (
   MOST_NAMES,
   OTHER,
   frequent_names,
-  name_of,
   names_note,
   numbered,
 )
@@ -23,7 +22,7 @@ from experiments.modalities.cells.numbers import (
   settled_scales,
 )
 from experiments.modalities.cells.view import Cell
-from experiments.table.cells import to_list, to_number
+from experiments.table.cells import to_list, to_name, to_number
 
 
 def list_cells(
@@ -84,7 +83,7 @@ def _are_numbers(lists: Sequence[Sequence[Any]]) -> bool:
 
 def _names(lists: Sequence[Sequence[Any]], most: int) -> tuple[str, ...]:
   # A name that a list has twice is of one row all the same.
-  of_rows = [set(map(name_of, each)) for each in lists]
+  of_rows = [set(map(to_name, each)) for each in lists]
   names = frequent_names(itertools.chain.from_iterable(of_rows), most)
   if not names:
     raise ValueError('all lists are empty: leave the column out.')
@@ -96,7 +95,7 @@ def _kind_of_names(names: Sequence[str]) -> FileKind:
   size = len(names) + 1
 
   def read(cell: Any) -> Example:
-    found = {numbers.get(name_of(x), size - 1) for x in to_list(cell) or ()}
+    found = {numbers.get(to_name(x), size - 1) for x in to_list(cell) or ()}
     return {'names': np.array(sorted(found), np.int32)}
 
   def prepare(kept: Example) -> Example:

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.host.helper import done_apart
-from experiments.modalities.cells.categories import name_of
 from experiments.modalities.series.files import check_unpacked
 from experiments.table.cells import (
   Cell,
@@ -23,6 +22,7 @@ from experiments.table.cells import (
   is_empty,
   shown,
   to_date,
+  to_name,
   to_number,
 )
 from experiments.table.rows import read_rows
@@ -180,7 +180,7 @@ def _long(
       raise ValueError(
         f'{table.place(row)} has a value and no channel: say what was measured.'
       )
-    found.append((row, name_of(channels[row]), number))
+    found.append((row, to_name(channels[row]), number))
   return found
 
 

@@ -133,7 +133,13 @@ def _counts(name: str, column: np.ndarray) -> bool:
   return name in _COUNTS and bool((steps == 1).all())
 
 
-def _read_array(path: pathlib.Path) -> np.ndarray:
+def one_array(path: pathlib.Path) -> np.ndarray:
+  """Returns the array of an .npy, or the only one of an .npz.
+
+  Raises:
+    ValueError: there are several, or what is unpacked is very large. What numpy
+      raises for a damaged file is not documented.
+  """
   check_unpacked(path)
   loaded = np.load(path, allow_pickle=False)
   if not isinstance(loaded, np.ndarray):
@@ -141,6 +147,11 @@ def _read_array(path: pathlib.Path) -> np.ndarray:
       if len(loaded.files) != 1:
         raise ValueError(f'arrays {sorted(loaded.files)}, not one')
       loaded = loaded[loaded.files[0]]
+  return loaded
+
+
+def _read_array(path: pathlib.Path) -> np.ndarray:
+  loaded = one_array(path)
   if loaded.dtype.kind not in 'biuf':
     raise ValueError(f'an array of {loaded.dtype}, not of numbers')
   return loaded

@@ -46,6 +46,12 @@ def random_crop(text: bytes, length: int, rng: np.random.Generator) -> bytes:
   return text[start:stop]
 
 
+def random_size(min_share: float, length: int, rng: np.random.Generator) -> int:
+  """Returns how long a training text is, of this share of `length` or more."""
+  shortest = max(1, int(min_share * length))
+  return int(rng.integers(shortest, length + 1))
+
+
 def random_ends(
   text: bytes, length: int, rng: np.random.Generator
 ) -> tuple[int, int]:

@@ -36,6 +36,7 @@ from experiments.files.listing import (
 from experiments.modalities.text.examples import (
   crop,
   random_crop,
+  random_size,
   token_example,
 )
 from experiments.modalities.text.files import EXTENSIONS, clean_text, read_text
@@ -136,8 +137,7 @@ def text_files(
     )
 
   def train_example(example: Example, rng: np.random.Generator) -> Example:
-    shortest = max(1, int(min_share * length))
-    size = int(rng.integers(shortest, length + 1))
+    size = random_size(min_share, length, rng)
     return token_example(random_crop(example['text'], size, rng), length)
 
   mix = None

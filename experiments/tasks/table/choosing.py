@@ -1,7 +1,6 @@
 """Settles the columns of a table: what suits their training cells."""
 
 import ast
-import copy
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,16 +10,20 @@ import numpy as np
 from experiments.answers.head import Column
 from experiments.data.modality import ColumnKind
 from experiments.files.kind import Survey
+from experiments.files.listing import spread_evenly
 from experiments.host.configuration import check_arguments
 from experiments.modalities import senses
 from experiments.table.asked import Asked
 from experiments.table.cells import is_empty
 from experiments.table.rows import Rows
-from experiments.tasks.table.columns import Settled, answer_cell, cell_of
+from experiments.tasks.table.columns import (
+  Settled,
+  answer_cell,
+  cell_of,
+  options_of,
+)
 from experiments.tasks.table.heads import HEADS
 
-# Of a column, read to learn what files are.
-_SURVEYED = 200
 _MOST_NAMED = 3
 
 
@@ -78,7 +81,7 @@ class Chooser:
         f'The input {asked.name!r} is of no kind {asked.kind!r}: choose one of '
         f'{sorted(kinds)}.'
       )
-    kind, section = kinds[asked.kind], copy.deepcopy(self._section(asked.kind))
+    kind, section = kinds[asked.kind], self._section(asked.kind)
     elements = section.pop('elements')
     for needed in needs:
       section |= {key: x for key, x in needed.items() if key != 'elements'}
@@ -124,7 +127,7 @@ class Chooser:
     weight = arguments.pop('weight', '1')
     kinds = {name: each['kind'] for name, each in inputs.items()}
     asking = _asking(asked, kind.asks_of, arguments, kinds)
-    asks = inputs[asking] if asking else {}
+    asks = inputs[asking] if asking else None
     found = self._rows.columns[asked.name]
     chosen = [row for row in self._train if not is_empty(found[row])]
     if not chosen:
@@ -134,8 +137,7 @@ class Chooser:
     column = Column(
       asked.name,
       [answer_cell(self._rows, asked.name, row) for row in chosen],
-      {**asks.get('files', {}), **asks.get('elements', {})}
-      | ({'kind': asks['kind']} if asks else {}),
+      options_of(asks),
       [self._cell_that_asks(asks, row) for row in chosen] if asks else (),
     )
     options = kind.suited(column, arguments)
@@ -148,7 +150,7 @@ class Chooser:
       'role': 'answer',
       'kind': asked.kind,
       'options': options,
-      'asks': asks.get('key', ''),
+      'asks': asks['key'] if asks else '',
       'weight': _weight(asked.name, weight),
     }
 
@@ -168,8 +170,8 @@ class Chooser:
 
   def _survey(self, kind: ColumnKind, cells: Sequence[Any]) -> Survey:
     """Files take long to read; of texts and numbers all are looked at."""
-    step = -(-len(cells) // _SURVEYED)
-    some = cells[::step] if kind.extensions and not kind.is_text else cells
+    is_short = not kind.extensions or kind.is_text
+    some = cells if is_short else spread_evenly(cells)
 
     def survey(read: Callable[[Any], Any]) -> list[Any]:
       found = []

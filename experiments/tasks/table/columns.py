@@ -16,10 +16,12 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from experiments.answers.head import Options
 from experiments.answers.rows.value import Answered
 from experiments.data.modality import ColumnKind
 from experiments.files.kind import FileKind
 from experiments.modalities import senses
+from experiments.table.kinds import file_path, is_file
 from experiments.table.rows import Rows
 from experiments.tasks.table.heads import HEADS
 
@@ -102,16 +104,24 @@ def made(columns: Sequence[Settled]) -> Columns:
     if each['role'] == 'input':
       inputs.append(_input(each))
       continue
-    asks = by_key.get(each['asks'], {})
-    options = {**asks.get('files', {}), **asks.get('elements', {})}
-    head = HEADS[each['kind']].make(
-      each['options'], {**options, 'kind': asks['kind']} if asks else {}
-    )
+    asks = options_of(by_key.get(each['asks']))
+    head = HEADS[each['kind']].make(each['options'], asks)
     answers.append(
       Answered(each['name'], each['key'], head, each['asks'], each['weight'])
     )
   _check_together(answers)
   return Columns(inputs, answers)
+
+
+def options_of(asks: Settled | None) -> Options:
+  """Returns what a head is told of the input that it is about.
+
+  Args:
+    asks: the settled input; None where it is about none.
+  """
+  if asks is None:
+    return {}
+  return {**asks['files'], **asks['elements'], 'kind': asks['kind']}
 
 
 def _check_together(answers: Sequence[Answered]) -> None:
@@ -170,9 +180,9 @@ def cell_of(kind: ColumnKind, rows: Rows, name: str, row: int) -> Any:
     return cell
   path = _path(rows, cell)
   has_ending = path is not None and path.suffix.lower() in kind.extensions
-  if kind.is_text and not (has_ending and path.is_file()):
+  if kind.is_text and not (has_ending and is_file(path)):
     return str(cell)
-  if path is None or not path.is_file():
+  if path is None or not is_file(path):
     raise ValueError(
       f'{rows.place(row)}, column {name!r}: there is no file {cell!r}. Names '
       f'of files are told from the folder of the table, {rows.path.parent}.'
@@ -189,16 +199,10 @@ def answer_cell(rows: Rows, name: str, row: int) -> Any:
   """Returns what a head reads: the path of a file, or the cell itself."""
   cell = rows.columns[name][row]
   path = _path(rows, cell)
-  return path if path is not None and path.is_file() else cell
+  return path if path is not None and is_file(path) else cell
 
 
 def _path(rows: Rows, cell: Any) -> pathlib.Path | None:
-  # What is longer than names of files can be is none.
-  if not isinstance(cell, str) or len(cell) > 1000 or '\0' in cell:
+  if not isinstance(cell, str):
     return None
-  try:
-    path = rows.path.parent.joinpath(cell.strip())
-    path.is_file()
-  except (OSError, ValueError):
-    return None
-  return path
+  return file_path(cell.strip(), rows.path.parent)
