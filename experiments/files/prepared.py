@@ -78,6 +78,8 @@ def key_of(content: Any) -> str:
 def known_by(path: pathlib.Path, root: pathlib.Path) -> tuple[str, int, int]:
   """Returns what a file is known by: its name, size and time of change.
 
+  The name is told from the root where the file lies in it.
+
   Large data sets then need not be read to find out that they are the same.
 
   Args:
@@ -85,7 +87,8 @@ def known_by(path: pathlib.Path, root: pathlib.Path) -> tuple[str, int, int]:
     root: folder that names are told from.
   """
   stat = path.stat()
-  return path.relative_to(root).as_posix(), stat.st_size, stat.st_mtime_ns
+  name = path.relative_to(root) if path.is_relative_to(root) else path
+  return name.as_posix(), stat.st_size, stat.st_mtime_ns
 
 
 def prepared(

@@ -6,6 +6,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from experiments.data.dataset import batch_spec
 from experiments.data.pipeline import evaluation_batches
@@ -17,7 +18,7 @@ from experiments.tasks import make_task
 from experiments.tasks.open_values import settle
 from experiments.train import train_and_evaluate
 from tests.pages import Page
-from tests.small_tables import ANSWERS, NAMES, small, write_table
+from tests.small_tables import ANSWERS, NAMES, ROWS, small, write_table
 
 
 @pytest.fixture(scope='module')
@@ -220,6 +221,47 @@ def test_cells_that_cannot_be_read_may_count_as_empty(
   assert first['row'] == 3
   assert not first['inputs']['picture']['there']
   assert first['inputs']['age']['there']
+
+
+def test_files_may_lie_anywhere(path, tmp_path, data_dir):
+  there = tmp_path / 'far'
+  there.mkdir()
+  far = there / 'rows.csv'
+  text = path.read_text()
+  for ending in ('.png', 'load'):
+    assert ending in text
+  # Absolute names, and one as Windows writes it.
+  names = [f'{i}.png' for i in range(ROWS)]
+  names += [f'load{i}.csv' for i in range(ROWS)]
+  for name in names:
+    text = text.replace(f',{name}', f',{path.parent / name}')
+    text = text.replace(f'\n{name}', f'\n{path.parent / name}')
+  (there / 'in').mkdir()
+  (there / 'in' / '0.png').write_bytes((path.parent / '0.png').read_bytes())
+  text = text.replace(f'\n{path.parent / "0.png"}', '\nin\\0.png')
+  far.write_text(text)
+  config, _ = settle(small(far), data_dir)
+  dataset = make_task(config, str(tmp_path)).data.load()
+  assert len(dataset.evaluation) == 5
+  (first,) = [x for x in map(dataset.prepare, dataset.train) if not x['row']]
+  assert first['inputs']['picture']['there']
+
+
+def test_a_changed_mask_is_read_anew(tmp_path, data_dir):
+  rows = write_table(tmp_path)
+  config = small(rows)
+  config.data.answers = 'seg:mask'
+  config, _ = settle(config, data_dir)
+
+  def mask():
+    dataset = make_task(config, data_dir).data.load()
+    (first,) = [x for x in map(dataset.prepare, dataset.train) if not x['row']]
+    return first['answers']['seg']['label_image']
+
+  before = mask()
+  numbers = np.zeros((12, 12), np.uint8)
+  Image.fromarray(numbers).save(tmp_path / '0_seg.png')
+  assert before.any() and not mask().any()
 
 
 def test_shapes_of_a_table_that_is_all_guessed(path, data_dir):

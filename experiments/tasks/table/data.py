@@ -1,7 +1,8 @@
 """A table of people's own: each row has inputs, any of them, and answers."""
 
+import functools
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,13 @@ from experiments.table.kinds import guess_answer, guess_inputs, guess_kind
 from experiments.table.rows import Rows, read_rows
 from experiments.table.splits import Splits, split_rows
 from experiments.tasks.table.choosing import Chooser
-from experiments.tasks.table.columns import Input, cell_of, made
+from experiments.tasks.table.columns import (
+  Columns,
+  Input,
+  answer_cell,
+  cell_of,
+  made,
+)
 from experiments.tasks.table.examples import (
   FormRow,
   RowExamples,
@@ -98,7 +105,7 @@ def table(
     num_train = len(splits.train)
     note = '\n'.join([*rows.remarks, note, _counts(splits)])
     inputs = _written(asked[0])
-  of_inputs, of_answers = made(columns)
+  of_inputs, of_answers = of_columns = made(columns)
   examples = RowExamples(of_inputs, of_answers, drop_rate)
 
   def load() -> Dataset:
@@ -111,7 +118,7 @@ def table(
     sources = _sources(
       rows,
       _split(rows, named, splitting),
-      of_inputs,
+      of_columns,
       examples,
       key_of([columns, splitting]),
       skip_unreadable,
@@ -238,7 +245,7 @@ def _counts(splits: Splits) -> str:
 def _sources(
   rows: Rows,
   splits: Splits,
-  inputs: Sequence[Input],
+  columns: Columns,
   examples: RowExamples,
   key: str,
   skip_unreadable: bool,
@@ -250,15 +257,14 @@ def _sources(
   }
   wrong: list[str] = []
   unreadable = wrong.append if skip_unreadable else None
-  files = _files(rows, inputs, unreadable)
+  files = _files(rows, columns, unreadable)
 
-  def keep(found: np.ndarray) -> list[Example]:
-    return [
-      examples.keep(TableRow(rows, int(row)), unreadable) for row in found
-    ]
-
-  def named(found: np.ndarray) -> Sequence[Named]:
-    return zip((str(row).encode() for row in found), keep(found), strict=True)
+  def kept(found: np.ndarray) -> Iterator[Named]:
+    for row in found.tolist():
+      yield (
+        str(row).encode(),
+        examples.keep(TableRow(rows, row), unreadable),
+      )
 
   if files:
     content = [list(rows.columns.items()), list(rows.names)]
@@ -266,16 +272,16 @@ def _sources(
     sources = prepared(
       key_of([key, content, stats, skip_unreadable]),
       rows.path,
-      {
-        name: lambda found=found: named(found)
-        for name, found in numbers.items()
-      },
+      {name: functools.partial(kept, found) for name, found in numbers.items()},
       examples.features,
       counted=f'{rows.num_rows:,} rows with {len(files):,} files',
       data_dir=data_dir,
     )
   else:
-    sources = {name: keep(found) for name, found in numbers.items()}
+    sources = {
+      name: [example for _, example in kept(found)]
+      for name, found in numbers.items()
+    }
   if wrong:
     print(
       f'{len(wrong):,} cells cannot be read and count as empty: '
@@ -287,12 +293,12 @@ def _sources(
 
 def _files(
   rows: Rows,
-  inputs: Sequence[Input],
+  columns: Columns,
   unreadable: Callable[[str], None] | None,
 ) -> list[pathlib.Path]:
-  """Returns all files of the inputs, after a look at whether they are there."""
+  """Returns all files, after a look at whether those of inputs are there."""
   found, wrong = [], []
-  for each in inputs:
+  for each in columns.inputs:
     if not each.kind.extensions:
       continue
     for row, cell in enumerate(rows.columns[each.name]):
@@ -304,6 +310,9 @@ def _files(
         wrong.append(str(error))
       else:
         found += [path] if isinstance(path, pathlib.Path) else []
+  for each in columns.answers:
+    cells = (answer_cell(rows, each.name, row) for row in range(rows.num_rows))
+    found += [cell for cell in cells if isinstance(cell, pathlib.Path)]
   if wrong and unreadable is None:
     more = len(wrong) - _MOST_NAMED
     raise ValueError(
